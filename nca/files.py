@@ -1,0 +1,156 @@
+"""Organism files: one safetensors file each, arrays plus JSON; and writing without loss.
+
+Layout: tensors `weights.N` (inputs, outputs), `biases.N`, `angle`, `seed`, and where they exist
+`kernels` and `target`; the metadata entry `organism` holds spec, canvas, name, provenance and
+metrics as JSON. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as to_bytes
+
+from nca.errors import UserError
+from nca.organism import Organism
+from nca.rule import Rule, Spec
+
+FORMAT = 1
+LARGEST_FILE = 256 * 2**20
+ALIASES = {"lizard": "lizard-regenerating"}
+
+
+def save(organism: Organism, path: str | Path) -> Path:
+    """Write an organism; the file appears whole or not at all.
+
+    Raises:
+        UserError: the folder is missing or not writable, or the disk is full.
+    """
+    arrays = organism.arrays()
+    if organism.target is not None:
+        arrays["target"] = organism.target
+    described = {
+        "format": FORMAT,
+        "spec": organism.rule.spec.to_json(),
+        "canvas": organism.canvas,
+        "name": organism.name,
+        "provenance": dict(organism.provenance),
+        "metrics": dict(organism.metrics),
+    }
+    data = to_bytes(
+        {k: np.ascontiguousarray(v) for k, v in arrays.items()},
+        metadata={"organism": json.dumps(described, allow_nan=False)},
+    )
+    return write(path, data)
+
+
+def write(path: str | Path, data: bytes | str) -> Path:
+    """Write a file beside its place, then rename it there."""
+    raw = data.encode() if isinstance(data, str) else data
+    return write_with(path, lambda beside: beside.write_bytes(raw))
+
+
+def write_with(path: str | Path, fill: Callable[[Path], Any]) -> Path:
+    """Let `fill` write a file beside its place, then rename it there; nothing stays on failure."""
+    path = Path(path)
+    try:
+        handle, name = tempfile.mkstemp(prefix=".", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+    except OSError as error:
+        raise UserError(f"Cannot write {path}: {error.strerror}; choose another place.") from error
+    beside = Path(name)
+    try:
+        fill(beside)
+        with beside.open("rb+") as file:
+            os.fsync(file.fileno())
+        beside.chmod(0o644)
+        os.replace(beside, path)
+    except OSError as error:
+        raise UserError(f"Cannot write {path}: {error.strerror}; choose another place.") from error
+    finally:
+        beside.unlink(missing_ok=True)
+    return path
+
+
+def bundled() -> tuple[str, ...]:
+    """The names of the organisms that come with the package."""
+    folder = resources.files("nca") / "organisms"
+    found = (f.name for f in folder.iterdir()) if folder.is_dir() else ()
+    return tuple(sorted(n.removesuffix(".safetensors") for n in found if n.endswith(".safetensors")))
+
+
+def load(source: str | Path) -> Organism:
+    """An organism by bundled name or from a file.
+
+    Raises:
+        UserError: no such name or file, or a file that is not an organism.
+    """
+    name = ALIASES.get(str(source), str(source))
+    if name in bundled():
+        return read(Path(str(resources.files("nca") / "organisms" / f"{name}.safetensors")))
+    path = Path(source)
+    if not path.is_file():
+        raise UserError(
+            f"No organism {str(source)!r}: give a file, or one of {', '.join(bundled()) or 'none bundled'}."
+        )
+    return read(path)
+
+
+def read(path: Path) -> Organism:
+    """The organism in a file."""
+    arrays, described = _contents(path)
+    try:
+        if described["format"] > FORMAT:
+            raise UserError(f"{path} was written by a newer version (format {described['format']}).")
+        layers = range(sum(k.startswith("weights.") for k in arrays))
+        rule = Rule(
+            Spec.from_json(described["spec"]),
+            [arrays[f"weights.{i}"] for i in layers],
+            [arrays[f"biases.{i}"] for i in layers],
+            arrays.get("kernels"),
+            arrays["angle"],
+        )
+        return Organism(
+            rule,
+            seed=arrays["seed"],
+            canvas=tuple(described["canvas"]),
+            target=arrays.get("target"),
+            name=str(described["name"]),
+            provenance=dict(described["provenance"]),
+            metrics=dict(described["metrics"]),
+        )
+    except UserError as error:
+        raise UserError(f"{path} does not hold an organism: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise UserError(f"{path} does not hold an organism: {type(error).__name__} {error}.") from error
+
+
+def _contents(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    try:
+        size = path.stat().st_size
+        if size > LARGEST_FILE:
+            raise UserError(f"{path} has {size} bytes; an organism has at most {LARGEST_FILE}.")
+        with safe_open(path, framework="numpy") as file:
+            described = json.loads((file.metadata() or {})["organism"])
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error}.") from error
+    except (SafetensorError, KeyError, ValueError, TypeError, RecursionError) as error:
+        raise UserError(
+            f"{path} is not an organism file (safetensors written by this package); "
+            f"a file of another kind has to be imported first."
+        ) from error
+    if not isinstance(described, dict):
+        raise UserError(f"{path} is not an organism file: its description is not a JSON object.")
+    bad = [k for k, v in arrays.items() if v.dtype != np.float32 or not np.isfinite(v).all()]
+    if bad:
+        raise UserError(f"{path}: {', '.join(bad)} must hold finite float32 numbers.")
+    return arrays, described

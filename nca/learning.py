@@ -1,0 +1,152 @@
+"""One training step by the published recipe, as a pure function of (trainer, step number, key).
+
+A batch is drawn from the pool, its worst sample replaced by a seed and, when regenerating, its best
+ones wounded; it grows for a random number of steps; the squared error to the target is descended
+with every variable's gradient divided by its own norm (Mordvintsev et al. 2020).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jaxtyping import Array, Float
+
+from nca.compact import compact_steps, compactable
+from nca.damage import random_wound
+from nca.perception import mature
+from nca.rule import Rule
+from nca.step import dense_step
+from nca.unroll import unroll
+
+if TYPE_CHECKING:
+    from nca.config import TrainConfig
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["parameters", "optimiser", "pool"],
+    meta_fields=[],
+)
+@dataclass(frozen=True)
+class Trainer:
+    """What training changes.
+
+    Attributes:
+        parameters: the rule's trained arrays.
+        optimiser: the state of Adam.
+        pool: end states of earlier roll-outs, (sample, y, x, channel).
+    """
+
+    parameters: Any
+    optimiser: Any
+    pool: Float[Array, "sample y x channel"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What training holds fixed.
+
+    Attributes:
+        config: the recipe.
+        split: the rule's structure and its untrained arrays, as `nnx.split` gives them.
+        seed: s_0, (y, x, channel).
+        target: the picture padded to the canvas, (y, x, 4).
+        capacity: rows the compact step computes over the batch.
+    """
+
+    config: TrainConfig
+    split: tuple[Any, Any]
+    seed: Array
+    target: Array
+    capacity: int
+
+    def rule(self, parameters: Any) -> Rule:
+        """The rule with these parameters."""
+        return nnx.merge(self.split[0], parameters, self.split[1])
+
+
+def adam(config: TrainConfig) -> optax.GradientTransformation:
+    """Adam on gradients divided by their own norm, its rate dropped once."""
+    rate = optax.piecewise_constant_schedule(config.rate, {config.drop_at: config.drop})
+
+    def normalise(gradients: Any, _: Any) -> Any:
+        return jax.tree.map(lambda g: g / (jnp.linalg.norm(g) + 1e-8), gradients)
+
+    return optax.chain(optax.stateless(normalise), optax.adam(rate))
+
+
+def advance(task: Task, parameters: Any, states: Array, key: Array, t: Array) -> Array:
+    """One step of a batch of roll-outs."""
+    rule = task.rule(parameters)
+    fires = jax.random.uniform(jax.random.fold_in(key, t), states.shape[:3]) <= rule.spec.fire_rate
+    if task.capacity and compactable(rule):
+        return compact_steps(rule, states, fires, task.capacity)
+    return jax.vmap(partial(dense_step, rule))(states, fires)
+
+
+def sample_errors(task: Task, states: Float[Array, "b y x channel"]) -> Float[Array, " b"]:
+    """Mean squared error of each sample's RGBA to the target; not clipped, as training sees it."""
+    return jnp.mean((states[..., :4] - task.target) ** 2, axis=(1, 2, 3))
+
+
+def draw_batch(task: Task, pool: Array, key: Array) -> tuple[Array, Array]:
+    """Pool indices and start states of a batch, worst first: seeds, old states, wounded ones."""
+    config = task.config
+    if config.regime == "growing":
+        seeds = jnp.broadcast_to(task.seed, (config.batch, *task.seed.shape))
+        return jnp.arange(config.batch), seeds
+    pick, harm = jax.random.split(key)
+    drawn = jax.random.choice(pick, pool.shape[0], (config.batch,), replace=False)
+    worst_first = jnp.argsort(-sample_errors(task, pool[drawn]))
+    drawn = drawn[worst_first]
+    states = pool[drawn].at[: config.seeds].set(task.seed)
+    if config.wounded:
+        keys = jax.random.split(harm, config.wounded)
+        wound = jax.vmap(lambda k: random_wound(k, config.canvas, config.wounds))(keys)
+        states = states.at[-config.wounded :].multiply(~wound[..., None])
+    return drawn, states
+
+
+def training_step(task: Task, trainer: Trainer, key: Array) -> tuple[Trainer, dict[str, Array]]:
+    """The trainer after one step, and what to watch.
+
+    Returns:
+        watch: loss (mean squared error), dead (samples without a mature cell), largest (absolute
+        value of any state), finite (loss, gradients and states).
+    """
+    pick, length, fire = jax.random.split(key, 3)
+    drawn, states = draw_batch(task, trainer.pool, pick)
+    steps = jax.random.randint(length, (), task.config.shortest, task.config.longest + 1)
+
+    def loss(parameters: Any) -> tuple[Array, Array]:
+        ends = unroll(partial(advance, task), task.config.longest, parameters, states, fire, steps)
+        return jnp.mean(sample_errors(task, ends)), ends
+
+    (error, ends), gradients = jax.value_and_grad(loss, has_aux=True)(trainer.parameters)
+    updates, optimiser = adam(task.config).update(gradients, trainer.optimiser, trainer.parameters)
+    parameters = optax.apply_updates(trainer.parameters, updates)
+    pool = trainer.pool if task.config.regime == "growing" else trainer.pool.at[drawn].set(ends)
+    body = mature(task.rule(trainer.parameters), ends)
+    watch = {
+        "loss": error,
+        "dead": jnp.sum(~body.any(axis=(1, 2))),
+        "largest": jnp.max(jnp.abs(ends)),
+        "finite": jnp.isfinite(error) & _finite(parameters) & jnp.isfinite(ends).all(),
+    }
+    return Trainer(parameters, optimiser, pool), watch
+
+
+def _finite(tree: Any) -> Array:
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
+
+
+def compiled(task: Task) -> Callable[[Trainer, Array], tuple[Trainer, dict[str, Array]]]:
+    """`training_step` for one task, compiled once; the old trainer's buffers are reused."""
+    return jax.jit(partial(training_step, task), donate_argnums=0)

@@ -1,0 +1,124 @@
+"""An organism: a rule with its seed, canvas, target picture and provenance."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from nca.errors import UserError
+from nca.rule import Rule, Spec, check_shapes
+
+LARGEST_CANVAS = 2048
+
+
+@dataclass(frozen=True, eq=False)
+class Organism:
+    """What is saved, loaded and dissected.
+
+    Attributes:
+        rule: the trained network of one cell.
+        seed: the patch of cells that growth begins from, (y, x, channel); one cell as a rule. Its
+            middle cell `(height // 2, width // 2)` comes to lie on the canvas's.
+        canvas: (y, x), the grid that it grows on unless told otherwise.
+        target: the picture it was trained for, premultiplied RGBA (y, x, 4), without the padding;
+            None where there is none.
+        name: what to call it.
+        provenance: how it came about: training config, versions, source.
+        metrics: what it reaches, as measured.
+    """
+
+    rule: Rule
+    seed: Any = None
+    canvas: tuple[int, int] = (72, 72)
+    target: Float[np.ndarray, "ty tx 4"] | None = None
+    name: str = "organism"
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_shapes(self.rule)
+        seed = one_cell(self.rule.spec) if self.seed is None else jnp.asarray(self.seed, jnp.float32)
+        if seed.ndim != 3 or seed.shape[2] != self.rule.spec.channels or 0 in seed.shape:
+            raise UserError(f"A seed must be (y, x, {self.rule.spec.channels}), got {tuple(seed.shape)}.")
+        canvas = check_canvas(self.canvas)
+        object.__setattr__(self, "seed", seed)
+        object.__setattr__(self, "canvas", canvas)
+        if self.target is not None:
+            picture = np.asarray(self.target, np.float32)
+            if picture.ndim != 3 or picture.shape[2] != 4:
+                raise UserError(f"A target must be (y, x, 4), got {picture.shape}.")
+            object.__setattr__(self, "target", picture)
+            placed(picture, canvas, "target")
+        placed(np.asarray(seed), canvas, "seed")
+
+    def start(self, canvas: tuple[int, int] | None = None) -> Float[Array, "y x channel"]:
+        """s_0: the seed in the middle of an empty canvas."""
+        size = self.canvas if canvas is None else check_canvas(canvas)
+        return jnp.asarray(placed(np.asarray(self.seed), size, "seed"))
+
+    def picture(self, canvas: tuple[int, int] | None = None) -> Float[np.ndarray, "y x 4"] | None:
+        """The target in the middle of the canvas, or None."""
+        if self.target is None:
+            return None
+        return placed(self.target, self.canvas if canvas is None else check_canvas(canvas), "target")
+
+    @property
+    def hash(self) -> str:
+        """Twelve hex digits that name what grows: rule, seed and canvas, not name or metrics."""
+        digest = hashlib.sha256(json.dumps(self.rule.spec.to_json(), sort_keys=True).encode())
+        digest.update(str(self.canvas).encode())
+        for array in self.arrays().values():
+            digest.update(str(array.shape).encode() + np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()[:12]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The arrays that determine growth, by the names they are saved under."""
+        named: dict[str, Any] = {f"weights.{i}": w for i, w in enumerate(self.rule.weights)}
+        named |= {f"biases.{i}": b for i, b in enumerate(self.rule.biases)}
+        named["angle"] = self.rule.angle
+        if self.rule.kernels is not None:
+            named["kernels"] = self.rule.kernels
+        return {k: np.asarray(v[...]) for k, v in named.items()} | {"seed": np.asarray(self.seed)}
+
+    def renamed(self, name: str) -> Organism:
+        """The same organism under another name."""
+        return replace(self, name=name)
+
+
+def one_cell(spec: Spec) -> Float[Array, "1 1 channel"]:
+    """The published seed: alpha and hidden channels 1, colour 0."""
+    colours = [] if spec.channels < 4 or spec.alpha > 3 else [c for c in range(4) if c != spec.alpha]
+    return jnp.ones((1, 1, spec.channels)).at[..., jnp.array(colours, int)].set(0.0)
+
+
+def check_canvas(canvas: Any) -> tuple[int, int]:
+    """A canvas as two whole numbers, or `UserError`."""
+    try:
+        height, width = (int(n) for n in canvas)
+    except (TypeError, ValueError):
+        raise UserError(f"A canvas is (height, width) in cells, got {canvas!r}.") from None
+    if not (3 <= height <= LARGEST_CANVAS and 3 <= width <= LARGEST_CANVAS):
+        raise UserError(f"A canvas needs 3 to {LARGEST_CANVAS} cells a side, got {height}x{width}.")
+    return height, width
+
+
+def placed(patch: np.ndarray, canvas: tuple[int, int], what: str) -> np.ndarray:
+    """A patch in the middle of an empty canvas."""
+    (height, width), (tall, broad) = canvas, patch.shape[:2]
+    if tall > height or broad > width:
+        raise UserError(
+            f"The {what} of {tall}x{broad} does not fit a canvas of {height}x{width}; take a larger one."
+        )
+    top, left = height // 2 - tall // 2, width // 2 - broad // 2
+    # An even patch that fills an odd canvas would stick out by one cell.
+    top, left = min(top, height - tall), min(left, width - broad)
+    whole = np.zeros((height, width, patch.shape[2]), np.float32)
+    whole[top : top + tall, left : left + broad] = patch
+    return whole

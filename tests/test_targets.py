@@ -1,0 +1,452 @@
+"""The bundled drawings, picture files and emoji, and the mistakes people make with them."""
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from nca import targets
+from nca.errors import UserError
+from nca.targets import describe, names, pad, target
+
+DISTANCE = 0.1
+
+
+def covered(picture):
+    return picture[..., 3] > 0.1
+
+
+def save(path, pixels):
+    Image.fromarray(np.asarray(pixels, np.uint8)).save(path)
+    return path
+
+
+def disc(side, inside=(40, 160, 60, 255), outside=(0, 0, 0, 0), radius=0.4):
+    y, x = np.mgrid[:side, :side] - (side - 1) / 2
+    return np.where((np.hypot(y, x) < radius * side)[..., None], inside, outside)
+
+
+def on_white(picture, side):
+    """The bytes of a premultiplied picture on white, with a wide white border."""
+    flat = pad(picture, (side, side))
+    return ((flat[..., :3] + 1 - flat[..., 3:]) * 255).round()
+
+
+def raising(error):
+    """A function that takes anything and raises `error`."""
+
+    def fail(*_, **__):
+        raise error("odd")
+
+    return fail
+
+
+def mistake(*arguments, **options):
+    """The text of the UserError that `target` raises: one sentence, on one line."""
+    with pytest.raises(UserError) as caught:
+        target(*arguments, **options)
+    text = str(caught.value)
+    assert "\n" not in text and not text.endswith(".")
+    return text
+
+
+# The bundled drawings.
+
+
+def test_the_promised_drawings_are_bundled():
+    assert {"lizard", "planarian", "flag", "starfish", "butterfly"} <= set(names())
+
+
+@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("size", [4, 23, 40, 96])
+def test_a_drawing_is_premultiplied_and_in_range_at_every_size(name, size):
+    picture = target(name, size)
+    assert picture.shape == (size, size, 4) and picture.dtype == np.float32
+    assert picture.min() >= 0 and picture.max() <= 1
+    assert (picture[..., :3] <= picture[..., 3:]).all()
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_drawing_covers_the_four_middle_cells_where_growth_starts(name):
+    assert target(name)[19:21, 19:21, 3].min() > 0.999
+
+
+@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("size", [40, 64])
+def test_a_drawing_spans_the_box_to_within_a_cell_on_its_longer_side(name, size):
+    seen = target(name, size)[..., 3] > 0
+    assert max(seen.any(axis=0).sum(), seen.any(axis=1).sum()) >= size - 1
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_drawing_is_one_piece_so_that_growth_can_reach_all_of_it(name):
+    body = covered(target(name))
+    reached = np.zeros_like(body)
+    reached[20, 20] = True
+    for _ in range(200):
+        near = np.pad(reached, 1)
+        near = near[:-2] | near[1:-1] | near[2:]
+        reached = (near[:, :-2] | near[:, 1:-1] | near[:, 2:]) & body
+    assert (reached == body).all()
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_drawing_has_a_soft_edge_and_a_solid_inside(name):
+    alpha = target(name)[..., 3]
+    soft = (alpha > 0.02) & (alpha < 0.98)
+    assert soft.sum() > 40
+    assert soft.sum() < (alpha > 0.98).sum()
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [
+        ("lizard", 400, 550),
+        ("planarian", 350, 450),
+        ("flag", 900, 1100),
+        ("starfish", 600, 750),
+        ("butterfly", 800, 1000),
+        ("axolotl", 800, 900),
+    ],
+)
+def test_a_drawing_covers_its_stated_number_of_cells(name, least, most):
+    assert least <= covered(target(name)).sum() <= most
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_drawing_is_the_same_every_time_and_at_every_size(name):
+    assert np.array_equal(target(name), target(name))
+    coarse = target(name, 80).reshape(40, 2, 40, 2, 4).mean(axis=(1, 3))
+    assert np.abs(coarse - target(name)).mean() < 0.01
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_drawing_has_a_description_of_one_line(name):
+    assert 20 < len(describe(name)) < 100 and "\n" not in describe(name)
+
+
+@pytest.mark.parametrize("turn", [np.fliplr, np.flipud, np.rot90, lambda p: p[::-1, ::-1]])
+def test_a_lizard_differs_from_its_mirror_images_and_turns(turn):
+    lizard = target("lizard")
+    assert np.abs(lizard - turn(lizard)).mean() > DISTANCE
+
+
+def test_a_lizard_has_its_eyes_at_the_head_and_its_curl_at_the_lower_right():
+    lizard = target("lizard")
+    dark = (lizard[..., 3] > 0.98) & (lizard[..., :3].max(axis=-1) < 0.42)
+    assert dark[:20].sum() >= 6 and not dark[20:].any()
+    body = covered(lizard)[30:]
+    assert body[:, 20:].sum() > 3 * body[:, :20].sum()
+
+
+def test_a_planarian_is_widest_at_its_head_and_narrowest_at_its_tail():
+    widths = covered(target("planarian")).sum(axis=1)
+    assert widths[:14].max() > 1.25 * widths[14:].max()
+    assert widths[-3:].max() < widths[14:30].min()
+
+
+def test_a_flag_is_blue_white_and_red_and_opaque():
+    flag = target("flag")
+    for column, rgb in ((7, (0.12, 0.31, 0.85)), (20, (1, 1, 1)), (33, (0.91, 0.19, 0.23))):
+        assert np.allclose(flag[15:25, column - 3 : column + 4, :3], rgb, atol=0.01)
+    assert flag[15:25, 1:39, 3].min() > 0.999
+
+
+def test_a_starfish_is_nearly_unchanged_by_a_fifth_of_a_turn_and_not_by_other_turns():
+    alpha = target("starfish", 120)[..., 3]
+    y, x = np.mgrid[:120, :120]
+    centre = [(alpha * axis).sum() / alpha.sum() + 0.5 for axis in (x, y)]
+    image = Image.fromarray(alpha)
+
+    def change(degrees):
+        turned = image.rotate(degrees, Image.Resampling.BILINEAR, center=centre)
+        return np.abs(alpha - np.asarray(turned)).sum() / alpha.sum()
+
+    assert max(change(72 * turn) for turn in range(1, 5)) < 0.05
+    assert min(change(degrees) for degrees in (36, 90, 108, 180)) > 0.3
+
+
+def test_a_butterfly_is_its_own_mirror_image():
+    butterfly = target("butterfly")
+    assert np.abs(butterfly - np.fliplr(butterfly)).max() < 0.1
+
+
+# Picture files.
+
+
+def test_a_picture_of_the_wanted_size_comes_back_unchanged(tmp_path):
+    lizard = target("lizard")
+    colour = lizard[..., :3] / np.maximum(lizard[..., 3:], 1e-6)
+    pixels = np.dstack([colour, lizard[..., 3:]]) * 255
+    back = target(save(tmp_path / "lizard.png", pixels.round()))
+    assert np.abs(back - lizard).max() < 1.01 / 255
+
+
+def test_a_path_may_be_text_and_its_picture_is_cropped_and_centred(tmp_path):
+    pixels = np.pad(disc(64), ((100, 3), (7, 50), (0, 0)))
+    picture = target(str(save(tmp_path / "disc.png", pixels)), 32)
+    assert picture[16, 16, 3] > 0.999
+    assert np.abs(picture - picture[::-1, ::-1]).max() < 1e-5
+    assert covered(picture).any(axis=0).sum() >= 31
+
+
+def test_averaging_never_mixes_in_the_colour_of_invisible_pixels(tmp_path):
+    pixels = disc(200, inside=(0, 255, 0, 255), outside=(255, 0, 0, 0))
+    picture = target(save(tmp_path / "disc.png", pixels), 16)
+    assert picture[..., 0].max() == 0
+    assert np.allclose(picture[..., 1], picture[..., 3], atol=1e-6)
+
+
+def test_an_oblong_picture_keeps_its_proportions_and_area(tmp_path):
+    pixels = np.full((300, 90, 4), 255)
+    pixels[0, 0, 3] = 0
+    alpha = target(save(tmp_path / "oblong.png", pixels), 40)[..., 3]
+    assert alpha.sum() == pytest.approx(40 * 12, rel=1e-3)
+    assert np.allclose(alpha, alpha[:, ::-1], atol=0.02)
+
+
+def test_a_small_picture_is_enlarged_into_blocks(tmp_path):
+    pixels = disc(8, radius=0.55)
+    picture = target(save(tmp_path / "small.png", pixels), 16)
+    assert np.allclose(picture[::2, ::2], picture[1::2, 1::2], atol=1e-6)
+
+
+@pytest.mark.parametrize("background", ["white", "#ffffff", "auto"])
+def test_a_background_is_removed_but_not_the_same_colour_inside(tmp_path, background):
+    flag = target("flag", 200)
+    path = save(tmp_path / "flag.png", on_white(flag, 260))
+    picture = target(path, 40, background=background)
+    assert np.abs(picture - target("flag")).mean() < 0.01
+    assert picture[20, 20].min() > 0.99
+
+
+def test_a_background_is_removed_inside_a_transparent_border_too(tmp_path):
+    pixels = np.pad(disc(40, outside=(255, 255, 255, 255)), ((5, 5), (5, 5), (0, 0)))
+    alpha = target(save(tmp_path / "framed.png", pixels), 32, background="white")[..., 3]
+    assert alpha[0, 0] == 0 and alpha[16, 16] > 0.999
+
+
+def test_a_background_is_followed_round_corners(tmp_path):
+    pixels = np.full((60, 60, 3), 255)
+    pixels[10:50, 10:50] = (200, 0, 0)
+    for turn in range(8, 48, 8):
+        pixels[turn + 4 : turn + 8, 12:48] = 255
+        pixels[turn + 4 : turn + 8, 10 if turn % 16 else 48 :][:, :3] = 255
+    path = save(tmp_path / "maze.png", pixels)
+    whites = (pixels == 255).all(axis=-1)[10:50, 10:50]
+    assert np.array_equal(target(path, background="auto")[..., 3] < 0.5, whites)
+
+
+def test_a_jpeg_background_is_removed_despite_its_noise(tmp_path):
+    pixels = disc(120, inside=(20, 90, 200), outside=(250, 250, 250))
+    path = tmp_path / "disc.jpg"
+    Image.fromarray(pixels.astype(np.uint8)).save(path, quality=80)
+    picture = target(path, 40, background="auto")
+    assert covered(picture).sum() == pytest.approx(np.pi * 20**2, rel=0.05)
+
+
+def test_a_palette_picture_keeps_its_transparency(tmp_path):
+    picture = target(save(tmp_path / "disc.gif", disc(64)))
+    assert picture[0, 0, 3] < 0.1 and picture[20, 20, 3] > 0.999
+
+
+# Emoji.
+
+
+def test_an_emoji_without_its_font_says_which_package_to_install(monkeypatch, tmp_path):
+    monkeypatch.setattr(targets, "FONT_FOLDERS", (str(tmp_path),))
+    assert "install the package fonts-noto-color-emoji" in mistake("🦎")
+
+
+def test_a_damaged_emoji_font_is_named(monkeypatch, tmp_path):
+    (tmp_path / targets.EMOJI_FONT).write_bytes(b"not a font")
+    monkeypatch.setattr(targets, "FONT_FOLDERS", (str(tmp_path),))
+    assert "is damaged" in mistake("🦎")
+
+
+def test_an_emoji_is_drawn_in_colour_where_its_font_is_installed():
+    try:
+        picture = target("🦎")
+    except UserError:
+        pytest.skip("no colour-emoji font is installed")
+    assert covered(picture).sum() > 200
+    assert (picture[..., 1] > picture[..., 0] + 0.1).sum() > 50
+    assert "drawn as several" in mistake("🦎🦋")
+
+
+# Mistakes.
+
+
+def test_an_unknown_name_gets_the_list_and_the_closest_name():
+    text = mistake("lizzard")
+    assert "'lizzard'" in text and "starfish" in text and "did you mean lizard?" in text
+    assert "did you mean" not in mistake("qqqq")
+    with pytest.raises(UserError, match="did you mean planarian"):
+        describe("planaria")
+
+
+@pytest.mark.parametrize("size", [3, 513, 0, -40, 40.0, "40", None])
+def test_a_size_outside_4_to_512_is_refused(size):
+    assert (
+        mistake("lizard", size) == f"a target's size is a whole number from 4 to 512, not {size!r}"
+    )
+
+
+def test_a_missing_file_and_a_folder_are_told_apart(tmp_path):
+    assert "does not exist" in mistake(tmp_path / "none.png")
+    assert "does not exist" in mistake("none.png")
+    assert "is not a file" in mistake(tmp_path)
+
+
+def test_a_truncated_picture_is_refused(tmp_path):
+    path = save(tmp_path / "cut.png", np.random.default_rng(0).integers(0, 256, (64, 64, 4)))
+    path.write_bytes(path.read_bytes()[:2000])
+    assert "not a readable picture or is cut short" in mistake(path)
+
+
+def test_a_text_file_is_not_a_picture(tmp_path):
+    (tmp_path / "note.png").write_text("a lizard, in words")
+    assert "not a readable picture" in mistake(tmp_path / "note.png")
+
+
+@pytest.mark.parametrize("error", [SyntaxError, EOFError, ValueError, OverflowError, MemoryError])
+def test_whatever_a_reader_raises_becomes_a_user_error(tmp_path, monkeypatch, error):
+    path = save(tmp_path / "disc.png", disc(20))
+    monkeypatch.setattr(Image.Image, "convert", raising(error))
+    assert "not a readable picture" in mistake(path)
+
+
+def test_a_picture_that_may_not_be_read_says_so(tmp_path, monkeypatch):
+    path = save(tmp_path / "disc.png", disc(20))
+    monkeypatch.setattr(Image, "open", raising(PermissionError))
+    assert "may not be read: change its permissions" in mistake(path)
+
+
+def test_an_opaque_picture_needs_a_background(tmp_path):
+    for channels in (3, 4):
+        path = save(tmp_path / "opaque.png", np.full((20, 20, channels), 255))
+        assert "has no transparent part: name its background colour" in mistake(path)
+
+
+def test_a_wrong_background_is_refused(tmp_path):
+    path = save(tmp_path / "disc.png", disc(20, (0, 0, 0), (255, 255, 255)))
+    assert "not 'whyte'" in mistake(path, background="whyte")
+    path = save(tmp_path / "half.png", np.repeat([[[0] * 3, [255] * 3]], 10, axis=0).repeat(5, 1))
+    assert "corners" in mistake(path, background="auto")
+
+
+def test_an_empty_picture_is_refused(tmp_path):
+    path = save(tmp_path / "empty.png", np.zeros((20, 20, 4)))
+    assert "is fully transparent" in mistake(path)
+
+
+def test_a_picture_of_one_flat_colour_is_refused(tmp_path):
+    path = save(tmp_path / "flat.png", np.full((20, 20, 3), 90))
+    assert "is all background" in mistake(path, background="auto")
+
+
+@pytest.mark.parametrize("side", [1, 3])
+def test_a_picture_of_a_few_pixels_is_refused(tmp_path, side):
+    pixels = np.zeros((20, 20, 4))
+    pixels[5, 5 : 5 + side] = 255
+    assert f"has {side}: use a larger picture" in mistake(save(tmp_path / "dot.png", pixels))
+
+
+def test_a_picture_too_faint_or_thin_to_live_is_refused(tmp_path):
+    path = save(tmp_path / "faint.png", disc(40, inside=(255, 0, 0, 20)))
+    assert "too faint or thin at size 40" in mistake(path)
+    line = np.pad(np.full((1, 2000, 4), 255), ((4, 4), (4, 4), (0, 0)))
+    assert "too faint or thin" in mistake(save(tmp_path / "line.png", line))
+
+
+def test_16_bit_greys_are_refused(tmp_path):
+    Image.fromarray(np.full((20, 20), 40000, np.uint16)).save(tmp_path / "grey.png")
+    assert "has 16-bit greys" in mistake(tmp_path / "grey.png", background="auto")
+
+
+@pytest.mark.parametrize("shape", [(1, 4097), (4097, 1), (9000, 12000), (30000, 30000)])
+def test_a_picture_too_large_is_refused_before_it_is_decoded(tmp_path, shape):
+    # A tiny file whose header claims the shape: decoding it would fail, or fill the memory.
+    path = save(tmp_path / "large.bmp", np.zeros((1, 1, 3)))
+    header = bytearray(path.read_bytes())
+    header[18:26] = np.array(shape[::-1], "<i4").tobytes()
+    path.write_bytes(header)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "at most 4,096 pixels on a side" in mistake(path)
+
+
+def test_the_largest_picture_allowed_is_read(tmp_path):
+    pixels = np.zeros((4096, 64, 4), np.uint8)
+    pixels[:, 8:56] = 255
+    assert target(save(tmp_path / "tall.png", pixels), 256)[128, 128, 3] > 0.999
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    magic=st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b"RIFF\0\0\0\0WEBP"]),
+    data=st.binary(max_size=400),
+)
+def test_random_bytes_as_a_picture_raise_only_user_errors(tmp_path_factory, magic, data):
+    path = tmp_path_factory.getbasetemp() / "random.png"
+    path.write_bytes(magic + data)
+    try:
+        target(path, 8, background="auto")
+    except UserError:
+        pass
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    suffix=st.sampled_from(["png", "gif", "bmp", "webp", "jpg"]),
+    where=st.floats(0, 1),
+    junk=st.binary(min_size=1, max_size=8),
+)
+def test_a_picture_with_damaged_bytes_raises_only_user_errors(
+    tmp_path_factory, suffix, where, junk
+):
+    path = tmp_path_factory.getbasetemp() / f"damaged.{suffix}"
+    save(path, disc(24, (200, 30, 30), (255, 255, 255)))
+    content = bytearray(path.read_bytes())
+    at = int(where * len(content))
+    content[at : at + len(junk)] = junk
+    path.write_bytes(content)
+    try:
+        target(path, 8, background="auto")
+    except UserError:
+        pass
+
+
+@settings(max_examples=40, deadline=None)
+@given(source=st.text(max_size=12))
+def test_any_text_as_a_source_raises_only_user_errors(source):
+    try:
+        target(source, 8)
+    except UserError:
+        pass
+
+
+# Canvases.
+
+
+@given(
+    picture=st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    spare=st.tuples(st.integers(0, 9), st.integers(0, 9)),
+)
+def test_padding_puts_middle_on_middle_and_keeps_every_value(picture, spare):
+    values = np.random.default_rng(0).random((*picture, 4)).astype(np.float32) + 1
+    canvas = picture[0] + spare[0], picture[1] + spare[1]
+    padded = pad(values, canvas)
+    assert padded.shape == (*canvas, 4) and padded.dtype == values.dtype
+    middle = padded[canvas[0] // 2, canvas[1] // 2]
+    assert np.array_equal(middle, values[picture[0] // 2, picture[1] // 2])
+    assert np.array_equal(padded[padded.any(axis=-1)], values.reshape(-1, 4))
+
+
+@pytest.mark.parametrize("canvas", [(39, 72), (72, 39)])
+def test_padding_onto_too_small_a_canvas_is_refused(canvas):
+    with pytest.raises(UserError, match=f"does not fit a canvas of {canvas[0]} x {canvas[1]}"):
+        pad(target("lizard"), canvas)
