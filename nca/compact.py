@@ -8,13 +8,16 @@ the step is dense: cells are never dropped.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from nca.edits import Edit, apply
+from nca.leaves import Layout, join, separate
 from nca.perception import alive, filter_bank, pooled
 from nca.rule import Rule
 from nca.step import clipped, read, respond, squashed, step_sites, survivors
@@ -90,39 +93,77 @@ def compact_steps(
     rule: Rule,
     states: Float[Array, "b y x channel"],
     fires: Bool[Array, "b y x"],
-    capacity: int,
+    capacities: tuple[int, ...],
     *,
     edits: Sequence[Edit] = (),
     t: Array | int = 0,
-    keys: Array | None = None,
 ) -> Float[Array, "b y x channel"]:
     """One step of a batch of runs, equal to the dense step of each.
 
     Args:
         rule: the rule; `compactable(rule, edits)` must hold.
-        states: the runs' states.
+        states: the runs' states, with edits of the state already made.
         fires: the runs' fire masks.
-        capacity: rows computed, over the whole batch; a step that needs more is dense.
-        edits: changes made at sites, the same in every run.
+        capacities: numbers of rows, ascending; the first that holds the needed rows of the whole
+            batch is computed, and where none does, every cell.
+        edits: changes made at perception, pre and post, the same in every run.
         t: the step's number.
-        keys: one key per run, where an edit draws noise.
     """
-    state_edits = [e for e in edits if e.site == "state"]
-    if state_edits:
-        states = jax.vmap(lambda s, k: apply(edits, "state", s, t, k), (0, None if keys is None else 0))(
-            states, keys
-        )
+    layout, real, rest = separate((rule, states, fires, list(edits), t))
+    return _step(capacities, layout, real, rest)
+
+
+# The gradient branches as the step does, once, around the whole of it: a branch differentiated from
+# within would store what either side needs, which costs more than the step.
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _step(capacities: tuple[int, ...], layout: Layout, real: list[Array], rest: list[Array]) -> Array:
+    number, sides = _sides(capacities, layout, real, rest)
+    return jax.lax.switch(number, sides, real)
+
+
+def _forward(
+    capacities: tuple[int, ...], layout: Layout, real: list[Array], rest: list[Array]
+) -> tuple[Array, Any]:
+    return _step(capacities, layout, real, rest), (real, rest)
+
+
+def _backward(
+    capacities: tuple[int, ...], layout: Layout, kept: Any, slope: Array
+) -> tuple[list[Array], None]:
+    real, rest = kept
+    number, sides = _sides(capacities, layout, real, rest)
+    pulls = [lambda real, side=side: jax.vjp(side, real)[1](slope)[0] for side in sides]
+    return jax.lax.switch(number, pulls, real), None
+
+
+_step.defvjp(_forward, _backward)
+
+
+def _sides(
+    capacities: tuple[int, ...], layout: Layout, real: list[Array], rest: list[Array]
+) -> tuple[Array, list[Callable[[list[Array]], Array]]]:
+    """The number of the side to take, and the sides: functions of the floating leaves."""
+    rule, states, fires, _, _ = join(layout, real, rest)
     before = alive(rule, states)
-    rows, count = row_numbers(needed(rule, before, fires), capacity)
+    need = needed(rule, before, fires)
+    number = (need.sum() > jnp.asarray(capacities, jnp.int32)).sum()
 
-    def few() -> Array:
-        return compact_update(rule, states, before, rows, edits, t)
+    def few(capacity: int, real: list[Array]) -> Array:
+        rule, states, _, edits, t = join(layout, real, rest)
+        rows, _ = row_numbers(need, capacity)
+        return _finished(rule, states, before, compact_update(rule, states, before, rows, edits, t))
 
-    @jax.checkpoint
-    def every(states: Array) -> Array:
-        plain = [e for e in edits if e.site != "state"]
-        return jax.vmap(lambda s, f: step_sites(rule, s, f, edits=plain, t=t)["update"])(states, fires)
+    def every(real: list[Array]) -> Array:
+        rule, states, fires, edits, t = join(layout, real, rest)
 
-    update = jax.lax.cond(count <= capacity, few, lambda: every(states))
+        def one(state: Array, fire: Array) -> Array:
+            return step_sites(rule, state, fire, edits=edits, t=t)["update"]
+
+        return _finished(rule, states, before, jax.vmap(one)(states, fires))
+
+    return number, [*(partial(few, c) for c in capacities), every]
+
+
+def _finished(rule: Rule, states: Array, before: Array, update: Array) -> Array:
     grown = clipped(rule.spec, states + update)
     return jnp.where(survivors(rule, before, grown)[..., None], grown, 0.0)

@@ -6,12 +6,16 @@ crop, where growth starts. A colour is any that Pillow knows.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw
 
 UNITS = 40
 MARGIN = 4
+
+Point = tuple[float, float]
 
 
 class Pen:
@@ -21,24 +25,24 @@ class Pen:
         scale: pixels to the unit, above 0.
     """
 
-    def __init__(self, scale):
+    def __init__(self, scale: float) -> None:
         side = round((UNITS + 2 * MARGIN) * scale)
         self.scale = scale
         self.sheet = Image.new("RGBA", (side, side))
         self._draw = ImageDraw.Draw(self.sheet)
 
-    def stroke(self, colour, *points):
+    def stroke(self, colour: str, *points: Sequence[float]) -> None:
         """Brush along the smooth curve through `points`, each (x, y, radius); one is a dot."""
         for x, y, radius in (smooth(points) + np.array([MARGIN, MARGIN, 0])) * self.scale:
             self._draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
 
-    def blob(self, colour, corners):
+    def blob(self, colour: str, corners: ArrayLike) -> None:
         """Fill the polygon whose corners are the (n, 2) sequence `corners` of (x, y)."""
-        corners = (np.asarray(corners, float) + MARGIN) * self.scale
-        self._draw.polygon([tuple(corner) for corner in corners], fill=colour)
+        placed = (np.asarray(corners, float) + MARGIN) * self.scale
+        self._draw.polygon([(x, y) for x, y in placed.tolist()], fill=colour)
 
 
-def smooth(points, closed=False, steps=64):
+def smooth(points: ArrayLike, closed: bool = False, steps: int = 64) -> np.ndarray:
     """A Catmull-Rom curve through `points`, an (n, d) sequence, as a (samples, d) array.
 
     A closed curve ends where it starts; each span between two points has `steps` samples.
@@ -49,17 +53,18 @@ def smooth(points, closed=False, steps=64):
     before, after = (knots[-1:], knots[:2]) if closed else (knots[:1], knots[-1:])
     knots = np.concatenate([before, knots, after])
     t = np.linspace(0, 1, steps)[:, None]
-    return np.concatenate([_span(*knots[i : i + 4], t) for i in range(len(knots) - 3)])
+    return np.concatenate([_span(knots[i : i + 4], t) for i in range(len(knots) - 3)])
 
 
-def _span(before, start, stop, after, t):
+def _span(knots: np.ndarray, t: np.ndarray) -> np.ndarray:
+    before, start, stop, after = knots
     slope_in, slope_out = (stop - before) / 2, (after - start) / 2
     bend = 3 * (stop - start) - 2 * slope_in - slope_out
     twist = 2 * (start - stop) + slope_in + slope_out
     return start + t * (slope_in + t * (bend + t * twist))
 
 
-def lizard(pen):
+def lizard(pen: Pen) -> None:
     """A green lizard striding up and to the left, its tail curling to the right."""
     skin, shade, gold = "#3fae49", "#1b7440", "#ffae1a"
     for leg in _LIZARD_LEGS:
@@ -89,7 +94,7 @@ _LIZARD_LEGS = (
 )
 
 
-def _leg(pen, skin, gold, hip, knee, foot):
+def _leg(pen: Pen, skin: str, gold: str, hip: Point, knee: Point, foot: Point) -> None:
     pen.stroke(skin, (*hip, 1.3), (*knee, 1.2), (*foot, 1.1))
     ahead = math.atan2(foot[1] - knee[1], foot[0] - knee[0])
     for turn in (-0.9, 0, 0.9):
@@ -97,7 +102,7 @@ def _leg(pen, skin, gold, hip, knee, foot):
         pen.stroke(gold, (*foot, 0.9), (*toe, 0.8))
 
 
-def planarian(pen):
+def planarian(pen: Pen) -> None:
     """A violet flatworm with an arrow-shaped head, two squinting eyes and a tapered tail."""
     skin, light = "#8a4f8f", "#d9a0b4"
     pen.blob(skin, smooth(_PLANARIAN_HEAD, closed=True))
@@ -118,14 +123,14 @@ _PLANARIAN_SPINE = (
 )  # fmt: skip
 
 
-def flag(pen):
+def flag(pen: Pen) -> None:
     """The French flag of positional information, blue, white and red, in a light breeze."""
     pen.blob("#33415f", _cloth(0, 40, 0))
     for colour, left, right in (("#1f4fd8", 1, 14), ("#ffffff", 14, 26), ("#e8303a", 26, 39)):
         pen.blob(colour, _cloth(left, right, 1.1))
 
 
-def _cloth(left, right, hem):
+def _cloth(left: float, right: float, hem: float) -> np.ndarray:
     across = np.linspace(left, right, 200)
     wave = 20 + 1.5 * np.sin(2 * np.pi * across / 40)
     top = np.stack([across, wave - 12 + hem], axis=1)
@@ -133,7 +138,7 @@ def _cloth(left, right, hem):
     return np.concatenate([top, bottom[::-1]])
 
 
-def starfish(pen):
+def starfish(pen: Pen) -> None:
     """An orange starfish, its five arms a little turned and dotted with cream."""
     for colour, rim in (("#c93a1e", 0), ("#f9682c", 1.1)):
         for arm in range(5):
@@ -146,12 +151,12 @@ def starfish(pen):
 _STARFISH_ARM = (0, 6.4), (6, 4.8), (12, 3.3), (18, 2.2)
 
 
-def _along(arm, far):
+def _along(arm: int, far: float) -> Point:
     angle = math.radians(72 * arm - 80)
     return 20 + far * math.cos(angle), 20 + far * math.sin(angle)
 
 
-def butterfly(pen):
+def butterfly(pen: Pen) -> None:
     """A butterfly with orange upper wings, violet lower wings and a bright spot on each."""
     ink = "#2a2350"
     for side in (-1, 1):
@@ -172,7 +177,7 @@ _BUTTERFLY_WINGS = (
 )  # fmt: skip
 
 
-def axolotl(pen):
+def axolotl(pen: Pen) -> None:
     """A smiling pink axolotl with feathery gills, its tail swinging out to the right."""
     skin, gill, ink = "#ffa6bd", "#e0407f", "#3a1f38"
     pen.stroke("#f7819f", (20, 30, 4), (27, 35, 3.4), (33, 33, 2.6), (35.4, 27.4, 1.2))

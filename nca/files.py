@@ -7,6 +7,7 @@ metrics as JSON. Nothing is ever unpickled.
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import tempfile
@@ -46,7 +47,7 @@ def save(organism: Organism, path: str | Path) -> Path:
         "metrics": dict(organism.metrics),
     }
     data = to_bytes(
-        {k: np.ascontiguousarray(v) for k, v in arrays.items()},
+        {k: np.array(v, order="C") for k, v in arrays.items()},
         metadata={"organism": json.dumps(described, allow_nan=False)},
     )
     return write(path, data)
@@ -98,9 +99,9 @@ def load(source: str | Path) -> Organism:
         return read(Path(str(resources.files("nca") / "organisms" / f"{name}.safetensors")))
     path = Path(source)
     if not path.is_file():
-        raise UserError(
-            f"No organism {str(source)!r}: give a file, or one of {', '.join(bundled()) or 'none bundled'}."
-        )
+        close = difflib.get_close_matches(str(source), (*bundled(), *ALIASES), n=1)
+        known = f"did you mean {close[0]}?" if close else f"give a file, or one of {', '.join(bundled())}."
+        raise UserError(f"No organism {str(source)!r}: {known if bundled() else 'give a file.'}")
     return read(path)
 
 
@@ -116,7 +117,7 @@ def read(path: Path) -> Organism:
             [arrays[f"weights.{i}"] for i in layers],
             [arrays[f"biases.{i}"] for i in layers],
             arrays.get("kernels"),
-            arrays["angle"],
+            arrays["angle"].reshape(()),
         )
         return Organism(
             rule,

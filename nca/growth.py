@@ -23,6 +23,7 @@ from nca import window
 from nca.compact import compact_steps, compactable
 from nca.edits import Edit, apply, draws_noise
 from nca.errors import UserError
+from nca.leaves import Layout, join, separate
 from nca.organism import Organism, check_canvas
 from nca.perception import alive
 from nca.rule import Rule
@@ -191,35 +192,22 @@ class Plan:
 
 @partial(jax.jit, static_argnums=0)
 def _run(plan: Plan, rule: Rule, state: Array, key: Any, fire: Any, edits: Any, start: Array) -> Array:
-    leaves, tree = jax.tree.flatten((rule, state, key, fire, edits, start))
-    floating = tuple(_floating(leaf) for leaf in leaves)
-    real = [leaf for leaf, f in zip(leaves, floating, strict=True) if f]
-    rest = [leaf for leaf, f in zip(leaves, floating, strict=True) if not f]
-    return _apart(plan, (tree, floating), real, rest)
-
-
-def _floating(leaf: Any) -> bool:
-    return bool(jnp.issubdtype(leaf.dtype, jnp.floating))
-
-
-def _joined(layout: Any, real: list[Array], rest: list[Array]) -> Any:
-    reals, others = iter(real), iter(rest)
-    return jax.tree.unflatten(layout[0], [next(reals) if f else next(others) for f in layout[1]])
+    return _apart(plan, *separate((rule, state, key, fire, edits, start)))
 
 
 # Compact steps branch, and a branch on a batched predicate would run both sides: so runs mapped by
 # `vmap` follow one another. That has no reverse mode of its own, hence the rule below.
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _apart(plan: Plan, layout: Any, real: list[Array], rest: list[Array]) -> Array:
+def _apart(plan: Plan, layout: Layout, real: list[Array], rest: list[Array]) -> Array:
     run = partial(_one_run, plan, layout)
     return (sequential_vmap(run) if plan.compact else run)(real, rest)
 
 
-def _apart_forward(plan: Plan, layout: Any, real: list[Array], rest: list[Array]) -> tuple[Array, Any]:
+def _apart_forward(plan: Plan, layout: Layout, real: list[Array], rest: list[Array]) -> tuple[Array, Any]:
     return _apart(plan, layout, real, rest), (real, rest)
 
 
-def _apart_backward(plan: Plan, layout: Any, kept: Any, slope: Array) -> tuple[list[Array], None]:
+def _apart_backward(plan: Plan, layout: Layout, kept: Any, slope: Array) -> tuple[list[Array], None]:
     def pull(real: list[Array], rest: list[Array], slope: Array) -> list[Array]:
         return jax.vjp(lambda r: _one_run(plan, layout, r, rest), real)[1](slope)[0]
 
@@ -230,8 +218,8 @@ def _apart_backward(plan: Plan, layout: Any, kept: Any, slope: Array) -> tuple[l
 _apart.defvjp(_apart_forward, _apart_backward)
 
 
-def _one_run(plan: Plan, layout: Any, real: list[Array], rest: list[Array]) -> Array:
-    rule, state, key, fire, edits, start = _joined(layout, real, rest)
+def _one_run(plan: Plan, layout: Layout, real: list[Array], rest: list[Array]) -> Array:
+    rule, state, key, fire, edits, start = join(layout, real, rest)
     canvas = (state.shape[0], state.shape[1])
     windowed = plan.compact and compactable(rule, edits)
     sizes = window.sizes(rule, canvas) if windowed else (canvas,)
@@ -288,7 +276,7 @@ def _steps(
     plan: Plan, rule: Rule, state: Array, masks: Array, edits: Any, t: Array, key: Any
 ) -> tuple[Array, Array]:
     compact = plan.compact and compactable(rule, edits)
-    capacity = _capacity(rule, masks.shape[1] * masks.shape[2])
+    capacities = _capacities(rule, masks.shape[1] * masks.shape[2])
 
     @jax.checkpoint
     def body(state: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -296,7 +284,7 @@ def _steps(
         shown = apply(edits, "state", state, t + i, key)
         rest = [e for e in edits if e.site != "state"]
         if compact:
-            after = compact_steps(rule, shown[None], fire[None], capacity, edits=rest, t=t + i)[0]
+            after = compact_steps(rule, shown[None], fire[None], capacities, edits=rest, t=t + i)[0]
         else:
             after = _dense(rule, shown, fire, edits, t + i, key)
         return after, shown if plan.record else shown[:0, :0]
@@ -311,6 +299,6 @@ def _dense(rule: Rule, shown: Array, fire: Array, edits: Any, t: Array, key: Any
     return dense_step(rule, shown, fire, edits=rest, t=t, key=key)
 
 
-def _capacity(rule: Rule, cells: int) -> int:
-    """Rows for a body with its rings over half of the window."""
-    return max(int(0.5 * rule.spec.fire_rate * cells), 16)
+def _capacities(rule: Rule, cells: int) -> tuple[int, ...]:
+    """Rows for bodies that, with their rings, cover a fifth or half of the window."""
+    return tuple(max(int(share * rule.spec.fire_rate * cells), 16) for share in (0.2, 0.5))

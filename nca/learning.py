@@ -58,14 +58,14 @@ class Task:
         split: the rule's structure and its untrained arrays, as `nnx.split` gives them.
         seed: s_0, (y, x, channel).
         target: the picture padded to the canvas, (y, x, 4).
-        capacity: rows the compact step computes over the batch.
+        capacities: rows that the compact step may compute over the batch, ascending; none is dense.
     """
 
     config: TrainConfig
     split: tuple[Any, Any]
     seed: Array
     target: Array
-    capacity: int
+    capacities: tuple[int, ...]
 
     def rule(self, parameters: Any) -> Rule:
         """The rule with these parameters."""
@@ -86,8 +86,8 @@ def advance(task: Task, parameters: Any, states: Array, key: Array, t: Array) ->
     """One step of a batch of roll-outs."""
     rule = task.rule(parameters)
     fires = jax.random.uniform(jax.random.fold_in(key, t), states.shape[:3]) <= rule.spec.fire_rate
-    if task.capacity and compactable(rule):
-        return compact_steps(rule, states, fires, task.capacity)
+    if task.capacities and compactable(rule):
+        return compact_steps(rule, states, fires, task.capacities)
     return jax.vmap(partial(dense_step, rule))(states, fires)
 
 

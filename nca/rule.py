@@ -85,7 +85,12 @@ class Spec:
         _one_of("squash", self.squash, SQUASHES)
         _in_range("channels", self.channels, 2, 1024)
         _in_range("alpha", self.alpha, 0, self.channels - 1)
+        _in_range("threshold", self.threshold, 0.0, 1e6)
         _in_range("fire_rate", self.fire_rate, 0.0, 1.0)
+        _in_range("activation_slope", self.activation_slope, 0.0, 1.0)
+        for flag in ("inclusive", "premultiplied"):
+            if not isinstance(getattr(self, flag), bool):
+                raise UserError(f"{flag} must be true or false; got {getattr(self, flag)!r}.")
         if (self.perception == "steered") != (self.steer is not None):
             raise UserError(
                 "Steered perception needs the channel that holds the angle, and no other perception "
@@ -94,6 +99,8 @@ class Spec:
         if self.steer is not None:
             _in_range("steer", self.steer, 0, self.channels - 1)
         if self.clip is not None:
+            if len(self.clip) != 2:
+                raise UserError(f"clip needs a lower and an upper bound, got {self.clip}.")
             object.__setattr__(self, "clip", (float(self.clip[0]), float(self.clip[1])))
             if not self.clip[0] < self.clip[1]:
                 raise UserError(f"clip needs a lower bound below the upper one, got {self.clip}.")
@@ -121,8 +128,10 @@ def _one_of(field: str, value: Any, known: Sequence[str] | dict[str, Any]) -> No
 
 
 def _in_range(field: str, value: float, low: float, high: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        raise UserError(f"{field} must be between {low} and {high}; got {value!r}.")
+    kind: Any = int if isinstance(low, int) else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
+        whole = "a whole number " if kind is int else ""
+        raise UserError(f"{field} must be {whole}between {low} and {high}; got {value!r}.")
 
 
 class Rule(nnx.Module):
@@ -180,9 +189,11 @@ class Rule(nnx.Module):
         if any(w.ndim != 2 for w in matrices):
             raise UserError(f"Weights must be matrices (inputs, outputs), got {[w.shape for w in matrices]}.")
         conventions.setdefault("channels", int(matrices[-1].shape[1]))
+        if biases is not None and len(biases) != len(matrices):
+            raise UserError(f"{len(matrices)} layers need as many biases (or None), got {len(biases)}.")
         vectors = [
             jnp.zeros(w.shape[1]) if b is None else jnp.asarray(b, jnp.float32)
-            for w, b in zip(matrices, biases or [None] * len(matrices), strict=True)
+            for w, b in zip(matrices, [None] * len(matrices) if biases is None else biases, strict=True)
         ]
         rule = cls(Spec(**conventions), matrices, vectors, kernels, angle)
         check_shapes(rule)
@@ -267,6 +278,10 @@ def check_shapes(rule: Rule) -> None:
             f"{len(rule.filters)} filters of {spec.channels} channels make {inputs} features, "
             f"but the first layer takes {sizes[0][0]}."
         )
+    if len(rule.biases) != len(sizes):
+        raise UserError(f"{len(sizes)} layers need as many biases, got {len(rule.biases)}.")
+    if rule.angle.shape != ():
+        raise UserError(f"A rule's angle is one number, got an array of shape {rule.angle.shape}.")
     if any(a[1] != b[0] for a, b in pairwise(sizes)) or sizes[-1][1] != spec.channels:
         raise UserError(f"Layers {sizes} do not chain to {spec.channels} channels.")
     for size, bias in zip(sizes, rule.biases, strict=True):

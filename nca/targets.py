@@ -43,7 +43,7 @@ def describe(name: str) -> str:
     return DRAWINGS[name].__doc__ or name
 
 
-def target(source, size: int = 40, *, background: str | None = None) -> np.ndarray:
+def target(source: str | os.PathLike[str], size: int = 40, *, background: str | None = None) -> np.ndarray:
     """The picture `source`, cropped to what is visible and fitted into a square.
 
     The longer side of what is visible spans the square and the shorter one is centred, both
@@ -92,7 +92,7 @@ def pad(picture: np.ndarray, canvas: tuple[int, int]) -> np.ndarray:
     return sheet
 
 
-def _pixels(source, size, background):
+def _pixels(source: str | os.PathLike[str], size: int, background: str | None) -> np.ndarray:
     """The (h, w, 4) bytes of the drawing, emoji or file that `source` names."""
     if isinstance(source, str) and source in DRAWINGS:
         return _draw(source, size)
@@ -103,13 +103,13 @@ def _pixels(source, size, background):
     raise _missing(source)
 
 
-def _draw(name, size):
+def _draw(name: str, size: int) -> np.ndarray:
     pen = Pen(scale=min(16, LARGEST // size) * size / UNITS)
     DRAWINGS[name](pen)
     return np.asarray(pen.sheet)
 
 
-def _missing(source):
+def _missing(source: str | os.PathLike[str]) -> UserError:
     if os.path.exists(source):
         return UserError(f"a picture file is needed, but {source} is not a file: name one")
     if isinstance(source, str) and Path(source).name == source and "." not in source:
@@ -117,13 +117,13 @@ def _missing(source):
     return UserError(f"a picture file is needed, but {source} does not exist: check the path")
 
 
-def _unknown(name):
+def _unknown(name: str) -> UserError:
     close = difflib.get_close_matches(str(name), DRAWINGS, n=1)
     guess = f": did you mean {close[0]}?" if close else ", nor is it a picture file or an emoji"
     return UserError(f"there is no drawing {name!r} among {', '.join(DRAWINGS)}{guess}")
 
 
-def _read(path):
+def _read(path: str | os.PathLike[str]) -> np.ndarray:
     """The (h, w, 4) bytes of a picture file."""
     # Pillow's readers raise almost anything on a broken file, and warn of large ones.
     try:
@@ -142,7 +142,7 @@ def _read(path):
         ) from error
 
 
-def _check_header(image, path):
+def _check_header(image: Image.Image, path: object) -> None:
     """Refuse, before its pixels are decoded, a picture that would be too large or misread."""
     if max(image.size) > LARGEST:
         raise _too_large(path, f"{image.width} x {image.height}")
@@ -150,11 +150,11 @@ def _check_header(image, path):
         raise UserError(f"{path} has 16-bit greys: save it as an 8-bit RGBA picture")
 
 
-def _too_large(path, came):
+def _too_large(path: object, came: str) -> UserError:
     return UserError(f"a picture has at most {LARGEST:,} pixels on a side, but {path} has {came}: shrink it")
 
 
-def _clear(pixels, background, path):
+def _clear(pixels: np.ndarray, background: str | None, path: object) -> np.ndarray:
     """`pixels` with what is not part of the picture made transparent."""
     if background is not None:
         pixels = _without(pixels, _colour(pixels, background, path))
@@ -167,7 +167,7 @@ def _clear(pixels, background, path):
     return pixels
 
 
-def _check_visible(pixels, background, path):
+def _check_visible(pixels: np.ndarray, background: str | None, path: object) -> None:
     if not pixels[..., 3].any():
         left = "is fully transparent" if background is None else "is all background"
         raise UserError(f"{path} {left} and leaves nothing to grow: use another picture")
@@ -179,46 +179,46 @@ def _check_visible(pixels, background, path):
         )
 
 
-def _colour(pixels, background, path):
+def _colour(pixels: np.ndarray, background: str, path: object) -> np.ndarray:
     """The (3,) bytes of the colour that `background` names."""
     if background == "auto":
         return _corner_colour(pixels, path)
     try:
-        return ImageColor.getrgb(background)[:3]
+        return np.asarray(ImageColor.getrgb(background)[:3])
     except ValueError as error:
         raise UserError(
             f"background is a colour such as 'white' or '#ffffff', or 'auto', not {background!r}"
         ) from error
 
 
-def _corner_colour(pixels, path):
+def _corner_colour(pixels: np.ndarray, path: object) -> np.ndarray:
     corners = pixels[[0, 0, -1, -1], [0, -1, 0, -1], :3].astype(int)
     if np.ptp(corners, axis=0).max() > _NEAR:
         raise UserError(f"the corners of {path} differ in colour: name the background colour")
     return np.median(corners, axis=0)
 
 
-def _without(pixels, colour):
+def _without(pixels: np.ndarray, colour: np.ndarray) -> np.ndarray:
     """Make transparent whatever is near `colour` and joined to the border."""
     apart = np.abs(pixels[..., :3].astype(np.int16) - np.asarray(colour, np.int16))
     open_ = (apart <= _NEAR).all(axis=-1) | (pixels[..., 3] == 0)
     return np.where(_outside(open_)[..., None], np.uint8(0), pixels)
 
 
-def _outside(mask):
+def _outside(mask: np.ndarray) -> np.ndarray:
     """The cells of `mask`, (h, w) booleans, joined to its border by steps along rows or columns."""
     # A ring of open cells leads around the picture, and a ring of walls keeps rows apart.
     mask = np.pad(np.pad(mask, 1, constant_values=True), 1)
     reached = np.zeros_like(mask)
     reached[1, 1] = True
     before = 0
-    while (count := np.count_nonzero(reached)) > before:
+    while (count := int(np.count_nonzero(reached))) > before:
         before = count
         reached = _along_rows(mask.T, _along_rows(mask, reached).T).T
     return reached[2:-2, 2:-2]
 
 
-def _along_rows(mask, reached):
+def _along_rows(mask: np.ndarray, reached: np.ndarray) -> np.ndarray:
     """Spread `reached` to all of every unbroken run of `mask` in a row that it touches."""
     run = np.cumsum(~mask.ravel())
     hit = np.zeros(run[-1] + 1, bool)
@@ -226,12 +226,12 @@ def _along_rows(mask, reached):
     return hit[run].reshape(mask.shape) & mask
 
 
-def _is_emoji(text):
+def _is_emoji(text: str) -> bool:
     # Emoji newer than Python's tables have no category yet, which reads "Cn".
     return not any(map(str.isascii, text)) and unicodedata.category(text[:1] or "a") in ("So", "Cn")
 
 
-def _emoji(text):
+def _emoji(text: str) -> np.ndarray:
     """The (h, w, 4) bytes of one emoji in the installed font, whose bitmaps have one size only."""
     try:
         font = ImageFont.truetype(_font(), EMOJI_SIZE)
@@ -247,7 +247,7 @@ def _emoji(text):
     return pixels
 
 
-def _font():
+def _font() -> str:
     for folder in FONT_FOLDERS:
         for path in sorted(Path(folder).expanduser().rglob(EMOJI_FONT)):
             return str(path)
@@ -257,7 +257,7 @@ def _font():
     )
 
 
-def _fit(pixels, size):
+def _fit(pixels: np.ndarray, size: int) -> np.ndarray:
     """Crop (h, w, 4) bytes to what is visible and average them into (size, size, 4) floats."""
     seen = _crop(pixels)
     high, wide = (_shares(length, max(seen.shape[:2]), size) for length in seen.shape[:2])
@@ -267,12 +267,12 @@ def _fit(pixels, size):
     return np.minimum(small, small[..., 3:])
 
 
-def _crop(pixels):
+def _crop(pixels: np.ndarray) -> np.ndarray:
     rows, columns = (np.flatnonzero(pixels[..., 3].any(axis=axis)) for axis in (1, 0))
     return pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-def _shares(length, longest, size):
+def _shares(length: int, longest: int, size: int) -> np.ndarray:
     """How much of each cell each of `length` pixels covers, (size, length), rows summing to 1.
 
     The cells span `longest` pixels and share their middle.

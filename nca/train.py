@@ -83,7 +83,7 @@ def begin(config: TrainConfig) -> tuple[Task, Trainer]:
     structure, parameters, fixed = parts
     seed = organism.start()
     padded = jnp.asarray(organism.picture())
-    task = Task(config, (structure, fixed), seed, padded, _capacity(config, rule, padded))
+    task = Task(config, (structure, fixed), seed, padded, _capacities(config, rule, padded))
     samples = 1 if config.regime == "growing" else config.pool
     pool = jnp.tile(seed[None], (samples, 1, 1, 1))
     return task, Trainer(parameters, adam(config).init(parameters), pool)
@@ -102,15 +102,14 @@ def _first_rule(config: TrainConfig, key: jax.Array) -> Rule:
     return rule
 
 
-def _capacity(config: TrainConfig, rule: Rule, padded: jax.Array) -> int:
-    """Rows for the compact step: what the grown body needs, and a quarter more. 0 is dense."""
+def _capacities(config: TrainConfig, rule: Rule, padded: jax.Array) -> tuple[int, ...]:
+    """Rows for the compact step: for half, one and two grown bodies a sample. None is dense."""
     if config.dense or jax.default_backend() != "cpu":
-        return 0
+        return ()
     body = jnp.zeros((*padded.shape[:2], rule.spec.channels)).at[..., rule.spec.alpha].set(padded[..., 3])
     everyone = jnp.ones((1, *padded.shape[:2]), bool)
-    sites = int(needed(rule, alive(rule, body)[None], everyone).sum())
-    rows = 1.25 * config.batch * sites * config.fire_rate
-    return min(int(np.ceil(rows / 256)) * 256, config.batch * padded.shape[0] * padded.shape[1])
+    rows = config.batch * config.fire_rate * int(needed(rule, alive(rule, body)[None], everyone).sum())
+    return tuple(int(np.ceil(share * rows / 128)) * 128 for share in (0.5, 1.1, 2.0))
 
 
 def loop(task: Task, trainer: Trainer, mark: runs.Mark, folder: Path, say: Say) -> tuple[Trainer, runs.Mark]:
