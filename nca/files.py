@@ -66,7 +66,7 @@ def write_with(path: str | Path, fill: Callable[[Path], Any]) -> Path:
         handle, name = tempfile.mkstemp(prefix=".", suffix=path.suffix, dir=path.parent)
         os.close(handle)
     except OSError as error:
-        raise UserError(f"Cannot write {path}: {error.strerror}; choose another place.") from error
+        raise UserError(f"Cannot write {path}: {error.strerror or error}; choose another place.") from error
     beside = Path(name)
     try:
         fill(beside)
@@ -75,7 +75,7 @@ def write_with(path: str | Path, fill: Callable[[Path], Any]) -> Path:
         beside.chmod(0o644)
         os.replace(beside, path)
     except OSError as error:
-        raise UserError(f"Cannot write {path}: {error.strerror}; choose another place.") from error
+        raise UserError(f"Cannot write {path}: {error.strerror or error}; choose another place.") from error
     finally:
         beside.unlink(missing_ok=True)
     return path

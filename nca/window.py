@@ -8,9 +8,8 @@ program needs fixed ones; the smallest that holds is chosen as the body grows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import jax.numpy as jnp
 from jax import lax
@@ -91,8 +90,3 @@ def paste(part: Array, corner: Int[Array, " 2"], canvas: tuple[int, int], axis: 
 def crop_edits(edits: Sequence[Edit], corner: Int[Array, " 2"], size: tuple[int, int]) -> list[Edit]:
     """The edits with their regions as the window sees them."""
     return [e if e.region is None else replace(e, region=crop(e.region, corner, size)) for e in edits]
-
-
-def choose(number: Array, branches: Sequence[Callable[[], Any]]) -> Any:
-    """`lax.switch` over functions of nothing."""
-    return branches[0]() if len(branches) == 1 else lax.switch(number, branches)
