@@ -100,6 +100,11 @@ class TrainConfig:
         for name in ("rate", "drop", "limit"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise UserError(f"{name} must be a number above 0, got {getattr(self, name)}.")
+        if self.channels < 4 or not 0 < self.fire_rate <= 1:
+            raise UserError(
+                f"Training needs at least 4 channels and a fire rate above 0 and up to 1; "
+                f"got {self.channels} and {self.fire_rate}."
+            )
         if self.longest < self.shortest:
             raise UserError(f"longest ({self.longest}) must not be below shortest ({self.shortest}).")
         if self.regime != "growing" and self.pool < self.batch:

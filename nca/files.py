@@ -130,7 +130,7 @@ def read(path: Path) -> Organism:
         )
     except UserError as error:
         raise UserError(f"{path} does not hold an organism: {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         raise UserError(f"{path} does not hold an organism: {type(error).__name__} {error}.") from error
 
 
@@ -142,6 +142,8 @@ def _contents(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         with safe_open(path, framework="numpy") as file:
             described = json.loads((file.metadata() or {})["organism"])
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except UserError:
+        raise
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error}.") from error
     except (SafetensorError, KeyError, ValueError, TypeError, RecursionError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -101,7 +102,7 @@ def one_cell(spec: Spec) -> Float[Array, "1 1 channel"]:
 def check_canvas(canvas: Any) -> tuple[int, int]:
     """A canvas as two whole numbers, or `UserError`."""
     try:
-        height, width = (int(n) for n in canvas)
+        height, width = (operator.index(n) for n in canvas)
     except (TypeError, ValueError):
         raise UserError(f"A canvas is (height, width) in cells, got {canvas!r}.") from None
     if not (3 <= height <= LARGEST_CANVAS and 3 <= width <= LARGEST_CANVAS):

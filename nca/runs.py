@@ -19,11 +19,11 @@ from typing import Any
 import jax
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save as to_bytes
 
 from nca.config import TrainConfig
 from nca.errors import UserError
-from nca.files import write, write_with
+from nca.files import write
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def save_state(folder: Path, trainer: Any, mark: Mark) -> None:
     """Write a checkpoint; the last one stays whole until this one is."""
     leaves = {f"{i:04d}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(trainer))}
     note = {"mark": json.dumps(vars(mark))}
-    write_with(folder / "state.safetensors", lambda path: save_file(leaves, path, metadata=note))
+    write(folder / "state.safetensors", to_bytes(leaves, metadata=note))
 
 
 def load_state(folder: Path, like: Any) -> tuple[Any, Mark]:
