@@ -148,6 +148,11 @@ def _entries(rule: Rule, site: str, channels: Any, filters: Any, units: Any) -> 
     return _mask("channel", channels, rule.channel_names)
 
 
+def all_entries(rule: Rule, site: str) -> np.ndarray:
+    """True for every entry of a site's last axis; raises where the rule has no such site."""
+    return _entries(rule, site, None, None, None)
+
+
 def _refuse(site: str, **given: Any) -> None:
     for name, value in given.items():
         if value is not None:

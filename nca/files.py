@@ -97,12 +97,11 @@ def load(source: str | Path) -> Organism:
     name = ALIASES.get(str(source), str(source))
     if name in bundled():
         return read(Path(str(resources.files("nca") / "organisms" / f"{name}.safetensors")))
-    path = Path(source)
-    if not path.is_file():
+    if not os.path.isfile(source):
         close = difflib.get_close_matches(str(source), (*bundled(), *ALIASES), n=1)
         known = f"did you mean {close[0]}?" if close else f"give a file, or one of {', '.join(bundled())}."
         raise UserError(f"No organism {str(source)!r}: {known if bundled() else 'give a file.'}")
-    return read(path)
+    return read(Path(source))
 
 
 def read(path: Path) -> Organism:
@@ -112,6 +111,8 @@ def read(path: Path) -> Organism:
         if described["format"] > FORMAT:
             raise UserError(f"{path} was written by a newer version (format {described['format']}).")
         layers = range(sum(k.startswith("weights.") for k in arrays))
+        if any(arrays[f"weights.{i}"].ndim != 2 for i in layers):
+            raise UserError("its weights are not matrices.")
         rule = Rule(
             Spec.from_json(described["spec"]),
             [arrays[f"weights.{i}"] for i in layers],

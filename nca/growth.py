@@ -13,9 +13,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from nca.edits import Edit, draws_noise
+from nca.edits import Edit, all_entries, draws_noise
 from nca.errors import UserError
 from nca.organism import Organism, check_canvas
 from nca.rollout import Plan, roll
@@ -102,7 +103,7 @@ def replay(
     state = _checked_state(organism, state)
     canvas = (state.shape[0], state.shape[1])
     _check_noise(key, fire, edits)
-    _check_edits(edits, canvas)
+    _check_edits(organism.rule, edits, canvas)
     if fire is not None and fire.shape != canvas:
         raise UserError(f"The fire mask of one step must be {canvas}, got {fire.shape}.")
     mask = fire_mask(organism.rule, key, t, canvas) if fire is None else jnp.asarray(fire, bool)
@@ -126,12 +127,14 @@ def _roll(
     edits: Sequence[Edit],
     record: bool,
 ) -> Array:
-    if isinstance(steps, bool) or steps != int(steps) or steps < 1:
-        raise UserError(f"steps must be a whole number of at least 1, got {steps}.")
+    if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
+        raise UserError(f"steps must be a whole number of at least 1, got {steps!r}.")
+    if isinstance(start, int) and start < 0:
+        raise UserError(f"start must be a step from 0 up, got {start}.")
     _check_noise(key, fire, edits)
     state = organism.start(canvas) if state is None else _checked_state(organism, state, canvas)
     size = (state.shape[0], state.shape[1])
-    _check_edits(edits, size)
+    _check_edits(organism.rule, edits, size)
     if fire is not None:
         fire = jnp.asarray(fire, bool)
         if fire.shape != (steps, *size):
@@ -160,7 +163,13 @@ def _checked_state(organism: Organism, state: Any, canvas: Any = None) -> Array:
     return state
 
 
-def _check_edits(edits: Sequence[Edit], canvas: tuple[int, int]) -> None:
+def _check_edits(rule: Rule, edits: Sequence[Edit], canvas: tuple[int, int]) -> None:
     for edit in edits:
+        entries = all_entries(rule, edit.site)
+        if edit.channels.shape != entries.shape:
+            raise UserError(
+                f"An edit of {edit.site} was made for {edit.channels.shape} entries, but this rule has "
+                f"{entries.shape}; make it for this organism, and stacked edits go through jax.vmap."
+            )
         if edit.region is not None and tuple(edit.region.shape) != canvas:
             raise UserError(f"An edit's region is {edit.region.shape}, but the canvas is {canvas}.")

@@ -26,7 +26,7 @@ from nca.perception import alive
 from nca.rule import Rule
 from nca.step import dense_step, fire_mask
 
-STRETCH = 8
+STRETCHES = (8, 10, 9, 7, 6, 5)
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _one_run(plan: Plan, layout: Layout, real: list[Array], rest: list[Array]) -
     canvas = (state.shape[0], state.shape[1])
     run = Run(plan, rule, key, fire, edits, start, canvas)
     sizes = window.sizes(rule, canvas) if run.compact else (canvas,)
-    length = STRETCH if len(sizes) > 1 else plan.steps
+    length = _stretch_length(plan.steps) if len(sizes) > 1 else plan.steps
     # Dead cells of a given state may hold values; a window would not show them.
     shown = apply(edits, "state", state, start, key)
     whole, over = divmod(plan.steps, length)
@@ -126,6 +126,11 @@ def _one_run(plan: Plan, layout: Layout, real: list[Array], rest: list[Array]) -
         parts.append(states)
     state = apply([e for e in edits if e.mode == "set"], "state", state, start + plan.steps, key)
     return jnp.concatenate([*parts, state[None]]).at[0].set(shown) if plan.record else state
+
+
+def _stretch_length(steps: int) -> int:
+    """Steps between choices of a window: some eight, without a remainder where that can be."""
+    return next((n for n in STRETCHES if steps % n == 0), STRETCHES[0])
 
 
 def _stretch(
