@@ -27,10 +27,12 @@ ROW_SITES = ("perception", "pre", "post")
 
 def compactable(rule: Rule, edits: Sequence[Edit] = ()) -> bool:
     """Whether the compact step is exact: the living are tested before the update, and every edit
-    acts on the state, or without noise on what is computed row by row."""
-    return rule.spec.alive in ("both", "gate") and all(
-        e.site == "state" or (e.site.rstrip("0123456789") in ROW_SITES and e.mode != "noise") for e in edits
-    )
+    acts on the state, or alike in all cells and without noise on what is computed row by row."""
+    return rule.spec.alive in ("both", "gate") and all(e.site == "state" or _by_row(e) for e in edits)
+
+
+def _by_row(edit: Edit) -> bool:
+    return edit.site.rstrip("0123456789") in ROW_SITES and edit.mode != "noise" and edit.value.ndim < 2
 
 
 def needed(rule: Rule, before: Bool[Array, "b y x"], fire: Bool[Array, "b y x"]) -> Bool[Array, "b y x"]:

@@ -200,7 +200,7 @@ def apply(
         values: (y, x, entry), or (row, entry) when `rows` is given.
         t: the step.
         key: the run's key; needed by noise.
-        rows: flat cell numbers, where only some cells were computed.
+        rows: flat cell numbers, over one grid or a batch of them, where only some were computed.
     """
     for number, edit in enumerate(edits):
         if edit.site == site:
@@ -211,7 +211,7 @@ def apply(
 def _applied(edit: Edit, number: int, values: Array, t: Any, key: Any, rows: Any) -> Array:
     where = edit.channels & (edit.first <= t) & (t < edit.last)
     if edit.region is not None:
-        cells = edit.region if rows is None else jnp.take(edit.region.ravel(), rows, mode="clip")
+        cells = edit.region if rows is None else jnp.take(edit.region.ravel(), rows % edit.region.size)
         where = where & cells[..., None]
     if edit.mode == "noise":
         stream = jax.random.fold_in(jax.random.fold_in(key, np.uint32(_NOISE + number)), t)

@@ -141,7 +141,7 @@ def _stretch(
     def inside(size: tuple[int, int]) -> tuple[Array, Array]:
         if size == run.canvas:
             return _steps(run, run.edits, state, first, steps, lambda mask: mask)
-        edits = window.crop_edits(run.edits, corner, size)
+        edits = window.crop_edits(run.edits, corner, size, run.canvas)
         part = window.crop(state, corner, size)
         part, parts = _steps(run, edits, part, first, steps, lambda mask: window.crop(mask, corner, size))
         parts = window.paste(parts, corner, run.canvas, axis=1) if run.plan.record else parts

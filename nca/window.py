@@ -87,6 +87,15 @@ def paste(part: Array, corner: Int[Array, " 2"], canvas: tuple[int, int], axis: 
     return lax.dynamic_update_slice(jnp.zeros(shape, part.dtype), part, start)
 
 
-def crop_edits(edits: Sequence[Edit], corner: Int[Array, " 2"], size: tuple[int, int]) -> list[Edit]:
-    """The edits with their regions as the window sees them."""
-    return [e if e.region is None else replace(e, region=crop(e.region, corner, size)) for e in edits]
+def crop_edits(
+    edits: Sequence[Edit], corner: Int[Array, " 2"], size: tuple[int, int], canvas: tuple[int, int]
+) -> list[Edit]:
+    """The edits with their regions, and values that differ from cell to cell, as the window sees them."""
+
+    def seen(edit: Edit) -> Edit:
+        if edit.value.ndim > 1:
+            whole = jnp.broadcast_to(edit.value, (*canvas, edit.value.shape[-1]))
+            edit = replace(edit, value=crop(whole, corner, size))
+        return edit if edit.region is None else replace(edit, region=crop(edit.region, corner, size))
+
+    return [seen(edit) for edit in edits]
