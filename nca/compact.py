@@ -111,7 +111,7 @@ def compact_steps(
         edits: changes made at perception, pre and post, the same in every run.
         t: the step's number.
     """
-    layout, real, rest = separate((rule, states, fires, list(edits), t))
+    layout, real, rest = separate((rule, states, fires, list(edits), jnp.asarray(t, jnp.int32)))
     return _step(capacities, layout, real, rest)
 
 

@@ -94,6 +94,9 @@ class TrainConfig:
         for name in ("steps", "batch", "pool", "shortest", "hidden", "log_every", "save_every", "drop_at"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        for name, value in vars(self).items():
+            if isinstance(value, int) and value >= 2**31:
+                raise UserError(f"{name} must be below 2**31, got {value}.")
         for name in ("margin", "sheet_every", "rollbacks", "seeds", "damaged", "seed"):
             if getattr(self, name) < 0:
                 raise UserError(f"{name} must not be negative, got {getattr(self, name)}.")

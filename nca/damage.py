@@ -56,7 +56,7 @@ def cut(canvas: tuple[int, int], name: str) -> Bool[np.ndarray, "y x"]:
         "top": np.s_[: height // 2, :],
         "right": np.s_[:, width // 2 :],
         "left": np.s_[:, : width // 2],
-        "centre": np.s_[height // 2 - 8 : height // 2 + 8, width // 2 - 8 : width // 2 + 8],
+        "centre": tuple(np.s_[max(n // 2 - 8, 0) : n // 2 + 8] for n in canvas),
     }
     mask[halves[name]] = True
     return mask

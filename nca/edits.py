@@ -16,6 +16,7 @@ import base64
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -66,9 +67,12 @@ class Edit:
     def at(self, steps: int | slice) -> Edit:
         """The same edit at one step, or at steps a..b-1 of `slice(a, b)`."""
         window = steps if isinstance(steps, slice) else slice(steps, steps + 1)
-        first = 0 if window.start is None else window.start
-        last = FOREVER if window.stop is None else window.stop
-        if window.step not in (None, 1) or first < 0 or last <= first:
+        try:
+            first = 0 if window.start is None else index(window.start)
+            last = FOREVER if window.stop is None else index(window.stop)
+        except TypeError:
+            first, last = -1, -1
+        if window.step not in (None, 1) or not 0 <= first < last <= FOREVER:
             raise UserError(f"An edit needs steps from 0 up, the last after the first; got {steps}.")
         return replace(self, first=jnp.int32(first), last=jnp.int32(last))
 
@@ -164,7 +168,7 @@ def _mask(kind: str, picked: Any, names: Sequence[str]) -> np.ndarray:
     mask = np.zeros(len(names), bool)
     if picked is None:
         return ~mask
-    for item in [picked] if isinstance(picked, (str, int, np.integer)) else list(picked):
+    for item in [picked] if np.isscalar(picked) else list(picked):
         mask[index_of(kind, item, names)] = True
     if not mask.any():
         raise UserError(f"An edit needs at least one {kind}, got an empty list.")
@@ -175,10 +179,9 @@ def index_of(kind: str, item: Any, names: Sequence[str]) -> int:
     """The position of a channel (or filter, or unit) given by name or number."""
     if isinstance(item, str) and item in names:
         return list(names).index(item)
-    try:
-        number = int(item)
-    except ValueError:
-        number = -1
+    digits = isinstance(item, str) and item.isdecimal()
+    whole = isinstance(item, (int, np.integer)) and not isinstance(item, bool)
+    number = int(item) if digits or whole else -1
     if not 0 <= number < len(names):
         raise UserError(f"There is no {kind} {item!r}: there are {len(names)}, {names[0]} .. {names[-1]}.")
     return number
@@ -265,10 +268,12 @@ def from_json(fields: dict[str, Any]) -> Edit:
     try:
         entries = np.zeros(int(fields["of"]), bool)
         entries[np.asarray(fields["entries"], int)] = True
-        value, mode, site = float(fields["value"]), fields["mode"], fields["site"]
-        first, last = fields["steps"]
+        value, mode, site = float(fields["value"]), str(fields["mode"]), str(fields["site"])
+        first, last = (None if step is None else int(step) for step in fields["steps"])
         region = None if fields["region"] is None else _unpacked(fields["region"])
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+        if not np.isfinite(value):
+            raise ValueError(f"its value is {value}")
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise UserError(
             f"An edit in JSON needs site, mode, entries, of, value, steps, region: {error}"
         ) from error

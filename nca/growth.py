@@ -173,3 +173,7 @@ def _check_edits(rule: Rule, edits: Sequence[Edit], canvas: tuple[int, int]) -> 
             )
         if edit.region is not None and tuple(edit.region.shape) != canvas:
             raise UserError(f"An edit's region is {edit.region.shape}, but the canvas is {canvas}.")
+        whole = (*canvas, *entries.shape)
+        sizes = zip(edit.value.shape[::-1], whole[::-1], strict=False)
+        if edit.value.ndim > 3 or any(have not in (1, want) for have, want in sizes):
+            raise UserError(f"An edit's value must broadcast to {whole}, got {edit.value.shape}.")

@@ -110,12 +110,12 @@ def step_sites(
     features = tap("perception", features)
     sites["perception"] = features.reshape(*features.shape[:-1], -1, spec.channels)
     delta = tap("delta", respond(rule, features, tap))
-    fire = tap("fire", fire[..., None])[..., 0] > 0
+    fire = tap("fire", fire[..., None].astype(jnp.float32))[..., 0] > 0
     sites["fire"] = fire
     gate = fire & before if spec.alive == "gate" else fire
     update = tap("update", squashed(spec, delta) * gate[..., None])
     grown = clipped(spec, state + update)
-    lives = tap("alive", survivors(rule, before, grown)[..., None])[..., 0] > 0
+    lives = tap("alive", survivors(rule, before, grown)[..., None].astype(jnp.float32))[..., 0] > 0
     sites["alive"] = lives
     sites["next"] = jnp.where(lives[..., None], grown, 0.0)
     return sites

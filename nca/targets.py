@@ -95,6 +95,8 @@ def pad(picture: np.ndarray, canvas: tuple[int, int]) -> np.ndarray:
 def _pixels(source: str | os.PathLike[str], size: int, background: str | None) -> np.ndarray:
     """The (h, w, 4) bytes of the drawing, emoji or file that `source` names."""
     if isinstance(source, str) and source in DRAWINGS:
+        if background is not None:
+            raise UserError(f"{source} is a drawing and has no background: leave {background!r} out")
         return _draw(source, size)
     if os.path.isfile(source):
         return _clear(_read(source), background, source)
