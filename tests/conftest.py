@@ -1,0 +1,25 @@
+"""What all tests share: shapes checked while they run, and the folder of published organisms."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+# Where numbers are worked out, every annotated shape is checked at every call that the tests make. Not so
+# at the border, which takes NumPy arrays too and answers mistakes by sentences of its own.
+INNER = ("compact", "learning", "perception", "step", "unroll", "window")
+if importlib.util.find_spec("beartype"):
+    install_import_hook([f"nca.{name}" for name in INNER], "checking.checked")
+
+
+@pytest.fixture(scope="session")
+def published() -> Path:
+    """The folder of organisms that other people trained; in CI its absence is a failure."""
+    folder = Path(__file__).parents[2] / "shared" / "organisms"
+    if not folder.is_dir():
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"CI needs the published organisms in {folder}")
+        pytest.skip("the published organisms are not beside this checkout")
+    return folder
