@@ -146,7 +146,7 @@ class TrainConfig:
         try:
             given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
             return cls(**given)
-        except TypeError as error:
+        except (AttributeError, TypeError) as error:
             raise UserError(f"A training config does not hold: {error}.") from error
 
 

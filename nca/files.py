@@ -25,6 +25,7 @@ from nca.organism import Organism
 from nca.rule import Rule, Spec
 
 FORMAT = 1
+UNFINISHED = ".unfinished-"
 LARGEST_FILE = 256 * 2**20
 ALIASES = {"lizard": "lizard-regenerating"}
 
@@ -63,7 +64,7 @@ def write_with(path: str | Path, fill: Callable[[Path], Any]) -> Path:
     """Let `fill` write a file beside its place, then rename it there; nothing stays on failure."""
     path = Path(path)
     try:
-        handle, name = tempfile.mkstemp(prefix=".", suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=UNFINISHED, suffix=path.suffix, dir=path.parent)
         os.close(handle)
     except OSError as error:
         raise UserError(f"Cannot write {path}: {error.strerror or error}; choose another place.") from error

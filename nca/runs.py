@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from safetensors.numpy import save as to_bytes
 
 from nca.config import TrainConfig
 from nca.errors import UserError
-from nca.files import write
+from nca.files import UNFINISHED, write
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ def prepare(folder: Path, config: TrainConfig, resume: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"Cannot make the folder {folder}: {error.strerror}; choose another.") from error
+    for left in folder.rglob(f"{UNFINISHED}*"):
+        left.unlink()
     write(described, json.dumps(config.to_json(), indent=1))
 
 
@@ -109,15 +112,18 @@ def append(folder: Path, row: dict[str, Any]) -> int:
 
 
 def truncate(folder: Path, size: int) -> None:
-    """Drop the rows that came after a checkpoint; they will be measured again."""
+    """Drop the rows that came after a checkpoint, they will be measured again, and half a row."""
     path = folder / "metrics.jsonl"
     path.touch()
-    os.truncate(path, size)
+    os.truncate(path, path.read_bytes()[:size].rfind(b"\n") + 1)
 
 
 def metrics(folder: Path) -> list[dict[str, Any]]:
-    """All rows of metrics.jsonl."""
-    path = folder / "metrics.jsonl"
+    """All rows of metrics.jsonl; lines that are none are passed over."""
+    path, rows = folder / "metrics.jsonl", []
     if not path.is_file():
         return []
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    for line in path.read_text(errors="replace").splitlines():
+        with suppress(ValueError):
+            rows.append(json.loads(line))
+    return [row for row in rows if isinstance(row, dict)]

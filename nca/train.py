@@ -123,7 +123,9 @@ def loop(task: Task, trainer: Trainer, mark: runs.Mark, folder: Path, say: Say) 
         number += 1
         stretch.append(watch)
         end = number == config.steps
-        if number % config.log_every == 0 or end or number in kept:
+        due = end or number % config.save_every == 0
+        # What is saved or kept has been looked at; so a checkpoint also ends a stretch.
+        if due or number % config.log_every == 0 or number in kept:
             seen, stretch = jax.device_get(stretch), []
             trouble = failure(config, seen)
             if trouble:
@@ -139,7 +141,7 @@ def loop(task: Task, trainer: Trainer, mark: runs.Mark, folder: Path, say: Say) 
         if config.sheet_every and (number % config.sheet_every == 0 or end):
             sheets.contact_sheet(trainer.pool, folder, number)
             sheets.loss_curve(folder)
-        if number % config.save_every == 0 or end:
+        if due:
             mark = runs.Mark(number, mark.rollbacks, written)
             runs.save_state(folder, trainer, mark)
     return trainer, mark
@@ -193,7 +195,7 @@ def hatch(task: Task, parameters: Any, mark: runs.Mark, folder: Path) -> Organis
     losses = [row["loss"] for row in runs.metrics(folder) if "loss" in row]
     provenance = {
         "trained_by": "nca-dissection",
-        "config": config.to_json(),
+        "config": _without_places(config),
         "steps": mark.step,
         "rollbacks": mark.rollbacks,
         "versions": versions(),
@@ -211,6 +213,12 @@ def hatch(task: Task, parameters: Any, mark: runs.Mark, folder: Path) -> Organis
         provenance=provenance,
         metrics=metrics,
     )
+
+
+def _without_places(config: TrainConfig) -> dict[str, Any]:
+    """The recipe with files by their names alone: folders say nothing elsewhere."""
+    start = None if config.start is None else load(config.start).name
+    return config.to_json() | {"target": Path(config.target).name, "start": start}
 
 
 def _lineage(start: str) -> dict[str, Any]:
