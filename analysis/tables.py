@@ -69,7 +69,9 @@ def one_line(organism: Organism) -> str:
         words.append("log10 error " + ", ".join(f"{number(v)} at {k}" for k, v in errors.items()))
     healed = organism.metrics.get("recovered")
     if isinstance(healed, Mapping):
-        words.append("recovers " + " ".join(number(_middle(healed.get(c))) for c in CUTS))
+        shares = [_middle(healed.get(c)) for c in CUTS]
+        known = any(share is not None for share in shares)
+        words.append("recovers " + " ".join(map(number, shares)) if known else "recovery not defined")
     return "; ".join(words)
 
 

@@ -34,7 +34,8 @@ def save(organism: Organism, path: str | Path) -> Path:
     """Write an organism; the file appears whole or not at all.
 
     Raises:
-        UserError: the folder is missing or not writable, or the disk is full.
+        UserError: the folder is missing or not writable, the disk is full, or the organism holds
+            numbers that are not finite or provenance that JSON cannot hold.
     """
     arrays = organism.arrays()
     if organism.target is not None:
@@ -47,10 +48,14 @@ def save(organism: Organism, path: str | Path) -> Path:
         "provenance": dict(organism.provenance),
         "metrics": dict(organism.metrics),
     }
-    data = to_bytes(
-        {k: np.array(v, order="C") for k, v in arrays.items()},
-        metadata={"organism": json.dumps(described, allow_nan=False)},
-    )
+    bad = [k for k, v in arrays.items() if not np.isfinite(v).all()]
+    if bad:
+        raise UserError(f"An organism needs finite numbers, but {', '.join(bad)} holds others.")
+    try:
+        note = json.dumps(described, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"An organism's provenance and metrics must be plain JSON: {error}.") from error
+    data = to_bytes({k: np.array(v, order="C") for k, v in arrays.items()}, metadata={"organism": note})
     return write(path, data)
 
 

@@ -1,0 +1,41 @@
+"""Taking neural cellular automata apart: recordings, statistics with their nulls, figures, reports.
+
+The public names below are imported when they are first used, so that `import analysis` is immediate.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "record": "analysis.recording",
+    "save_recording": "analysis.recording",
+    "load_recording": "analysis.recording",
+    "DissectConfig": "analysis.config",
+}
+_MODULES = (
+    "animation",
+    "axes",
+    "dissect",
+    "lesions",
+    "metrics",
+    "plots",
+    "recording",
+    "regeneration",
+    "report",
+    "surrogates",
+    "sweeps",
+)
+
+__all__ = [*_HOMES, *_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return import_module(f"analysis.{name}")
+    raise AttributeError(f"module 'analysis' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

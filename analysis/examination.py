@@ -1,0 +1,207 @@
+"""Everything that a dissection computes, before a word is written or a line drawn."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from analysis import axes, lesions, metrics, regeneration
+from analysis.config import DissectConfig
+from analysis.recording import label, record
+from analysis.rollouts import STRETCH, grown, keys_of, starts
+from analysis.sweeps import Twins, twins
+from nca.errors import UserError
+from nca.organism import Organism
+
+PUBLISHED = 96
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What was found.
+
+    Attributes:
+        organism: what was examined.
+        config: how.
+        recording: every state of the first run up to the grown body.
+        growth: Dataset over (run, time): e, dead, mature, from the seed to `config.until`; exploded
+            (run,), by the grown step; and e_late, mature_late, exploded_late (late_run,).
+        components: what `axes.pca` says of the recording.
+        repeats: what it says of every run at the grown step.
+        tests: what `axes.position_tests` says.
+        sweep: what `lesions.first_sweep` says.
+        wounds: what `regeneration.five_cuts` says.
+        outcomes: why an assay was not made, by its name; its Dataset is then empty, hence False.
+        seconds: how long it all took.
+    """
+
+    organism: Organism
+    config: DissectConfig
+    recording: xr.Dataset
+    growth: xr.Dataset
+    components: xr.Dataset = field(default_factory=xr.Dataset)
+    repeats: xr.Dataset = field(default_factory=xr.Dataset)
+    tests: xr.Dataset = field(default_factory=xr.Dataset)
+    sweep: xr.Dataset = field(default_factory=xr.Dataset)
+    wounds: xr.Dataset = field(default_factory=xr.Dataset)
+    outcomes: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+class Progress:
+    """Counts steps, and says every few seconds what share is done and what time is left."""
+
+    def __init__(self, say: Say, total: int, pause: float = 5.0) -> None:
+        self.say, self.total, self.pause = say, max(total, 1), pause
+        self.done, self.stage, self.lock = 0, "", threading.Lock()
+        self.begun = self.told = time.monotonic()
+
+    def tick(self, steps: int) -> None:
+        """So many steps more."""
+        with self.lock:
+            self.done += steps
+            now = time.monotonic()
+            if now - self.told < self.pause:
+                return
+            self.told = now
+            left = (now - self.begun) * max(self.total - self.done, 0) / max(self.done, 1)
+        share = min(99, 100 * self.done // self.total)
+        # The first steps wait for compilation and would promise far too long a wait.
+        wait = f", {time.strftime('%H:%M:%S', time.gmtime(left))} left" if share >= 5 else ""
+        self.say(f"{self.stage}: {share} %{wait}")
+
+
+def examine(organism: Organism, config: DissectConfig, say: Say) -> Examination:
+    """Grow, look at the axes, make lesions, cut; assays that make no sense are said to be so."""
+    progress = Progress(say, planned(organism, config))
+    recording, growth, adult, later = _grown(organism, config, progress)
+    found: dict[str, Any] = {"outcomes": {}}
+    trouble = _no_body(adult, config)
+    everywhere = trouble[0] if all(trouble) else ""
+    _attempt(found, "axes", trouble[0], lambda: _axes(organism, config, recording, adult))
+    _attempt(found, "tests", found["outcomes"].get("axes", ""), lambda: _tests(recording, found, config))
+    progress.stage = "lesions"
+    _attempt(found, "lesions", everywhere, lambda: _lesions(organism, config, adult, progress))
+    progress.stage = "cuts"
+    _attempt(
+        found, "cuts", everywhere, lambda: {"wounds": regeneration.cuts_of(organism, later, progress.tick)}
+    )
+    seconds = time.monotonic() - progress.begun
+    return Examination(organism, config, recording, growth, seconds=seconds, **found)
+
+
+def planned(organism: Organism, config: DissectConfig) -> int:
+    """Steps that an examination takes, all runs together."""
+    kinds = len(lesions.KINDS) * organism.rule.spec.channels + 1
+    return (
+        (config.runs + 1) * config.steps
+        + 7 * config.runs * (config.until - config.steps)
+        + config.late_runs * max(0, config.late - config.until)
+        + config.lesion_runs * kinds * max(config.horizons)
+    )
+
+
+def _attempt(found: dict[str, Any], name: str, trouble: str, work: Callable[[], dict[str, Any]]) -> None:
+    """Add what `work` finds, or the reason why there is nothing."""
+    try:
+        if trouble:
+            raise UserError(trouble)
+        found |= work()
+    except UserError as error:
+        found["outcomes"][name] = str(error)
+
+
+def _no_body(adult: Twins, config: DissectConfig) -> list[str]:
+    """What is wrong with each run's grown body; empty where nothing is."""
+    counts, burst = adult.mature[:, -1], np.asarray(metrics.exploded(adult.end))
+    told = []
+    for run, (count, exploded) in enumerate(zip(counts, burst, strict=True)):
+        where = f"at step {config.steps}, run {run}"
+        if count == 0:
+            told.append(f"There is no body to examine: {where} has no mature cell.")
+        elif exploded:
+            told.append(f"There is no body to examine: {where} has exploded (a value beyond 1,000).")
+        else:
+            told.append("")
+    return told
+
+
+def _grown(
+    organism: Organism, config: DissectConfig, progress: Progress
+) -> tuple[xr.Dataset, xr.Dataset, Twins, Twins]:
+    progress.stage = "growing"
+    recording = record(organism, config.steps, seed=config.seed, tick=progress.tick)
+    keys, until = keys_of(config.seed, config.runs), config.until
+    first = sorted({*range(0, config.steps, STRETCH), config.steps} | {PUBLISHED} & set(range(config.steps)))
+    adult = twins(organism, starts(organism, config.runs), keys, first, tick=progress.tick)
+    later = twins(
+        organism,
+        adult.end,
+        keys,
+        regeneration.marks(config.steps, until),
+        tick=progress.tick,
+    )
+    joined = {
+        name: (("run", "time"), np.concatenate([getattr(adult, name), getattr(later, name)[:, 1:]], 1))
+        for name in ("e", "dead", "mature")
+    }
+    growth = xr.Dataset(joined, {"time": np.concatenate([adult.marks, later.marks[1:]])})
+    growth["exploded"] = ("run", np.asarray(metrics.exploded(adult.end)))
+    if config.late:
+        few = config.late_runs
+        old = grown(
+            organism, config.late - until, keys[:few], states=later.end[:few], start=until, tick=progress.tick
+        )
+        growth = growth.assign(_late(organism, old))
+    return recording, growth, adult, later
+
+
+def _late(organism: Organism, old: Any) -> dict[str, Any]:
+    target = organism.picture((old.shape[1], old.shape[2]))
+    found = {
+        "mature_late": ("late_run", np.asarray(metrics.mature_count(organism.rule, old))),
+        "exploded_late": ("late_run", np.asarray(metrics.exploded(old))),
+    }
+    if target is not None:
+        found["e_late"] = ("late_run", np.asarray(metrics.error(organism.rule.spec, old, target)))
+    return found
+
+
+def _axes(organism: Organism, config: DissectConfig, recording: xr.Dataset, adult: Twins) -> dict[str, Any]:
+    """Components of the first run, and of all runs whose body is in order."""
+    hidden = any(str(name).startswith("h") for name in recording.channel.values)
+    channels: axes.Channels = "hidden" if hidden else "all"
+    whole = (adult.mature[:, -1] >= axes.LEAST_CELLS) & ~np.asarray(metrics.exploded(adult.end))
+    grown_up = label(organism, np.asarray(adult.end)[whole][:, None], steps=[config.steps])
+    return {
+        "components": axes.pca(recording, channels=channels),
+        "repeats": axes.pca(grown_up, channels=channels),
+    }
+
+
+def _tests(recording: xr.Dataset, found: dict[str, Any], config: DissectConfig) -> dict[str, Any]:
+    tests = axes.position_tests(
+        recording, found["components"], surrogates=config.surrogates, seed=config.seed
+    )
+    return {"tests": tests}
+
+
+def _lesions(organism: Organism, config: DissectConfig, adult: Twins, progress: Progress) -> dict[str, Any]:
+    few, marks = config.lesion_runs, lesions.marks(config.steps, config.horizons)
+    controls = twins(organism, adult.end[:few], adult.keys[:few], marks, tick=progress.tick)
+    sweep = lesions.first_sweep(
+        organism,
+        seed=config.seed,
+        at=config.steps,
+        horizons=config.horizons,
+        controls=controls,
+        tick=progress.tick,
+    )
+    return {"sweep": sweep}

@@ -1,0 +1,264 @@
+"""Drawings: each takes finished values and an `ax`, and computes nothing but where to draw.
+
+Colours are told apart by every kind of colour vision (Okabe & Ito 2008); maps of signed values run
+from blue to orange through a pale middle. Ink is one colour, which a page may replace by its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+INK, MUTED, FAINT = "#1f2328", "#8a9099", "#c9ced6"
+BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#aa4499"
+SIGNED = LinearSegmentedColormap.from_list(
+    "signed", ["#08306b", "#2171b5", "#85bcdb", "#f2efe9", "#f4b183", "#d55e00", "#7f2704"]
+)
+STYLE: dict[Any, Any] = {
+    "font.size": 9.5,
+    "font.family": "DejaVu Sans",
+    "axes.titlesize": 10,
+    "axes.labelsize": 9.5,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "legend.fontsize": 8.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "savefig.facecolor": "none",
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "image.interpolation": "none",
+    "figure.constrained_layout.use": True,
+}
+SHOWN = 3  # components that maps and colours show
+WIDTH = 7.2  # inches: two columns of a journal
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Our looks, inside a `with`; nothing global changes."""
+    with mpl.rc_context(STYLE):
+        yield
+
+
+def figure(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, np.ndarray]:
+    """A figure of our width with its axes, always as (row, column); it is never shown."""
+    made = Figure(figsize=(WIDTH, height))
+    return made, made.subplots(rows, columns, squeeze=False, **options)
+
+
+def window(mask: np.ndarray, margin: int = 2) -> tuple[slice, slice]:
+    """Rows and columns that hold a body, with a margin; the whole canvas where there is none."""
+    spans = []
+    for axis in (1, 0):
+        where = np.flatnonzero(mask.any(axis=axis))
+        size = mask.shape[1 - axis]
+        spans.append(
+            slice(max(0, where[0] - margin), min(size, where[-1] + 1 + margin))
+            if len(where)
+            else slice(0, size)
+        )
+    return spans[0], spans[1]
+
+
+def bare(ax: Axes) -> None:
+    """No frame, no ticks."""
+    ax.set_xticks([])
+    ax.set_yticks([])
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+
+
+def body(ax: Axes, premultiplied: np.ndarray, title: str = "") -> None:
+    """A body's picture (y, x, rgba), on no background."""
+    alpha = premultiplied[..., 3:]
+    straight = np.where(alpha > 0, premultiplied[..., :3] / np.maximum(alpha, 1e-6), 0)
+    ax.imshow(np.concatenate([straight, alpha], -1).clip(0, 1))
+    bare(ax)
+    ax.set_title(title)
+
+
+def signed_map(ax: Axes, values: np.ndarray, limit: float, title: str = "") -> Any:
+    """A map (y, x) of signed values from -limit to limit, NaN left empty."""
+    image = ax.imshow(np.ma.masked_invalid(values), cmap=SIGNED, vmin=-limit, vmax=limit)
+    bare(ax)
+    ax.set_title(title)
+    return image
+
+
+def coloured_map(ax: Axes, scores: np.ndarray, limits: Sequence[float], title: str = "") -> None:
+    """Up to three maps (y, x, pc) as red, green and blue, each from -limit to limit."""
+    inside = np.isfinite(scores).all(-1)
+    rgb = np.full((*scores.shape[:2], 3), 0.5)
+    for k in range(scores.shape[2]):
+        rgb[..., k] = 0.5 + 0.42 * np.clip(np.nan_to_num(scores[..., k]) / limits[k], -1, 1)
+    ax.imshow(np.concatenate([rgb, inside[..., None]], -1))
+    bare(ax)
+    ax.set_title(title)
+
+
+def outline(ax: Axes, mask: np.ndarray) -> None:
+    """A thin line along the cells' edges around a body (y, x)."""
+    padded = np.pad(mask, 1)
+    segments = []
+    for y, x in np.argwhere(padded[1:] != padded[:-1]):  # between rows y - 1 and y of the mask
+        segments.append(((x - 1.5, y - 0.5), (x - 0.5, y - 0.5)))
+    for y, x in np.argwhere(padded[:, 1:] != padded[:, :-1]):
+        segments.append(((x - 0.5, y - 1.5), (x - 0.5, y - 0.5)))
+    ax.add_collection(LineCollection(segments, colors=MUTED, linewidths=0.5, capstyle="round"))
+
+
+def scale_bar(axes: Any, image: Any, label: str, location: str = "right") -> None:
+    """A bar of colours beside or below the axes that share its scale."""
+    first = np.ravel(axes)[0]
+    slim = (
+        {"shrink": 0.62, "aspect": 22, "pad": 0.02}
+        if location == "bottom"
+        else {"fraction": 0.05, "pad": 0.03}
+    )
+    bar = first.figure.colorbar(image, ax=axes, location=location, **slim)
+    bar.outline.set_visible(False)
+    bar.set_label(label)
+    bar.locator = MaxNLocator(4, symmetric=True)
+    bar.update_ticks()
+
+
+def scree(ax: Axes, components: xr.Dataset) -> None:
+    """Share of the variance per component, and what they add up to."""
+    share, pc = 100 * components.explained.values, components.pc.values
+    ax.bar(pc, share, color=BLUE, width=0.72, label="each")
+    ax.plot(pc, share.cumsum(), "o-", color=ORANGE, ms=3.5, lw=1.2, label="together")
+    for level in components.share.values:
+        ax.axhline(level, color=FAINT, lw=0.7, zorder=0)
+    ax.set(xlabel="principal component", ylabel="variance (%)")
+    ax.set(ylim=(0, 103), xlim=(0.3, max(5, len(pc)) + 0.7))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.legend(loc="center right")
+
+
+def loadings(ax: Axes, components: xr.Dataset, numbers: Mapping[str, int]) -> Any:
+    """How each channel enters each component."""
+    values = components.loadings.values
+    image = ax.imshow(values, cmap=SIGNED, vmin=-1, vmax=1, aspect="auto")
+    names = [f"{c} ({numbers[str(c)]})" for c in components.channel.values]
+    ax.set_xticks(range(len(names)), names, rotation=60, ha="right", rotation_mode="anchor")
+    ax.set_yticks(range(len(values)), [f"PC{k}" for k in components.pc.values])
+    ax.tick_params(length=0)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    return image
+
+
+def against_null(ax: Axes, tests: xr.Dataset, statistics: Sequence[str], names: Sequence[str]) -> None:
+    """Every surrogate, their 5 to 95 % and median, and the value observed, row by row."""
+    rng = np.random.default_rng(0)  # scatters the points within their row
+    for row, statistic in enumerate(statistics):
+        one = tests.sel(statistic=statistic)
+        height = row + rng.uniform(-0.22, 0.22, one.sizes["surrogate"])
+        ax.plot(one.null, height, ".", color=FAINT, ms=3, zorder=1)
+        ax.plot(
+            [one.null_low, one.null_high], [row, row], color=MUTED, lw=3.5, solid_capstyle="butt", zorder=2
+        )
+        ax.plot([one.null_median] * 2, [row - 0.3, row + 0.3], color=INK, lw=1.2, zorder=3)
+        clear = float(one.q) <= 0.05
+        ax.plot(
+            one.observed, row, "o", ms=7, color=ORANGE, mfc=ORANGE if clear else "none", mew=1.6, zorder=4
+        )
+        for place, value in ((1.04, one.p), (1.11, one.q)):
+            _beside(ax, place, row, f"{float(value):.2f}")
+    _beside(ax, 1.04, -0.8, "p")
+    _beside(ax, 1.11, -0.8, "q")
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+
+
+def _beside(ax: Axes, place: float, row: float, text: str) -> None:
+    """Text right of the axes, in a column."""
+    where = ("axes fraction", "data")
+    ax.annotate(
+        text, (place, row), xycoords=where, va="center", ha="center", fontsize=8.5, annotation_clip=False
+    )
+
+
+def lesions(ax: Axes, rows: pd.DataFrame, null: pd.DataFrame | None = None, value: str = "fitness") -> None:
+    """One kind of lesion: median and interval by channel, at each horizon; the null in grey."""
+    channels = list(dict.fromkeys(rows.channel))
+    horizons = sorted(set(rows.horizon))
+    for n, horizon in enumerate(horizons):
+        shift = 0.18 * (2 * n - len(horizons) + 1)
+        last = n == len(horizons) - 1
+        fill = {"mfc": BLUE if last else "none", "color": BLUE, "ms": 4.5, "lw": 1.3}
+        _intervals(ax, rows[rows.horizon == horizon], channels, shift, value, "o", fill, f"{horizon} steps")
+    if null is not None:
+        late = null[null.horizon == horizons[-1]]
+        grey = {"color": MUTED, "ms": 5, "lw": 1.3, "mew": 1.4}
+        _intervals(ax, late, channels, 0.36, value, "x", grey, f"null, {horizons[-1]} steps")
+    over = rows[(rows.overgrown_runs > 0) & (rows.horizon == horizons[-1])]
+    if len(over):
+        at = [channels.index(c) for c in over.channel]
+        ax.plot(over[value], at, "^", color=ORANGE, ms=9, mfc="none", mew=1.2, label="overgrew")
+    ax.set_yticks(range(len(channels)), channels)
+    ax.set_ylim(len(channels) - 0.4, -0.6)
+    ax.tick_params(axis="y", length=0)
+    ax.grid(axis="y", color=FAINT, lw=0.4)
+    ax.set_axisbelow(True)
+
+
+def _intervals(
+    ax: Axes,
+    rows: pd.DataFrame,
+    channels: Sequence[str],
+    shift: float,
+    value: str,
+    marker: str,
+    looks: Mapping[str, Any],
+    label: str,
+) -> None:
+    at = np.asarray([channels.index(c) for c in rows.channel]) + shift
+    ax.hlines(at, rows[f"{value}_low"], rows[f"{value}_high"], color=looks["color"], lw=looks["lw"])
+    marks = {k: v for k, v in looks.items() if k != "lw"}
+    ax.plot(rows[value], at, marker, ls="none", label=label, **marks)
+
+
+def keys_and_median(ax: Axes, time: np.ndarray, values: np.ndarray, colour: str) -> None:
+    """Every run (run, time) thin, their median thick."""
+    ax.plot(time, values.T, color=colour, lw=0.6, alpha=0.45)
+    ax.plot(time, np.median(values, 0), color=colour, lw=1.8)
+
+
+def dots(ax: Axes, values: np.ndarray, names: Sequence[str], colours: Sequence[str]) -> None:
+    """Every key (row, key) as a dot, their median as a bar, row by row; those not defined left out."""
+    for row, (keys, colour) in enumerate(zip(values, colours, strict=True)):
+        known = keys[np.isfinite(keys)]
+        spread = np.linspace(-0.2, 0.2, len(known)) if len(known) > 1 else np.zeros(len(known))
+        ax.plot(known, row + spread, "o", color=colour, ms=4.5, mfc="none", mew=1.2)
+        if len(known):
+            ax.plot([np.median(known)] * 2, [row - 0.36, row + 0.36], color=INK, lw=2)
+        else:
+            ax.annotate(
+                "not defined", (0.02, row), xycoords=("axes fraction", "data"), va="center", color=MUTED
+            )
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.tick_params(axis="y", length=0)

@@ -1,0 +1,111 @@
+"""Nulls for maps on a body: fields as smooth as the real one, channel by channel and scale by scale,
+that know nothing of where they are.
+
+The mask's grid graph has a Laplacian; its eigenvectors are the body's own waves, long ones first.
+A field's coefficients are rotated at random inside bands of neighbouring wavelengths. That keeps the
+mean of every channel, all products and covariances of channels (so the spectrum and the loadings of
+a PCA) and the power in every band, and scrambles only the place. Permuting cells would destroy the
+smoothness and reject always; flipping signs of single waves leaves the longest nearly in place.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.ndimage
+from jaxtyping import Bool, Float
+
+from nca.errors import UserError
+
+BANDS = (3, 5, 8, 13, 21, 34, 55)
+LAST_BANDS = 60
+LARGEST_BODY = 4000
+
+
+def band_rotated(
+    values: Float[np.ndarray, "cell channel"],
+    mask: Bool[np.ndarray, "y x"],
+    number: int = 99,
+    seed: int = 0,
+) -> Float[np.ndarray, "surrogate cell channel"]:
+    """Surrogates of the channels of a body's cells.
+
+    Args:
+        values: one row per cell of the mask, in row-major order.
+        mask: the body.
+        number: surrogates to draw.
+        seed: what they are drawn from.
+
+    Raises:
+        UserError: a mask that does not fit the values, or a body of more than 4,000 cells, whose
+            waves would take minutes to compute.
+    """
+    if len(values) != mask.sum():
+        raise UserError(f"A mask of {int(mask.sum())} cells needs as many rows, got {len(values)}.")
+    waves = modes(mask)
+    coefficients = waves.T @ np.asarray(values, np.float64)
+    rng = np.random.default_rng(seed)
+    rotated = np.broadcast_to(coefficients, (number, *coefficients.shape)).copy()
+    for band in bands(len(waves)):
+        # Of a random rotation Q only Q times the band's few columns counts, and with these columns
+        # written as (orthonormal) R, that is a random orthonormal frame times R: far less to draw.
+        frame, r = np.linalg.qr(coefficients[band])
+        rows, columns = frame.shape
+        rotated[:, band] = haar(rng, rows, columns, number) @ r
+    return waves @ rotated
+
+
+def modes(mask: Bool[np.ndarray, "y x"]) -> Float[np.ndarray, "cell mode"]:
+    """Orthonormal eigenvectors of the Laplacian D - A of the mask's 4-neighbour graph, by rising
+    eigenvalue, the constant vector first.
+
+    With islands the constant shares its eigenvalue 0, and an eigensolver may return any mixture:
+    so it is taken out and put first.
+    """
+    cells = int(mask.sum())
+    if not 1 <= cells <= LARGEST_BODY:
+        raise UserError(f"Surrogates need a body of 1 to {LARGEST_BODY} cells, got {cells}.")
+    shifted = laplacian(mask) - np.full((cells, cells), 1.0 / cells)
+    waves = np.linalg.eigh(shifted)[1]  # the constant alone has a negative eigenvalue: -1
+    waves[:, 0] = 1 / np.sqrt(cells)
+    return waves
+
+
+def laplacian(mask: Bool[np.ndarray, "y x"]) -> Float[np.ndarray, "cell cell"]:
+    """D - A of the graph that joins cells of the mask that share a side; nothing wraps."""
+    number = np.where(mask, np.cumsum(mask).reshape(mask.shape) - 1, -1)
+    matrix = np.zeros((int(mask.sum()),) * 2)
+    for one, other in ((number[:, :-1], number[:, 1:]), (number[:-1], number[1:])):
+        joined = (one >= 0) & (other >= 0)
+        a, b = one[joined], other[joined]
+        matrix[a, b] = matrix[b, a] = -1.0
+    np.fill_diagonal(matrix, -matrix.sum(1))
+    return matrix
+
+
+def bands(cells: int) -> list[slice]:
+    """The modes rotated together: 3, 5, 8, 13, 21, 34, 55, then 60 at a time, from mode 1 on."""
+    found, first, sizes = [], 1, iter(BANDS)
+    while first < cells:
+        last = min(first + next(sizes, LAST_BANDS), cells)
+        found.append(slice(first, last))
+        first = last
+    return found
+
+
+def haar(
+    rng: np.random.Generator, size: int, columns: int, number: int
+) -> Float[np.ndarray, "number size columns"]:
+    """The first columns of orthogonal matrices drawn uniformly: QR of Gaussians, with the signs of
+    R's diagonal made positive."""
+    q, r = np.linalg.qr(rng.standard_normal((number, size, columns)))
+    return q * np.sign(np.diagonal(r, axis1=1, axis2=2))[:, None, :]
+
+
+def p_value(observed: float, null: Float[np.ndarray, " surrogate"]) -> float:
+    """(1 + #{null >= observed}) / (n + 1), one-sided; never below 1 / (n + 1)."""
+    return float((1 + (np.asarray(null) >= observed).sum()) / (len(null) + 1))
+
+
+def islands(mask: Bool[np.ndarray, "y x"]) -> int:
+    """Pieces that the body is in."""
+    return int(scipy.ndimage.label(mask)[1])
