@@ -9,7 +9,7 @@ from nca.errors import UserError
 
 Regime = Literal["growing", "persistent", "regenerating"]
 REGIMES: tuple[Regime, ...] = ("growing", "persistent", "regenerating")
-WOUNDS = ("disc", "half")
+WOUNDS = ("disc", "half", "core")
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class TrainConfig:
         pool: end states kept.
         seeds: worst samples of a batch replaced by a seed.
         damaged: best samples of a batch wounded, when regenerating.
-        wounds: kinds of wound, drawn at random: disc (published), half.
+        wounds: kinds of wound, drawn at random: disc (published), half (a half plane), core (the
+            middle).
         shortest: fewest steps of a roll-out.
         longest: most steps of a roll-out.
         rate: learning rate of Adam.

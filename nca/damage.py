@@ -14,7 +14,6 @@ from jaxtyping import Array, Bool
 from nca.errors import UserError
 
 CUTS = ("bottom", "top", "right", "left", "centre")
-TRAINING_WOUNDS = ("disc", "half")
 
 
 def disc(canvas: tuple[int, int], centre: tuple[float, float], radius: float) -> Bool[np.ndarray, "y x"]:
@@ -67,6 +66,7 @@ def random_wound(key: Array, canvas: tuple[int, int], kinds: tuple[str, ...]) ->
 
     "disc" is the published one: radius U(0.1, 0.4) and centre U(-0.5, 0.5) in units of half the
     canvas. "half" takes a half plane of any direction, its edge within a quarter of the canvas.
+    "core" takes a disc of radius U(0.2, 0.45) about the seed's place, give or take 0.15.
     """
     which, place, size = jax.random.split(key, 3)
     y = jnp.linspace(-1.0, 1.0, canvas[0])[:, None]
@@ -74,8 +74,10 @@ def random_wound(key: Array, canvas: tuple[int, int], kinds: tuple[str, ...]) ->
     at = jax.random.uniform(place, (2,), minval=-0.5, maxval=0.5)
     radius = jax.random.uniform(size, minval=0.1, maxval=0.4)
     angle = jax.random.uniform(size, minval=0.0, maxval=2 * jnp.pi)
+    core = jax.random.uniform(size, minval=0.2, maxval=0.45)
     wounds = {
         "disc": (y - at[0]) ** 2 + (x - at[1]) ** 2 < radius**2,
+        "core": (y - 0.3 * at[0]) ** 2 + (x - 0.3 * at[1]) ** 2 < core**2,
         "half": x * jnp.cos(angle) + y * jnp.sin(angle) > at[0] / 2,
     }
     drawn = jnp.stack([wounds[kind] for kind in kinds])
