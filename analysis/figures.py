@@ -269,14 +269,14 @@ def recovery(found: Examination) -> tuple[Figure, str]:
     axes[0, 0].set(xlabel="recovered", ylabel="cut")
     for name, colour in zip(names, CUT_COLOURS, strict=True):
         e = np.asarray(metrics.log_error(wounds.e.sel(wound=name).values))
-        axes[0, 1].plot(wounds.time, np.median(e, 0), color=colour, lw=1.5, label=name)
+        axes[0, 1].plot(wounds.time, np.median(e, 0), color=colour, lw=1.5)
     if wounds.attrs["reference"] == "target":
         twin = np.median(np.asarray(metrics.log_error(wounds.e_twin.values)), 0)
-        axes[0, 1].plot(wounds.time, twin, color=plots.INK, lw=1, ls="--", label="uncut twin")
+        axes[0, 1].plot(wounds.time, twin, color=plots.INK, lw=1, ls="--")
     axes[0, 1].set(xlabel="step", ylabel="error L (log10 of E)")
-    axes[0, 1].legend(ncols=2)
     return made, (
         f"Left: recovered fraction, every one of {wounds.sizes['run']} keys (circles) and the median (bar): "
-        "1 is as good as the uncut twin of the same key (green), 0 is as cut (dashed). Right: median error "
-        f"to the {wounds.attrs['reference']} after each cut."
+        "1 is as good as the uncut twin of the same key (green), 0 is as cut (dashed). Right, in the same "
+        f"colours: median error to the {wounds.attrs['reference']} after each cut"
+        + ("; dashed, of the uncut twins." if wounds.attrs["reference"] == "target" else ".")
     )

@@ -64,8 +64,14 @@ def not_made(found: Examination) -> list[Finding]:
 
 
 def number(value: float, digits: int = 2) -> str:
-    """A number in a sentence, with a true minus sign."""
-    return metrics.in_words(value, digits).replace("-", "−") if np.isfinite(value) else metrics.NOT_DEFINED
+    """A number in a sentence, with a true minus sign and no minus before nothing."""
+    rounded = round(value, digits) + 0.0 if np.isfinite(value) else None
+    return metrics.in_words(rounded, digits).replace("-", "−")
+
+
+def probability(p: float) -> str:
+    """A p or q in a sentence: three digits where it is small."""
+    return number(p, 3 if p < 0.0995 else 2)
 
 
 def span(values: Sequence[float] | np.ndarray, digits: int = 2) -> str:
@@ -153,7 +159,7 @@ def tested(found: Examination, statistic: str) -> tuple[bool, str, dict[str, Any
     words = (
         f"{number(numbers['observed'])}, null {number(numbers['null_median'])} "
         f"({number(numbers['null_low'])} to {number(numbers['null_high'])}), "
-        f"p {number(numbers['p'])}, q {number(numbers['q'])}"
+        f"p {probability(numbers['p'])}, q {probability(numbers['q'])}"
     )
     return numbers["q"] <= CLEAR, words, numbers | {"statistic": statistic}
 
@@ -261,8 +267,8 @@ def erased(found: Examination) -> list[Finding]:
     )
     evidence = (
         f"{worst.channel} {_interval(worst)}; {len(null)} pushes as far along random hidden directions: "
-        f"median W {number(float(np.median(null)))}, least {number(float(null.min()))}; p {number(p)} before "
-        f"the choice of the worst of {len(rows)}; {count(sweep.sizes['run'], 'key')}"
+        f"median W {number(float(np.median(null)))}, least {number(float(null.min()))}; p {probability(p)} "
+        f"before the choice of the worst of {len(rows)}; {count(sweep.sizes['run'], 'key')}"
     )
     numbers: dict[str, Any] = {"healed": healed, "of": len(rows), "worst": worst.channel, "p": p}
     if "twin" in sweep.kind.values:

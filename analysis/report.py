@@ -20,7 +20,7 @@ from PIL import Image
 from analysis import animation, figures, lesions, metrics, plots
 from analysis.examination import Examination
 from analysis.figures import Drawing
-from analysis.findings import Finding, findings
+from analysis.findings import Finding, findings, number
 from analysis.regeneration import MARGIN
 from analysis.summary import summary, tables
 from nca.files import write
@@ -138,7 +138,8 @@ def verdict(said: Iterable[Finding]) -> str:
 
 def together(text: str) -> str:
     """Escaped, with what belongs to a number kept on its line."""
-    return re.sub(r"(?<=\w) (?=%|\(\d+\)|cells\b)|(?<=\b[pqLWR]) (?=[\d−])", "\u00a0", html.escape(text))
+    joints = r"(?<=\w) (?=%|\(\d+\)|cells\b|≥)|(?<=\b[pqLWR]) (?=[\d−])|(?<=≥) "
+    return re.sub(joints, "\u00a0", html.escape(text))
 
 
 def film_figure(film: bytes) -> str:
@@ -164,6 +165,7 @@ def shown(drawn: dict[str, Drawing], *names: str) -> str:
 def inline(drawing: Drawing) -> str:
     """An SVG without its prologue, its ids its own, its colours those of the page, light or dark."""
     text = drawing.svg[drawing.svg.index("<svg") :]
+    text = re.sub(r' id="image\w+"', "", text)  # equal pictures share one, and nothing refers to it
     text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{drawing.name}-", text)
     ours = {plots.INK: "currentColor", plots.FAINT: "var(--faint)", plots.BLUE: "var(--blue)"}
     for colour, here in ours.items():
@@ -201,9 +203,7 @@ def lesion_table(found: Examination) -> str:
 
 def _with_interval(row: Any, name: str) -> str:
     middle, low, high = (getattr(row, name + end) for end in ("", "_low", "_high"))
-    if not np.isfinite(middle):
-        return metrics.NOT_DEFINED
-    return f"{middle:.2f} ({low:.2f} to {high:.2f})".replace("-", "−")
+    return f"{number(middle)} ({number(low)} to {number(high)})" if np.isfinite(middle) else number(middle)
 
 
 def _outcome(row: Any, what: str) -> str:
@@ -219,8 +219,8 @@ def cut_table(found: Examination) -> str:
     rows = []
     for name in wounds.wound.values:
         one = wounds.sel(wound=name)
-        keys = [metrics.in_words(v, 2).replace("-", "−") for v in one.recovered.values]
-        middle = metrics.in_words(metrics.median_interval(one.recovered.values)[0], 2).replace("-", "−")
+        keys = [number(v) for v in one.recovered.values]
+        middle = number(metrics.median_interval(one.recovered.values)[0])
         if name == MARGIN:
             middle, keys = f"largest change {float(one.changed.max()):g}", [""] * len(keys)
         rows.append({"cut": name, "median": middle} | {f"key {k}": v for k, v in enumerate(keys)})

@@ -64,7 +64,7 @@ def prepare(folder: Path, config: TrainConfig, resume: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"Cannot make the folder {folder}: {error.strerror}; choose another.") from error
-    for left in folder.rglob(f"{UNFINISHED}*"):
+    for left in [*folder.glob(f"{UNFINISHED}*"), *folder.glob(f"*/{UNFINISHED}*")]:
         left.unlink()
     write(described, json.dumps(config.to_json(), indent=1))
 
