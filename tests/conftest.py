@@ -4,6 +4,7 @@ import importlib.util
 import os
 from pathlib import Path
 
+import jax
 import pytest
 from jaxtyping import install_import_hook
 
@@ -12,6 +13,13 @@ from jaxtyping import install_import_hook
 INNER = ("compact", "learning", "perception", "step", "unroll", "window")
 if importlib.util.find_spec("beartype"):
     install_import_hook([f"nca.{name}" for name in INNER], "checking.checked")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget():
+    """Programs that one file's tests compiled are of no use to the next, and fill the memory."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,133 @@
+"""One step of growth in NumPy and double precision, written from the equations and from nothing else.
+
+    before      max3x3(alpha(s)) > threshold
+    perception  kernels correlated with what is read
+    pre, post   z W1 + b1, relu
+    delta       h W2 + b2
+    update      squash(delta) * fire * gate
+    alive       before and after, after being the same test on clip(s + update)
+    next        clip(s + update) * alive
+
+Nothing here is fast: neighbours are gathered by index arithmetic, kernels are written out.
+"""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+IDENTITY = np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0]], float)
+RIGHTWARD = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 8
+DOWNWARD = RIGHTWARD.T
+LAPLACIAN = np.array([[1, 2, 1], [2, -12, 2], [1, 2, 1]]) / 16
+
+
+@dataclass(frozen=True)
+class Net:
+    """A rule as plain arrays; `says` holds its conventions by name."""
+
+    weights: list
+    biases: list
+    kernels: np.ndarray | None
+    angle: float
+    says: dict
+
+
+def net_of(rule):
+    """The arrays and conventions of a rule of the package."""
+    return Net(
+        [np.asarray(w[...], float) for w in rule.weights],
+        [np.asarray(b[...], float) for b in rule.biases],
+        None if rule.kernels is None else np.asarray(rule.kernels[...], float),
+        float(rule.angle[...]),
+        asdict(rule.spec),
+    )
+
+
+def neighbours(field, boundary, beyond):
+    """out[i, j, y, x] = field[y + i - 1, x + j - 1], and `beyond` past a boundary that is not circular."""
+    height, width = field.shape[:2]
+    out = np.full((3, 3, *field.shape), float(beyond))
+    for i in range(3):
+        for j in range(3):
+            for y in range(height):
+                for x in range(width):
+                    v, u = y + i - 1, x + j - 1
+                    if boundary == "circular":
+                        v, u = v % height, u % width
+                    if 0 <= v < height and 0 <= u < width:
+                        out[i, j, y, x] = field[v, u]
+    return out
+
+
+def correlated(kernel, near):
+    return np.einsum("ij,ijyxc->yxc", kernel, near)
+
+
+def alive(net, state):
+    near = neighbours(state[..., net.says["alpha"]], net.says["alive_boundary"], -np.inf)
+    strongest = near.max(axis=(0, 1))
+    threshold = np.float32(net.says["threshold"])
+    return strongest >= threshold if net.says["inclusive"] else strongest > threshold
+
+
+def perception(net, state):
+    """(y, x, filter, channel)."""
+    near = neighbours(state, net.says["boundary"], 0.0)
+    kind = net.says["perception"]
+    if kind == "learned":
+        return np.stack([np.einsum("cij,ijyxc->yxc", wide(k, state), near) for k in net.kernels], axis=2)
+    same, bend = correlated(IDENTITY, near), correlated(LAPLACIAN, near)
+    right, down = correlated(RIGHTWARD, near), correlated(DOWNWARD, near)
+    if kind == "laplacian":
+        return np.stack([same, bend], axis=2)
+    if kind == "isotropic":
+        return np.stack([same, bend, np.sqrt(right**2 + down**2 + 1e-8)], axis=2)
+    angle = np.full(state.shape[:2], net.angle)
+    if kind == "steered":
+        angle = angle + state[..., net.says["steer"]]
+    cos, sin = np.cos(angle)[..., None], np.sin(angle)[..., None]
+    seen = [same, cos * right - sin * down, sin * right + cos * down]
+    return np.stack(seen + ([bend] if kind == "sobel-laplacian" else []), axis=2)
+
+
+def wide(kernel, state):
+    return np.broadcast_to(kernel, (state.shape[2], 3, 3))
+
+
+def clip(net, state):
+    return state if net.says["clip"] is None else np.clip(state, *net.says["clip"])
+
+
+def step(net, state, fire):
+    """Every named site of one step."""
+    says, sites = net.says, {"state": np.asarray(state, float), "fire": fire}
+    state = sites["state"]
+    before = sites["before"] = alive(net, state)
+    seen = sites["perception"] = perception(
+        net, state * before[..., None] if says["reads"] == "masked" else state
+    )
+    values = seen.reshape(*state.shape[:2], -1)
+    for layer, (weight, bias) in enumerate(zip(net.weights, net.biases, strict=True)):
+        values = np.einsum("yxi,io->yxo", values, weight) + bias
+        if layer < len(net.weights) - 1:
+            name = "" if layer == 0 else str(layer + 1)
+            sites["pre" + name] = values
+            values = sites["post" + name] = np.where(values > 0, values, says["activation_slope"] * values)
+    sites["delta"] = values
+    gate = before if says["alive"] == "gate" else np.ones_like(before)
+    squashed = np.tanh(values) if says["squash"] == "tanh" else values
+    sites["update"] = squashed * (fire & gate)[..., None]
+    grown = clip(net, state + sites["update"])
+    after = alive(net, grown)
+    kept = {"both": before & after, "after": after}.get(says["alive"], np.ones_like(after))
+    sites["alive"] = kept
+    sites["next"] = grown * kept[..., None]
+    return sites
+
+
+def run(net, state, fires):
+    """All states, from the one given on."""
+    states = [np.asarray(state, float)]
+    for fire in fires:
+        states.append(step(net, states[-1], fire)["next"])
+    return np.stack(states)
