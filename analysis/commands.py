@@ -67,8 +67,8 @@ def train(command: Train) -> None:
         flags = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
     from nca import files
-    from nca.train import run_name
-    from nca.train import train as trained
+    from nca.training import run_name
+    from nca.training import train as trained
 
     config = recipe(command)
     folder = command.out or Path("runs") / run_name(config)

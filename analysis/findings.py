@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +11,7 @@ import pandas as pd
 from analysis import lesions, metrics
 from analysis.examination import Examination
 from analysis.regeneration import MARGIN
+from analysis.words import count, number, probability, span
 
 CLEAR = 0.05
 HEALED = 0.95
@@ -61,27 +61,6 @@ def not_made(found: Examination) -> list[Finding]:
     }
     reasons = {k: v for k, v in found.outcomes.items() if k != "tests" or "axes" not in found.outcomes}
     return [Finding(names[k][0], f"{names[k][1]}: not examined.", reason) for k, reason in reasons.items()]
-
-
-def number(value: float, digits: int = 2) -> str:
-    """A number in a sentence, with a true minus sign and no minus before nothing."""
-    rounded = round(value, digits) + 0.0 if np.isfinite(value) else None
-    return metrics.in_words(rounded, digits).replace("-", "−")
-
-
-def probability(p: float) -> str:
-    """A p or q in a sentence: three digits where it is small."""
-    return number(p, 3 if p < 0.0995 else 2)
-
-
-def span(values: Sequence[float] | np.ndarray, digits: int = 2) -> str:
-    """From the least to the most."""
-    return f"{number(float(np.min(values)), digits)} to {number(float(np.max(values)), digits)}"
-
-
-def count(many: int, what: str) -> str:
-    """So many of something."""
-    return f"{many} {what}" + ("" if many == 1 else "s")
 
 
 def growth(found: Examination) -> list[Finding]:

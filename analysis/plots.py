@@ -183,10 +183,10 @@ def against_null(ax: Axes, tests: xr.Dataset, statistics: Sequence[str], names: 
         ax.plot(
             one.observed, row, "o", ms=7, color=ORANGE, mfc=ORANGE if clear else "none", mew=1.6, zorder=4
         )
-        for place, value in ((1.04, one.p), (1.12, one.q)):
+        for place, value in ((1.05, one.p), (1.15, one.q)):
             _beside(ax, place, row, f"{float(value):.3f}" if value < 0.0995 else f"{float(value):.2f}")
-    _beside(ax, 1.04, -0.8, "p")
-    _beside(ax, 1.12, -0.8, "q")
+    _beside(ax, 1.05, -0.8, "p")
+    _beside(ax, 1.15, -0.8, "q")
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.tick_params(axis="y", length=0)

@@ -20,9 +20,10 @@ from PIL import Image
 from analysis import animation, figures, lesions, metrics, plots
 from analysis.examination import Examination
 from analysis.figures import Drawing
-from analysis.findings import Finding, findings, number
+from analysis.findings import Finding, findings
 from analysis.regeneration import MARGIN
 from analysis.summary import summary, tables
+from analysis.words import number
 from nca.files import write
 from nca.versions import versions
 

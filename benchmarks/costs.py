@@ -22,7 +22,7 @@ from nca.growth import grow
 from nca.learning import advance
 from nca.organism import Organism, placed
 from nca.perception import alive
-from nca.train import train
+from nca.training import train
 
 WHOLE_RUN = 8000
 

@@ -20,7 +20,7 @@ from nca.learning import Task, Trainer, adam
 from nca.organism import Organism
 from nca.rule import Rule, Spec, untrained
 from nca.targets import target
-from nca.train import begin
+from nca.training import begin
 
 ROOT = Path(__file__).parents[1]
 GECKO = ROOT.parent / "shared" / "organisms" / "distill-gecko-persistent" / "reference.npz"

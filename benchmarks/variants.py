@@ -24,7 +24,7 @@ from nca.growth import grow
 from nca.learning import adam, advance, compiled, sample_errors
 from nca.rule import Rule
 from nca.step import dense_step
-from nca.train import train
+from nca.training import train
 from nca.unroll import unroll
 
 
@@ -118,7 +118,11 @@ def convolution_step(
     return grown * (alive(states) & alive(grown))[..., None]
 
 
-VARIANTS: dict[str, Callable[[Scene], Variant]] = {"compact": compact, "slices": slices, "convolution": convolution}
+VARIANTS: dict[str, Callable[[Scene], Variant]] = {
+    "compact": compact,
+    "slices": slices,
+    "convolution": convolution,
+}
 
 
 def memory(name: str, quick: bool) -> float:

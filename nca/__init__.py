@@ -18,7 +18,7 @@ _HOMES = {
     "replay": "nca.growth",
     "run_key": "nca.growth",
     "save": "nca.files",
-    "train": "nca.train",
+    "train": "nca.training",
     "trajectory": "nca.growth",
 }
 _MODULES = ("damage", "edits", "targets")

@@ -126,12 +126,14 @@ def die_at(number):
 
 
 if __name__ == "__main__":
-    from nca import train
+    from nca import training
 
     folder, number, real = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "real"
     if not real:
-        train.compiled = pretend
+        training.compiled = pretend
     if number:
         die_at(number)
     recipe = tiny(keep="7", save_every=6, log_every=3)
-    train.train(recipe, folder, resume=os.path.exists(os.path.join(folder, "state.safetensors")), say=print)
+    training.train(
+        recipe, folder, resume=os.path.exists(os.path.join(folder, "state.safetensors")), say=print
+    )

@@ -299,19 +299,19 @@ def test_interrupted_training_says_how_to_go_on(here, capsys, monkeypatch):
         (folder / "state.safetensors").touch()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nca.train.train", interrupted)
+    monkeypatch.setattr("nca.training.train", interrupted)
     assert nca_("train", "--out", "run") == 130
     assert capsys.readouterr().err == "nca: stopped; go on with: nca train --resume --out run\n"
 
 
 def test_deterministic_training_asks_xla_for_it_before_jax_is_loaded(here, monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=x")
-    monkeypatch.setattr("nca.train.train", lambda *_, **__: pytest.fail(os.environ["XLA_FLAGS"]))
+    monkeypatch.setattr("nca.training.train", lambda *_, **__: pytest.fail(os.environ["XLA_FLAGS"]))
     with pytest.raises(pytest.fail.Exception) as failed:
         nca_("train", "--deterministic")
     assert failed.value.msg == "--xla_dump_to=x --xla_gpu_deterministic_ops=true"
     text = Path(commands.__file__).read_text()
-    assert text.index("XLA_FLAGS") < text.index("from nca.train import")
+    assert text.index("XLA_FLAGS") < text.index("from nca.training import")
 
 
 def test_dissect_is_given_the_organism_its_folder_and_the_options(here, capsys, monkeypatch):

@@ -46,3 +46,15 @@ def test_nothing_in_nca_imports_analysis():
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not any(n.split(".")[0] == "analysis" for n in names), file
+
+
+def test_the_name_train_stays_a_function_whatever_was_imported_before():
+    code = "import nca.training, nca; assert callable(nca.train) and nca.train is nca.training.train"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_public_names_stay_what_they_are_whatever_modules_are_imported():
+    modules = ", ".join(f"nca.{file.stem}" for file in HOME.glob("[a-z]*.py"))
+    used = "import nca\n" + "\n".join(f"import {name}" for name in modules.split(", "))
+    checked = "assert all(callable(getattr(nca, n)) for n in nca.__all__ if n not in nca._MODULES)"
+    assert "nca.growth" in loaded_after(f"{used}\n{checked}")

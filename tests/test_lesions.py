@@ -77,6 +77,20 @@ def test_rows_of_several_kinds_may_be_mixed(creeper, controls):
         np.testing.assert_allclose(mixed["e"][i], alone["e"][0], rtol=1e-5)
 
 
+def test_side_by_side_as_on_an_accelerator_rows_are_what_they_are_one_by_one(creeper, controls, monkeypatch):
+    rows = [Row(i % 3, made) for i, made in enumerate(list(changes(creeper).values()) * 2)]
+    alone = follow(creeper, controls, rows)
+    monkeypatch.setattr("jax.default_backend", lambda: "gpu")
+    together = follow(creeper, controls, rows)
+    for name in ("e", "mature", "overgrown", "exploded", "touched"):
+        np.testing.assert_allclose(together[name], alone[name], rtol=1e-3, atol=1e-6, err_msg=name)
+    np.testing.assert_allclose(grown(creeper, 23, keys_of(1, 3)), plain_ends(creeper, 23, 1), atol=1e-4)
+
+
+def plain_ends(creeper, steps, seed):
+    return np.stack([nca.grow(creeper, steps, key=nca.run_key(seed, run)) for run in range(3)])
+
+
 def test_a_row_without_edits_is_its_control_to_the_bit(creeper, controls):
     found = follow(creeper, controls, [Row(run) for run in range(3)])
     np.testing.assert_array_equal(found["end"], controls.end)

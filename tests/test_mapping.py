@@ -79,6 +79,14 @@ def test_runs_mapped_over_start_steps_equal_the_loop(grown):
     assert_equals_loop(jax.vmap(one)(jnp.arange(3)), one, [0, 1, 2])
 
 
+def test_runs_mapped_over_rules_equal_the_loop(small):
+    def one(angle):
+        return grow(Organism(small.rule.turned(angle), canvas=SMALL), STEPS, key=run_key(0))
+
+    angles = jnp.array([0.0, 0.5, 2.0])
+    assert_equals_loop(jax.vmap(one)(angles), one, list(angles))
+
+
 def test_a_map_within_a_map_equals_the_double_loop(grown):
     keys, edits_made = keys_of(2), [edits.scale(grown, f, channels="h0") for f in (0.0, 0.5, 1.0)]
 

@@ -16,8 +16,9 @@ from analysis import dissect as command
 from analysis.config import DissectConfig
 from analysis.dissect import dissect
 from analysis.examination import examine
-from analysis.findings import fate, findings, number
+from analysis.findings import fate, findings
 from analysis.report import together
+from analysis.words import number
 from nca.organism import Organism
 from nca.rule import Spec, untrained
 

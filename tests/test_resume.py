@@ -10,10 +10,9 @@ import pytest
 import recipes
 from recipes import contents, pretend, quiet, recording, tiny
 
-from nca import runs
-from nca import train as training
+from nca import runs, training
 from nca.errors import UserError
-from nca.train import train
+from nca.training import train
 
 SCRIPT = Path(recipes.__file__)
 

@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 from recipes import contents, pretend, quiet, recording, spoiling, tiny
 
-from nca import runs
-from nca import train as training
+from nca import runs, training
 from nca.errors import UserError
 from nca.files import load
-from nca.train import begin, train
+from nca.training import begin, train
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ from recipes import tiny
 
 from nca import runs
 from nca.compact import compact_steps
-from nca.config import TrainConfig, kept_steps
+from nca.config import TrainConfig
 from nca.errors import UserError
 from nca.files import load, save
 from nca.growth import grow, run_key
 from nca.learning import adam, advance, compiled, draw_batch, sample_errors, training_step
 from nca.step import dense_step
-from nca.train import begin, reseed, train
+from nca.training import begin, reseed, train
 
 REGIMES = ("growing", "persistent", "regenerating")
 
@@ -81,6 +81,18 @@ def test_one_compiled_program_serves_every_length_of_a_roll_out():
         trainer, _ = step(trainer, key)
     assert lengths == set(range(8, 13))
     assert step._cache_size() == 1
+
+
+@pytest.mark.parametrize("kind", ["learned", "isotropic", "steered"])
+def test_every_perception_can_be_trained(kind):
+    task, trainer = begin(tiny(perception=kind, steer=7 if kind == "steered" else None))
+    step, before = compiled(task), [np.array(p) for p in jax.tree.leaves(trainer.parameters)]
+    for number in range(3):
+        trainer, watch = step(trainer, jax.random.key(number))
+        assert bool(watch["finite"])
+    after = jax.tree.leaves(trainer.parameters)
+    assert len(after) == (5 if kind == "learned" else 4)
+    assert all((a != b).any() for a, b in zip(after, before, strict=True))
 
 
 def test_compact_training_follows_dense_training():
@@ -246,53 +258,3 @@ def test_a_warm_start_of_another_make_is_refused(tmp_path, changes):
     load_or_train(tmp_path)
     with pytest.raises(UserError, match="set them to match"):
         begin(tiny(start=str(tmp_path / "ancestor.safetensors"), **changes))
-
-
-# Recipes.
-
-
-@pytest.mark.parametrize(
-    ("keep", "steps", "expected"),
-    [
-        ("", 100, set()),
-        ("log", 25, {0, 1, 2, 5, 10, 20}),
-        ("30", 100, {0, 30, 60, 90}),
-        ("5,70,500", 100, {5, 70}),
-    ],
-)
-def test_the_schedule_of_kept_organisms(keep, steps, expected):
-    assert kept_steps(keep, steps) == expected
-
-
-@pytest.mark.parametrize("keep", ["often", "0", "-5", "1,,2", "1.5"])
-def test_a_schedule_that_is_none_is_refused(keep):
-    with pytest.raises(UserError, match="keep is"):
-        tiny(keep=keep)
-
-
-@pytest.mark.parametrize(
-    ("changes", "sentence"),
-    [
-        ({"regime": "shrinking"}, "A regime is one of"),
-        ({"steps": 0}, "steps must be at least 1"),
-        ({"margin": -1}, "margin must not be negative"),
-        ({"rate": float("nan")}, "rate must be a number above 0"),
-        ({"longest": 7}, "must not be below shortest"),
-        ({"pool": 3}, "cannot give batches of 4"),
-        ({"regime": "regenerating", "damaged": 4}, "cannot hold 1 seeds and 4 wounded"),
-        ({"wounds": ("bite",)}, "wounds are of"),
-        ({"wounds": ()}, "wounds are of"),
-        ({"channels": 3}, "at least 4 channels"),
-        ({"fire_rate": 0.0}, "fire rate above 0"),
-    ],
-)
-def test_a_recipe_that_cannot_be_followed_is_refused_in_a_sentence(changes, sentence):
-    with pytest.raises(UserError, match=sentence):
-        tiny(**changes)
-
-
-def test_a_recipe_survives_json():
-    import json
-
-    recipe = tiny(wounds=("half", "disc"), keep="log", background="white", rate=1e-3)
-    assert TrainConfig.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe

@@ -1,0 +1,268 @@
+"""The training loop: steps, watch, checkpoints, rollback, what to look at along the way."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from nca import runs, sheets
+from nca.compact import needed
+from nca.config import TrainConfig, kept_steps
+from nca.errors import UserError
+from nca.files import load, save
+from nca.learning import Task, Trainer, adam, compiled
+from nca.organism import Organism
+from nca.perception import alive
+from nca.rule import Rule, Spec, untrained
+from nca.targets import target
+from nca.versions import versions
+
+Say = Callable[[str], None]
+
+
+def train(
+    config: TrainConfig,
+    folder: str | Path | None = None,
+    *,
+    resume: bool = False,
+    say: Say | None = None,
+) -> Organism:
+    """Train an organism.
+
+    Args:
+        config: the recipe.
+        folder: where checkpoints, metrics and kept organisms go; `runs/TARGET-REGIME-SEED` if none.
+        resume: go on from the folder's checkpoint. On a CPU the result equals, to the bit, that of
+            a run that was never stopped.
+        say: is told the progress, a line at a time; standard error if none.
+
+    Raises:
+        UserError: what was asked does not fit, the folder is in use, or training kept failing.
+    """
+    say = say or _to_stderr
+    folder = Path(folder) if folder is not None else Path("runs") / run_name(config)
+    task, trainer = begin(config)
+    runs.prepare(folder, config, resume)
+    say(f"training {config.target}, {config.regime}, on {device()}; run folder {folder}")
+    if resume:
+        trainer, mark = runs.load_state(folder, trainer)
+        runs.truncate(folder, mark.written)
+        say(f"resuming at step {mark.step}" + ("" if exact(config) else ", equal to rounding on this device"))
+    else:
+        mark = runs.Mark(0, 0, 0)
+        runs.truncate(folder, 0)
+        runs.save_state(folder, trainer, mark)
+        keep(task, trainer, folder, 0)
+    trainer, mark = loop(task, trainer, mark, folder, say)
+    organism = hatch(task, trainer.parameters, mark, folder)
+    save(organism, folder / "organism.safetensors")
+    return organism
+
+
+def run_name(config: TrainConfig) -> str:
+    """The name of a run's folder where none is given."""
+    return f"{Path(config.target).stem}-{config.regime}-{config.seed}"
+
+
+def begin(config: TrainConfig) -> tuple[Task, Trainer]:
+    """The task and the trainer before the first step."""
+    picture = target(config.target, config.size, background=config.background)
+    key = jax.random.fold_in(jax.random.key(config.seed), 0)
+    rule = _first_rule(config, key)
+    organism = Organism(rule, canvas=config.canvas, target=picture)
+    parts: Any = nnx.split(rule, nnx.Param, ...)
+    structure, parameters, fixed = parts
+    seed = organism.start()
+    padded = jnp.asarray(organism.picture())
+    task = Task(config, (structure, fixed), seed, padded, _capacities(config, rule, padded))
+    samples = 1 if config.regime == "growing" else config.pool
+    pool = jnp.tile(seed[None], (samples, 1, 1, 1))
+    return task, Trainer(parameters, adam(config).init(parameters), pool)
+
+
+def _first_rule(config: TrainConfig, key: jax.Array) -> Rule:
+    spec = Spec(**config.conventions())
+    if config.start is None:
+        return untrained(key, spec, config.hidden)
+    rule = load(config.start).rule
+    if rule.spec != spec or rule.weights[0].shape[1] != config.hidden:
+        raise UserError(
+            f"{config.start} has {rule.weights[0].shape[1]} hidden units and conventions {rule.spec}; "
+            f"the recipe asks for {config.hidden} and {spec}: set them to match."
+        )
+    return rule
+
+
+def _capacities(config: TrainConfig, rule: Rule, padded: jax.Array) -> tuple[int, ...]:
+    """Rows for the compact step: for half, one and two grown bodies a sample. None is dense."""
+    if config.dense or jax.default_backend() != "cpu":
+        return ()
+    body = jnp.zeros((*padded.shape[:2], rule.spec.channels)).at[..., rule.spec.alpha].set(padded[..., 3])
+    everyone = jnp.ones((1, *padded.shape[:2]), bool)
+    rows = config.batch * config.fire_rate * int(needed(rule, alive(rule, body)[None], everyone).sum())
+    return tuple(int(np.ceil(share * rows / 128)) * 128 for share in (0.5, 1.1, 2.0))
+
+
+def loop(task: Task, trainer: Trainer, mark: runs.Mark, folder: Path, say: Say) -> tuple[Trainer, runs.Mark]:
+    """Train from a mark to the last step, rolling back where a stretch fails."""
+    config, step = task.config, compiled(task)
+    kept = kept_steps(config.keep, config.steps)
+    clock, since = time.monotonic(), mark.step
+    number, written, stretch = mark.step, mark.written, []
+    while number < config.steps:
+        trainer, watch = step(trainer, _key(config, mark.rollbacks, number))
+        number += 1
+        stretch.append(watch)
+        end = number == config.steps
+        due = end or number % config.save_every == 0
+        # What is saved or kept has been looked at; so a checkpoint also ends a stretch.
+        if due or number % config.log_every == 0 or number in kept:
+            seen, stretch = jax.device_get(stretch), []
+            trouble = failure(config, seen)
+            if trouble:
+                trainer, mark = roll_back(task, mark, folder, trouble, number, say)
+                number, written, clock, since = mark.step, mark.written, time.monotonic(), mark.step
+                continue
+            row = {"step": number, "loss": float(np.mean([w["loss"] for w in seen]))}
+            row["log10_loss"] = float(np.log10(max(row["loss"], 1e-12)))
+            written = runs.append(folder, row)
+            say(_progress(config, number, row["loss"], (number - since) / (time.monotonic() - clock)))
+        if number in kept:
+            keep(task, trainer, folder, number)
+        if config.sheet_every and (number % config.sheet_every == 0 or end):
+            sheets.contact_sheet(trainer.pool, folder, number)
+            sheets.loss_curve(folder)
+        if due:
+            mark = runs.Mark(number, mark.rollbacks, written)
+            runs.save_state(folder, trainer, mark)
+    return trainer, mark
+
+
+def failure(config: TrainConfig, seen: list[dict[str, Any]]) -> str | None:
+    """What went wrong in a stretch of steps, in words; None where nothing did."""
+    if not all(bool(w["finite"]) for w in seen):
+        return "the loss, a weight or a state is not finite"
+    if max(float(w["largest"]) for w in seen) > config.limit:
+        return f"a state exceeds {config.limit:g}"
+    if all(int(w["dead"]) == config.batch for w in seen):
+        return "every sample is dead"
+    return None
+
+
+def roll_back(
+    task: Task, mark: runs.Mark, folder: Path, trouble: str, number: int, say: Say
+) -> tuple[Trainer, runs.Mark]:
+    """The last good trainer with dead samples reseeded, under a new key."""
+    config = task.config
+    if mark.rollbacks >= config.rollbacks:
+        raise UserError(
+            f"Training failed {mark.rollbacks + 1} times, at last at step {number} since {trouble}; "
+            f"the last good state is at step {mark.step} in {folder}: try a lower --rate."
+        )
+    trainer, mark = runs.load_state(folder, begin(config)[1])
+    trainer, reseeded = reseed(task, trainer)
+    event = {"event": "rollback", "why": trouble, "failed_at": number, "step": mark.step}
+    runs.truncate(folder, mark.written)
+    written = runs.append(folder, event | {"reseeded": reseeded, "rollbacks": mark.rollbacks + 1})
+    say(f"step {number}: {trouble}; back to step {mark.step} with another key, {reseeded} reseeded")
+    mark = runs.Mark(mark.step, mark.rollbacks + 1, written)
+    runs.save_state(folder, trainer, mark)
+    return trainer, mark
+
+
+def reseed(task: Task, trainer: Trainer) -> tuple[Trainer, int]:
+    """The trainer with dead and exploded samples of its pool replaced by the seed, and how many."""
+    pool = trainer.pool
+    spec = task.rule(trainer.parameters).spec
+    lost = ~(pool[..., spec.alpha] > spec.threshold).any(axis=(1, 2))
+    lost |= ~(jnp.abs(pool) <= task.config.limit).all(axis=(1, 2, 3))
+    pool = jnp.where(lost[:, None, None, None], task.seed, pool)
+    return replace(trainer, pool=pool), int(lost.sum())
+
+
+def hatch(task: Task, parameters: Any, mark: runs.Mark, folder: Path) -> Organism:
+    """The organism of these parameters, with its provenance."""
+    config = task.config
+    losses = [row["loss"] for row in runs.metrics(folder) if "loss" in row]
+    provenance = {
+        "trained_by": "nca-dissection",
+        "config": _without_places(config),
+        "steps": mark.step,
+        "rollbacks": mark.rollbacks,
+        "versions": versions(),
+        "device": device(),
+        "started_from": None if config.start is None else _lineage(config.start),
+    }
+    metrics = {"training_log10_loss": float(np.log10(np.mean(losses[-20:])))} if losses else {}
+    picture = target(config.target, config.size, background=config.background)
+    return Organism(
+        task.rule(jax.tree.map(jnp.asarray, parameters)),
+        seed=None,
+        canvas=config.canvas,
+        target=picture,
+        name=run_name(config),
+        provenance=provenance,
+        metrics=metrics,
+    )
+
+
+def _without_places(config: TrainConfig) -> dict[str, Any]:
+    """The recipe with files by their names alone: folders say nothing elsewhere."""
+    start = None if config.start is None else load(config.start).name
+    return config.to_json() | {"target": Path(config.target).name, "start": start}
+
+
+def _lineage(start: str) -> dict[str, Any]:
+    ancestor = load(start)
+    return {
+        "name": ancestor.name,
+        "hash": ancestor.hash,
+        "steps": ancestor.provenance.get("steps"),
+        "started_from": ancestor.provenance.get("started_from"),
+    }
+
+
+def keep(task: Task, trainer: Trainer, folder: Path, number: int) -> None:
+    """Save the organism of this moment, where the schedule asks for it."""
+    if number not in kept_steps(task.config.keep, task.config.steps):
+        return
+    (folder / "keep").mkdir(exist_ok=True)
+    organism = hatch(task, trainer.parameters, runs.Mark(number, 0, 0), folder)
+    save(organism.renamed(f"{organism.name}-{number}"), folder / "keep" / f"step-{number:06d}.safetensors")
+
+
+def exact(config: TrainConfig) -> bool:
+    """Whether a resumed run repeats to the bit here."""
+    return jax.default_backend() == "cpu" or config.deterministic
+
+
+def device() -> str:
+    """The device in words."""
+    kinds = jax.devices()
+    return f"{kinds[0].platform}: {kinds[0].device_kind}" + (f" x {len(kinds)}" if len(kinds) > 1 else "")
+
+
+def _key(config: TrainConfig, rollbacks: int, number: int) -> jax.Array:
+    stream = jax.random.fold_in(jax.random.key(config.seed), rollbacks + 1)
+    return jax.random.fold_in(stream, number)
+
+
+def _progress(config: TrainConfig, number: int, loss: float, speed: float) -> str:
+    left = (config.steps - number) / max(speed, 1e-9)
+    return (
+        f"step {number}/{config.steps}  log10 loss {np.log10(max(loss, 1e-12)):+.2f}  "
+        f"{speed:.2f} steps/s  {time.strftime('%H:%M:%S', time.gmtime(left))} left"
+    )
+
+
+def _to_stderr(line: str) -> None:
+    sys.stderr.write(line + "\n")
