@@ -10,8 +10,8 @@ import pandas as pd
 
 from analysis import lesions, metrics
 from analysis.examination import Examination
+from analysis.metrics import count, number, probability, span
 from analysis.regeneration import MARGIN
-from analysis.words import count, number, probability, span
 
 CLEAR = 0.05
 HEALED = 0.95

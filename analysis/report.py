@@ -21,9 +21,9 @@ from analysis import animation, figures, lesions, metrics, plots
 from analysis.examination import Examination
 from analysis.figures import Drawing
 from analysis.findings import Finding, findings
+from analysis.metrics import number
 from analysis.regeneration import MARGIN
 from analysis.summary import summary, tables
-from analysis.words import number
 from nca.files import write
 from nca.versions import versions
 

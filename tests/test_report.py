@@ -17,8 +17,8 @@ from analysis.config import DissectConfig
 from analysis.dissect import dissect
 from analysis.examination import examine
 from analysis.findings import fate, findings
+from analysis.metrics import number
 from analysis.report import together
-from analysis.words import number
 from nca.organism import Organism
 from nca.rule import Spec, untrained
 
