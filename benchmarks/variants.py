@@ -123,10 +123,6 @@ VARIANTS: dict[str, Callable[[Scene], Variant]] = {
     "slices": slices,
     "convolution": convolution,
 }
-    "compact": compact,
-    "slices": slices,
-    "convolution": convolution,
-}
 
 
 def memory(name: str, quick: bool) -> float:
