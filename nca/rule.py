@@ -218,10 +218,14 @@ class Rule(nnx.Module):
         return sum(int(p.size) for p in jax.tree.leaves(nnx.state(self, nnx.Param)))
 
     def turned(self, radians: float | Array) -> Rule:
-        """The same rule with its compass turned further by `radians`."""
-        kernels = None if self.kernels is None else self.kernels[...]
+        """The same rule with its compass turned further by `radians`: the body turns from y towards x.
+
+        The kernels of a "learned" perception have no compass.
+        """
+        if self.spec.perception == "learned":
+            raise UserError("A learned perception has no compass to turn; its kernels would have to turn.")
         weights, biases = [w[...] for w in self.weights], [b[...] for b in self.biases]
-        return Rule(self.spec, weights, biases, kernels, self.angle[...] + radians)
+        return Rule(self.spec, weights, biases, None, self.angle[...] + radians)
 
     def with_spec(self, **conventions: Any) -> Rule:
         """The same arrays under other conventions."""
