@@ -123,6 +123,10 @@ VARIANTS: dict[str, Callable[[Scene], Variant]] = {
     "slices": slices,
     "convolution": convolution,
 }
+
+
+def memory(name: str, quick: bool) -> float:
+    """Peak memory in GB of a fresh process that trains in this way."""
     command = [sys.executable, "-m", "benchmarks.variants", name, *(["quick"] if quick else [])]
     said = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
     return float(said.splitlines()[-1])
