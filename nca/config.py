@@ -97,7 +97,7 @@ class TrainConfig:
                 raise UserError(f"{name} must be at least 1, got {getattr(self, name)}.")
         for name, value in vars(self).items():
             if isinstance(value, int) and value >= 2**31:
-                raise UserError(f"{name} must be below 2**31, got {value}.")
+                raise UserError(f"{name} must be at most {2**31 - 1}, got {value}.")
         for name in ("margin", "sheet_every", "rollbacks", "seeds", "damaged", "seed"):
             if getattr(self, name) < 0:
                 raise UserError(f"{name} must not be negative, got {getattr(self, name)}.")

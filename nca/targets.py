@@ -8,6 +8,7 @@ import difflib
 import os
 import unicodedata
 import warnings
+from io import BytesIO
 from numbers import Integral
 from pathlib import Path
 
@@ -236,7 +237,8 @@ def _is_emoji(text: str) -> bool:
 def _emoji(text: str) -> np.ndarray:
     """The (h, w, 4) bytes of one emoji in the installed font, whose bitmaps have one size only."""
     try:
-        font = ImageFont.truetype(_font(), EMOJI_SIZE)
+        # By its bytes: of an unreadable file, Pillow would look for another of that name.
+        font = ImageFont.truetype(BytesIO(Path(_font()).read_bytes()), EMOJI_SIZE)
     except OSError as error:
         raise UserError(f"{EMOJI_FONT} is damaged: install fonts-noto-color-emoji again") from error
     sheet = Image.new("RGBA", (4 * EMOJI_SIZE, 2 * EMOJI_SIZE))
