@@ -99,13 +99,11 @@ def share_of_peak(scene: Scene, repeats: int) -> Table:
         "forward": "forward pass",
         "training": "training step",
     }
-    peak = work["product"] / median(times["product"])
-    rows: list[Row] = [
-        {"work": titles[name], "GFLOP": work[name]}
-        | seconds(took, "s")
-        | {"GFLOP/s": work[name] / median(took), "share of the product": work[name] / median(took) / peak}
-        for name, took in times.items()
-    ]
+    rows: list[Row] = []
+    for name, took in times.items():
+        faster = ratio(times["product"], took) or 0.0
+        speeds = {"GFLOP/s": work[name] / median(took), "share": faster * work[name] / work["product"]}
+        rows.append({"work": titles[name], "GFLOP": work[name]} | seconds(took, "s") | speeds)
     note = (
         "Counted are the products of the dense layers on the rows needed (firing cells among the living "
         "sites and their ring), two operations for each multiply-add: once forward; in training once more "

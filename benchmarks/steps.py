@@ -95,5 +95,5 @@ def describe(scene: Scene) -> str:
         "of the squared error to the target after the last step, and Adam; this project's also draws the "
         "batch from a pool of as many and writes it back. The dense variants recompute each step in the "
         "backward pass; CAX is used as in its growing example, which does not. Ratios are to the compact "
-        "rows, by medians. Peak: the most memory of a fresh process that trained so (CAX: the one timed)."
+        "rows, turn by turn. Peak: the most memory of a fresh process that trained so (CAX: the one timed)."
     )

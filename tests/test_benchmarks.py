@@ -20,7 +20,7 @@ COLUMNS = {
     "canvas": ("against 24x24",),
     "living": ("steps a second",),
     "runs": ("against one",),
-    "peak": ("GFLOP/s", "share of the product"),
+    "peak": ("GFLOP/s", "share"),
     "gpu": ("minutes",),
 }
 
