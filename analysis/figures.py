@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
-from dataclasses import dataclass
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
 from analysis import lesions, metrics, plots
 from analysis.examination import Examination
 from analysis.regeneration import MARGIN
+from analysis.sections import Drawing, drawing
 from nca.rule import Spec
 
 SHOWN_STEPS = (10, 20, 30, 50, 75, 96, 150, 200, 400, 1000, 2000)
-FONT = "'DejaVu Sans'"
 ABOVE = {"textcoords": "offset points", "ha": "right", "fontsize": 8.5, "color": plots.MUTED}
 CUT_COLOURS = (plots.BLUE, plots.ORANGE, plots.GREEN, plots.PURPLE, "#e69f00")
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A figure as SVG text, with its caption (HTML)."""
-
-    name: str
-    svg: str
-    caption: str
 
 
 def draw(found: Examination) -> dict[str, Drawing]:
@@ -48,16 +36,8 @@ def draw(found: Examination) -> dict[str, Drawing]:
         for name, (known, maker) in makers.items():
             if known:
                 made, caption = maker(found)
-                drawn[name] = Drawing(name, svg(made, name), caption)
+                drawn[name] = drawing(name, made, caption)
     return drawn
-
-
-def svg(made: Figure, name: str) -> str:
-    """A figure as SVG: the same bytes for the same figure, ids that no other figure uses."""
-    text = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": name}):
-        made.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue().replace(FONT, "system-ui, 'Helvetica Neue', Arial, sans-serif")
 
 
 def growth(found: Examination) -> tuple[Figure, str]:

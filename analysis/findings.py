@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,26 +11,10 @@ from analysis import lesions, metrics
 from analysis.examination import Examination
 from analysis.metrics import count, number, probability, span
 from analysis.regeneration import MARGIN
+from analysis.sections import Finding
 
 CLEAR = 0.05
 HEALED = 0.95
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One sentence.
-
-    Attributes:
-        topic: growth, axes, lesions or regeneration.
-        claim: what was found, in words.
-        evidence: the numbers behind it, in words.
-        numbers: the same for machines.
-    """
-
-    topic: str
-    claim: str
-    evidence: str
-    numbers: dict[str, Any] = field(default_factory=dict)
 
 
 TOPICS = ("growth", "axes", "lesions", "regeneration")

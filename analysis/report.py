@@ -19,10 +19,10 @@ from PIL import Image
 
 from analysis import animation, figures, lesions, metrics, plots
 from analysis.examination import Examination
-from analysis.figures import Drawing
-from analysis.findings import Finding, findings
+from analysis.findings import findings
 from analysis.metrics import number
 from analysis.regeneration import MARGIN
+from analysis.sections import Drawing, Finding
 from analysis.summary import summary, tables
 from nca.files import write
 from nca.versions import versions

@@ -10,7 +10,7 @@ import xarray as xr
 
 from analysis import lesions, metrics
 from analysis.examination import Examination
-from analysis.findings import Finding
+from analysis.sections import Finding
 from nca.versions import versions
 
 MADE_BY = "nca dissect"
