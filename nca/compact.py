@@ -16,23 +16,26 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from nca.edits import Edit, apply
+from nca.edit import Edit, apply, varies
 from nca.leaves import Layout, join, separate
 from nca.perception import alive, filter_bank, pooled
 from nca.rule import Rule
 from nca.step import clipped, read, respond, squashed, step_sites, survivors
 
 ROW_SITES = ("perception", "pre", "post")
+SCALED_SITES = ("delta", "update")
 
 
 def compactable(rule: Rule, edits: Sequence[Edit] = ()) -> bool:
     """Whether the compact step is exact: the living are tested before the update, and every edit
-    acts on the state, or alike in all cells and without noise on what is computed row by row."""
+    acts on the state, or alike in all cells and without noise on what is computed row by row; of
+    delta and update, zero where no row is computed, it scales."""
     return rule.spec.alive in ("both", "gate") and all(e.site == "state" or _by_row(e) for e in edits)
 
 
 def _by_row(edit: Edit) -> bool:
-    return edit.site.rstrip("0123456789") in ROW_SITES and edit.mode != "noise" and edit.value.ndim < 2
+    by_row = edit.site.rstrip("0123456789") in ROW_SITES and edit.mode != "noise"
+    return (by_row or (edit.site in SCALED_SITES and edit.mode == "scale")) and not varies(edit)
 
 
 def needed(rule: Rule, before: Bool[Array, "b y x"], fire: Bool[Array, "b y x"]) -> Bool[Array, "b y x"]:
@@ -82,12 +85,11 @@ def compact_update(
     def tap(site: str, values: Array) -> Array:
         return apply(edits, site, values, t, None, rows)
 
-    delta = respond(rule, tap("perception", jnp.concatenate(picked, axis=-1)), tap)
+    delta = tap("delta", respond(rule, tap("perception", jnp.concatenate(picked, axis=-1)), tap))
+    computed = tap("update", squashed(rule.spec, delta))
     flat = jnp.zeros((before.size, channels), states.dtype)
     # Rows come in ascending order and never twice; those left over lie outside and are dropped.
-    update = flat.at[rows].set(
-        squashed(rule.spec, delta), mode="drop", unique_indices=True, indices_are_sorted=True
-    )
+    update = flat.at[rows].set(computed, mode="drop", unique_indices=True, indices_are_sorted=True)
     return update.reshape(states.shape)
 
 

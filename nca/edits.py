@@ -1,87 +1,51 @@
 """Edits: changes made at a site of a step, over cells, channels and steps. Edits are data.
 
-An `Edit` is a pytree: `site` and `mode` are static, everything else is an array, so one compiled
-program serves every channel, region, value and window, and `vmap` runs over stacked edits.
-
     edits.scale(organism, 0.9, channels="h8")                      a lesion of 10 % a step
     edits.erase(organism).where(damage.disc(...)).at(100)          a wound at step 100
     edits.freeze(organism, channels=[4, 5]).at(slice(200, 260))    steps 200..259
+    edits.resample(organism, Donor(organism, 200, run=1)).at(200)  another run's values
+    edits.graft(organism, donor, (36, 36), (36, 60), 4).at(200)    a disc of cells moved
 
-An edit of `state` at step t changes what step t reads, hence everything after it.
+An edit of `state` at step t changes what step t reads, hence everything after it. A value may be
+given as an array, or as a `Donor`, a run that is named and grown when the edit is made.
 """
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from operator import index
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float
 
+from nca.damage import disc
+from nca.donors import Donor, Taken, mature_mean, moved
+from nca.edit import (
+    FOREVER,
+    MODES,
+    SITES,
+    Edit,
+    apply,
+    draws_noise,
+    lasting,
+    projection,
+    stack,
+    varies,
+)
+from nca.edit_json import from_json, load, save, to_json
 from nca.errors import UserError
 
 if TYPE_CHECKING:
     from nca.organism import Organism
     from nca.rule import Rule
 
-SITES = ("state", "perception", "pre", "post", "delta", "fire", "update", "alive")
-MODES = ("set", "scale", "add", "noise")
-FOREVER = 2**31 - 1
-_NOISE = 2**31  # noise streams are numbered from here, steps of a run below
-
-
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["channels", "region", "value", "first", "last"],
-    meta_fields=["site", "mode"],
-)
-@dataclass(frozen=True)
-class Edit:
-    """A change at one site.
-
-    Attributes:
-        site: where in the step, one of `SITES` (pre2, post2, ... in deeper rules).
-        mode: "set" to value, "scale" by it, "add" it, or add "noise" of that standard deviation.
-        channels: True for the entries of the site's last axis that change: channels; hidden units
-            of pre and post; features `filter * channels + channel` of perception.
-        region: True for the cells that change; None is everywhere, on any canvas.
-        value: a number, or an array that broadcasts to (y, x, entry).
-        first: first step at which the edit acts.
-        last: the step before which it ends.
-    """
-
-    site: str
-    mode: str
-    channels: Bool[Array, " entry"]
-    region: Bool[Array, "y x"] | None
-    value: Float[Array, "..."]
-    first: Int[Array, ""]
-    last: Int[Array, ""]
-
-    def at(self, steps: int | slice) -> Edit:
-        """The same edit at one step, or at steps a..b-1 of `slice(a, b)`."""
-        window = steps if isinstance(steps, slice) else slice(steps, steps + 1)
-        try:
-            first = 0 if window.start is None else index(window.start)
-            last = FOREVER if window.stop is None else index(window.stop)
-        except TypeError:
-            first, last = -1, -1
-        if window.step not in (None, 1) or not 0 <= first < last <= FOREVER:
-            raise UserError(f"An edit needs steps from 0 up, the last after the first; got {steps}.")
-        return replace(self, first=jnp.int32(first), last=jnp.int32(last))
-
-    def where(self, region: Any) -> Edit:
-        """The same edit on the cells where `region`, boolean (y, x), is True."""
-        mask = np.asarray(region)
-        if mask.ndim != 2 or mask.dtype != bool:
-            raise UserError(f"A region is a boolean (y, x) mask; got {mask.dtype} of shape {mask.shape}.")
-        return replace(self, region=jnp.asarray(mask))
+__all__ = [
+    "FOREVER", "MODES", "SITES", "Donor", "Edit", "add", "all_entries", "apply", "clamp", "draws_noise",
+    "erase", "follow", "freeze", "from_json", "graft", "index_of", "lasting", "load", "mean", "noise",
+    "project", "resample", "save", "scale", "stack", "steer", "to_json", "varies",
+]  # fmt: skip
 
 
 def scale(organism: Organism | Rule, factor: float, **place: Any) -> Edit:
@@ -89,8 +53,9 @@ def scale(organism: Organism | Rule, factor: float, **place: Any) -> Edit:
     return _edit(organism, "scale", factor, **place)
 
 
-def clamp(organism: Organism | Rule, value: float, **place: Any) -> Edit:
-    """Set to `value` at every step of the window."""
+def clamp(organism: Organism | Rule, value: float | Array | np.ndarray, **place: Any) -> Edit:
+    """Set to `value` at every step of the window: a number, or an array that broadcasts to
+    (y, x, entry)."""
     return _edit(organism, "set", value, **place)
 
 
@@ -99,8 +64,8 @@ def erase(organism: Organism | Rule, **place: Any) -> Edit:
     return _edit(organism, "set", 0.0, **place)
 
 
-def add(organism: Organism | Rule, amount: float, **place: Any) -> Edit:
-    """Add `amount`."""
+def add(organism: Organism | Rule, amount: float | Array | np.ndarray, **place: Any) -> Edit:
+    """Add `amount`: a number, or an array that broadcasts to (y, x, entry)."""
     return _edit(organism, "add", amount, **place)
 
 
@@ -112,6 +77,123 @@ def noise(organism: Organism | Rule, sd: float, **place: Any) -> Edit:
 def freeze(organism: Organism | Rule, **place: Any) -> Edit:
     """Let channels keep their values: their update is scaled by 0."""
     return _edit(organism, "scale", 0.0, site="update", **place)
+
+
+def resample(organism: Organism | Rule, donor: Donor | Array | np.ndarray, **place: Any) -> Edit:
+    """Set to another run's values at the same place: a `Donor`, or its state (y, x, channel)."""
+    taken = Taken(donor, "state") if isinstance(donor, Donor) else None
+    edit = _edit(organism, "set", donor if taken is None else taken.value(), **place)
+    return replace(edit, donor=taken)
+
+
+def mean(organism: Organism, donor: Donor | Array | np.ndarray, **place: Any) -> Edit:
+    """Set to the mean over mature cells of a state, on the cells mature there and nowhere else.
+
+    On the whole canvas a mean would seed the void with half-living cells.
+
+    Args:
+        organism: what grows.
+        donor: a `Donor`, or a state (y, x, channel): as a rule the run's own at the first step.
+        **place: channels.
+    """
+    from nca.perception import mature
+
+    state = donor.state() if isinstance(donor, Donor) else np.asarray(donor)
+    edit = _edit(organism, "set", mature_mean(state, organism), **place)
+    taken = Taken(donor, "mean") if isinstance(donor, Donor) else None
+    return replace(edit, donor=taken).where(np.asarray(mature(organism.rule, jnp.asarray(state))))
+
+
+def follow(organism: Organism | Rule, path: Float[Any, "time y x entry"], **place: Any) -> Edit:
+    """Hold to given values, step by step: at the window's i-th step to `path[i]`, then to the last.
+
+    Args:
+        organism: what grows.
+        path: values (time, y, x, entry), say another run's states from the first step on.
+        **place: site, channels.
+    """
+    if np.ndim(path) != 4:
+        raise UserError(f"A path to follow is (time, y, x, entry), got {np.ndim(path)} dimensions.")
+    return _edit(organism, "follow", path, **place)
+
+
+def steer(
+    organism: Organism | Rule, direction: Float[np.ndarray, " entry"], amount: float, **place: Any
+) -> Edit:
+    """Add `amount` times a direction at every step of the window; `.where` keeps it to a body."""
+    return _edit(organism, "add", amount * _over_entries(organism, direction, place), **place)
+
+
+def project(
+    organism: Organism | Rule,
+    directions: Float[np.ndarray, "k entry"],
+    centre: Float[np.ndarray, " entry"] | None = None,
+    keep: float = 0.0,
+    **place: Any,
+) -> Edit:
+    """Scale what lies along some directions, about a centre, by `keep`: 0 takes them out.
+
+    Cells whose entries are all 0, the void, stay as they are.
+
+    Args:
+        organism: what grows.
+        directions: orthonormal rows over all entries of the site, or over the channels picked.
+        centre: what is kept in place, over the same entries; 0 if none. For a body, its mean.
+        keep: factor at every step of the window.
+        **place: site, channels, filters, units.
+
+    Raises:
+        UserError: the directions are not orthonormal.
+    """
+    rows = np.stack([_over_entries(organism, row, place) for row in np.atleast_2d(directions)])
+    if not np.allclose(rows @ rows.T, np.eye(len(rows)), atol=1e-4):
+        raise UserError("Directions to project on must be orthonormal, and zero outside the entries picked.")
+    middle = np.zeros(rows.shape[1]) if centre is None else _over_entries(organism, centre, place)
+    return _edit(organism, "project", projection(rows, middle, keep), **place)
+
+
+def graft(
+    organism: Organism | Rule,
+    donor: Donor | Array | np.ndarray,
+    source: Sequence[float],
+    place: Sequence[float],
+    radius: float,
+    turn: float = 0.0,
+    **picked: Any,
+) -> Edit:
+    """A disc of another state, set at another place: `.at` the step of the operation.
+
+    Args:
+        organism: the host, whose rule runs the graft.
+        donor: a `Donor`, or a state (y, x, channel) of the host's canvas and channels.
+        source: the disc's centre (y, x) in the donor.
+        place: its centre in the host.
+        radius: of the disc, in cells.
+        turn: degrees by which the piece is turned, clockwise as seen.
+        **picked: channels.
+    """
+    details: dict[str, Any] = {"source": [float(n) for n in source], "place": [float(n) for n in place]}
+    details["turn"] = float(turn)
+    state = donor.state() if isinstance(donor, Donor) else np.asarray(donor)
+    edit = _edit(organism, "set", moved(state, **details), **picked)
+    taken = Taken(donor, "moved", details) if isinstance(donor, Donor) else None
+    return replace(edit, donor=taken).where(disc(state.shape[:2], (place[0], place[1]), radius))
+
+
+def _over_entries(organism: Organism | Rule, values: Any, place: Any) -> np.ndarray:
+    """Values given over the entries picked, or over all, as values over all."""
+    entries = np.asarray(_edit(organism, "add", 0.0, **place).channels)
+    row = np.asarray(values, np.float64)
+    if row.shape == (entries.sum(),):
+        whole = np.zeros(len(entries))
+        whole[entries] = row
+        return whole
+    if row.shape != entries.shape or row[~entries].any():
+        raise UserError(
+            f"A direction needs a number for each of {len(entries)} entries (0 outside those picked) or of "
+            f"the {int(entries.sum())} picked; got {row.shape}."
+        )
+    return row
 
 
 def _edit(
@@ -185,108 +267,3 @@ def index_of(kind: str, item: Any, names: Sequence[str]) -> int:
     if not 0 <= number < len(names):
         raise UserError(f"There is no {kind} {item!r}: there are {len(names)}, {names[0]} .. {names[-1]}.")
     return number
-
-
-def apply(
-    edits: Sequence[Edit],
-    site: str,
-    values: Array,
-    t: Array | int,
-    key: Array | None,
-    rows: Array | None = None,
-) -> Array:
-    """The values of a site after the edits made there.
-
-    Args:
-        edits: all edits of the run; those of other sites are passed over.
-        site: the site's name.
-        values: (y, x, entry), or (row, entry) when `rows` is given.
-        t: the step.
-        key: the run's key; needed by noise.
-        rows: flat cell numbers, over one grid or a batch of them, where only some were computed.
-    """
-    for number, edit in enumerate(edits):
-        if edit.site == site:
-            values = _applied(edit, number, values, t, key, rows)
-    return values
-
-
-def _applied(edit: Edit, number: int, values: Array, t: Any, key: Any, rows: Any) -> Array:
-    where = edit.channels & (edit.first <= t) & (t < edit.last)
-    if edit.region is not None:
-        cells = edit.region if rows is None else jnp.take(edit.region.ravel(), rows % edit.region.size)
-        where = where & cells[..., None]
-    if edit.mode == "noise":
-        stream = jax.random.fold_in(jax.random.fold_in(key, np.uint32(_NOISE + number)), t)
-        changed = values + edit.value * jax.random.normal(stream, values.shape)
-    elif edit.mode == "set":
-        changed = jnp.broadcast_to(edit.value, values.shape)
-    else:
-        changed = values * edit.value if edit.mode == "scale" else values + edit.value
-    return jnp.where(where, changed.astype(values.dtype), values)
-
-
-def draws_noise(edits: Sequence[Edit]) -> bool:
-    """Whether any edit needs the run's key."""
-    return any(edit.mode == "noise" for edit in edits)
-
-
-def stack(edits: Sequence[Edit]) -> Edit:
-    """Edits of one site and mode, stacked along a new first axis for `vmap`."""
-    if len({(e.site, e.mode) for e in edits}) != 1:
-        raise UserError("Stacked edits need one site and one mode; stack each kind by itself.")
-    regions = [e.region for e in edits if e.region is not None]
-    if regions:
-        whole = jnp.ones_like(regions[0])
-        edits = [replace(e, region=whole if e.region is None else e.region) for e in edits]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *edits)
-
-
-def to_json(edit: Edit) -> dict[str, Any]:
-    """An edit as plain JSON values; the region as packed bits in base64."""
-    if edit.value.ndim:
-        raise UserError("Only an edit with a single number as value can be written as JSON.")
-    region = None
-    if edit.region is not None:
-        bits = np.packbits(np.asarray(edit.region)).tobytes()
-        region = {"shape": list(edit.region.shape), "bits": base64.b64encode(bits).decode()}
-    window = [int(edit.first), None if int(edit.last) == FOREVER else int(edit.last)]
-    entries = np.asarray(edit.channels)
-    return {
-        "site": edit.site,
-        "mode": edit.mode,
-        "entries": np.flatnonzero(entries).tolist(),
-        "of": len(entries),
-        "value": float(edit.value),
-        "steps": window,
-        "region": region,
-    }
-
-
-def from_json(fields: dict[str, Any]) -> Edit:
-    """The edit that `to_json` described."""
-    try:
-        entries = np.zeros(int(fields["of"]), bool)
-        entries[np.asarray(fields["entries"], int)] = True
-        value, mode, site = float(fields["value"]), str(fields["mode"]), str(fields["site"])
-        first, last = (None if step is None else int(step) for step in fields["steps"])
-        region = None if fields["region"] is None else _unpacked(fields["region"])
-        if not np.isfinite(value):
-            raise ValueError(f"its value is {value}")
-    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
-        raise UserError(
-            f"An edit in JSON needs site, mode, entries, of, value, steps, region: {error}"
-        ) from error
-    if mode not in MODES or site.rstrip("0123456789") not in SITES:
-        raise UserError(f"An edit needs a known site and mode, got {site!r} and {mode!r}.")
-    edit = Edit(site, mode, jnp.asarray(entries), None, jnp.float32(value), jnp.int32(0), jnp.int32(0))
-    edit = edit.at(slice(first, last))
-    return edit if region is None else edit.where(region)
-
-
-def _unpacked(packed: dict[str, Any]) -> np.ndarray:
-    height, width = (int(n) for n in packed["shape"])
-    bits = np.frombuffer(base64.b64decode(packed["bits"], validate=True), np.uint8)
-    if not 0 < height * width <= 8 * bits.size < height * width + 8:
-        raise ValueError("the region's bits do not fit its shape")
-    return np.unpackbits(bits)[: height * width].reshape(height, width).astype(bool)

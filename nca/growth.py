@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from nca.edits import Edit, all_entries, draws_noise
+from nca.edit import Edit, draws_noise
+from nca.edits import all_entries
 from nca.errors import UserError
 from nca.organism import Organism, check_canvas
 from nca.rollout import Plan, roll
@@ -173,7 +174,20 @@ def _check_edits(rule: Rule, edits: Sequence[Edit], canvas: tuple[int, int]) -> 
             )
         if edit.region is not None and tuple(edit.region.shape) != canvas:
             raise UserError(f"An edit's region is {edit.region.shape}, but the canvas is {canvas}.")
-        whole = (*canvas, *entries.shape)
-        sizes = zip(edit.value.shape[::-1], whole[::-1], strict=False)
-        if edit.value.ndim > 3 or any(have not in (1, want) for have, want in sizes):
-            raise UserError(f"An edit's value must broadcast to {whole}, got {edit.value.shape}.")
+        _check_value(edit, (*canvas, *entries.shape))
+
+
+def _check_value(edit: Edit, whole: tuple[int, ...]) -> None:
+    """Raise `UserError` where an edit's value does not fit the site, (y, x, entry)."""
+    shape = tuple(edit.value.shape)
+    if edit.mode == "project":
+        if len(shape) != 2 or shape[1] != whole[-1] or shape[0] % 2 == 0:
+            raise UserError(f"A projection's value is (2 k + 1, {whole[-1]}), got {shape}.")
+        return
+    if edit.mode == "follow":
+        if len(shape) != 4:
+            raise UserError(f"A path to follow is (time, y, x, entry), got {shape}.")
+        shape = shape[1:]
+    sizes = zip(shape[::-1], whole[::-1], strict=False)
+    if len(shape) > 3 or any(have not in (1, want) for have, want in sizes):
+        raise UserError(f"An edit's value must broadcast to {whole}, got {shape}.")

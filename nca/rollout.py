@@ -20,7 +20,7 @@ from jaxtyping import Array
 
 from nca import window
 from nca.compact import compact_steps, compactable
-from nca.edits import apply
+from nca.edit import apply, lasting
 from nca.leaves import Layout, join, separate
 from nca.perception import alive
 from nca.rule import Rule
@@ -124,7 +124,7 @@ def _one_run(plan: Plan, layout: Layout, real: list[Array], rest: list[Array]) -
     if over:
         state, states = _stretch(run, state, jnp.int32(whole * length), over, (canvas,))
         parts.append(states)
-    state = apply([e for e in edits if e.mode == "set"], "state", state, start + plan.steps, key)
+    state = apply(lasting(edits), "state", state, start + plan.steps, key)
     return jnp.concatenate([*parts, state[None]]).at[0].set(shown) if plan.record else state
 
 
@@ -150,7 +150,7 @@ def _stretch(
     if len(sizes) == 1:
         return inside(sizes[0])
     number, corner = window.fitting(run.rule, alive(run.rule, state), steps, sizes)
-    confined = window.confined(run.edits, run.start + first, steps)
+    confined = window.confined(run.rule, run.edits, run.start + first, steps, run.plan.record)
     number = jnp.where(confined, number, len(sizes) - 1)
     return lax.switch(number, [partial(inside, size) for size in sizes])
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Int
 
-from nca.edits import Edit
+from nca.edit import Edit, varies
 from nca.rule import Rule
 
 SIDES = (24, 40, 56, 80, 112, 160, 224, 320)
@@ -33,16 +33,33 @@ def sizes(rule: Rule, canvas: tuple[int, int]) -> tuple[tuple[int, int], ...]:
     return (*(w for w in windows if w[0] * w[1] <= 0.75 * height * width), canvas)
 
 
-def confined(edits: Sequence[Edit], start: Array | int, steps: int) -> Bool[Array, ""]:
-    """Whether no edit can put life where there is none during these steps: shrinking cannot."""
-    risky = [(e.first < start + steps) & (e.last > start) & ~_shrinks(e) for e in edits if e.site == "state"]
+def confined(
+    rule: Rule, edits: Sequence[Edit], start: Array | int, steps: int, shown: bool = True
+) -> Bool[Array, ""]:
+    """Whether a window shows all that the edits of the state do during these steps.
+
+    Shrinking puts no life where there is none, and what is done to other channels than alpha dies
+    where it does not touch the living; but where every state is `shown`, it shows. Noise is drawn on
+    the whole canvas.
+    """
+    risky = [
+        (e.first < start + steps) & (e.last > start) & ~_harmless(rule, e, shown)
+        for e in edits
+        if e.site == "state"
+    ]
     return ~jnp.stack(risky).any() if risky else jnp.bool_(True)
 
 
-def _shrinks(edit: Edit) -> Bool[Array, ""]:
-    if edit.mode != "scale":
+def _harmless(rule: Rule, edit: Edit, shown: bool) -> Bool[Array, ""]:
+    if edit.mode == "noise":
         return jnp.bool_(False)
-    return ((edit.value >= 0) & (edit.value <= 1)).all()
+    if edit.mode == "project":  # leaves the void alone
+        return jnp.bool_(True)
+    shrinks = jnp.bool_(False)
+    if edit.mode in ("scale", "set"):
+        most = 1 if edit.mode == "scale" else 0
+        shrinks = ((edit.value >= 0) & (edit.value <= most)).all()
+    return shrinks | (~edit.channels[rule.spec.alpha] & (not shown))
 
 
 def fitting(
@@ -93,9 +110,10 @@ def crop_edits(
     """The edits with their regions, and values that differ from cell to cell, as the window sees them."""
 
     def seen(edit: Edit) -> Edit:
-        if edit.value.ndim > 1:
-            whole = jnp.broadcast_to(edit.value, (*canvas, edit.value.shape[-1]))
-            edit = replace(edit, value=crop(whole, corner, size))
+        if varies(edit):
+            lead = edit.value.shape[:-3]
+            whole = jnp.broadcast_to(edit.value, (*lead, *canvas, edit.value.shape[-1]))
+            edit = replace(edit, value=crop(whole, corner, size, axis=len(lead)))
         return edit if edit.region is None else replace(edit, region=crop(edit.region, corner, size))
 
     return [seen(edit) for edit in edits]

@@ -17,6 +17,6 @@ def plain_states(grown, steps, *, key=None, fire=None, state=None, start=0, edit
         states.append(np.asarray(state))
         at = {"key": key} if fire is None else {"fire": fire[i]}
         state = replay(grown, state, start + i, edits=later, **at)["next"]
-    lasting = [e for e in edits if e.mode == "set"]
+    lasting = [e for e in edits if e.mode in ("set", "follow")]
     states.append(np.asarray(editing.apply(lasting, "state", state, start + steps, key)))
     return np.stack(states)

@@ -128,6 +128,8 @@ EDITS = {
     "pre": lambda r: edits.add(r, 0.5, site="pre", units=[0, 3]),
     "post, a region": lambda r: edits.clamp(r, 0.7, site="post", units=range(6)).where(TOP),
     "post, a value a unit": lambda r: edits.clamp(r, np.linspace(0, 1, 12), site="post"),
+    "delta, scaled": lambda r: edits.scale(r, 0.2, site="delta", channels=[3, 4, 5]),
+    "update, frozen": lambda r: edits.freeze(r, channels=[3, 5]).where(TOP),
     "perception at another step": lambda r: edits.erase(r, site="perception").at(9),
 }
 
@@ -148,15 +150,15 @@ def test_compact_steps_equal_dense_ones_under_an_edit_of_what_a_row_computes(nam
 @pytest.mark.parametrize(
     "made",
     [
-        {"site": "delta"},
-        {"site": "update"},
-        {"site": "fire"},
-        {"site": "alive"},
+        lambda r: edits.clamp(r, 0.5, site="delta"),
+        lambda r: edits.add(r, 0.5, site="update"),
+        lambda r: edits.scale(r, 0.5, site="fire"),
+        lambda r: edits.scale(r, 0.5, site="alive"),
     ],
 )
 def test_edits_that_reach_beyond_the_rows_take_the_dense_step(made):
     rule = random_rule(0)
-    assert not compactable(rule, [edits.scale(rule, 0.5, **made)])
+    assert not compactable(rule, [made(rule)])
     assert compactable(rule, [edits.scale(rule, 0.5)])
 
 

@@ -1,0 +1,180 @@
+"""Donors: values taken from a run, named by how they came about and computed anew when needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from nca.errors import UserError
+
+if TYPE_CHECKING:
+    from nca.edit import Edit
+    from nca.organism import Organism
+
+States = Float[np.ndarray, "y x channel"]
+
+
+@dataclass(frozen=True, eq=False)
+class Donor:
+    """The state of a run at a step, to clamp to, resample from or graft.
+
+    Attributes:
+        organism: what grew.
+        step: the step whose state is meant.
+        seed: what the run's key follows from.
+        run: which run of the seed.
+        edits: what was done to it.
+        canvas: (y, x), if not the organism's own.
+    """
+
+    organism: Organism
+    step: int
+    seed: int = 0
+    run: int = 0
+    edits: Sequence[Edit] = ()
+    canvas: tuple[int, int] | None = None
+
+    def state(self) -> States:
+        """The state, grown now."""
+        from nca.growth import grow, run_key
+
+        if self.step < 1:
+            return np.asarray(self.organism.start(self.canvas))
+        key = run_key(self.seed, self.run)
+        return np.asarray(grow(self.organism, self.step, key=key, canvas=self.canvas, edits=self.edits))
+
+    def path(self, steps: int) -> Float[np.ndarray, "time y x channel"]:
+        """The states from that step on, `steps` + 1 of them."""
+        from nca.growth import run_key, trajectory
+
+        key = run_key(self.seed, self.run)
+        found = trajectory(
+            self.organism, steps, key=key, state=jnp.asarray(self.state()), start=self.step, edits=self.edits
+        )
+        return np.asarray(found)
+
+    def to_json(self) -> dict[str, Any]:
+        """What finds it again: the organism by name and hash, seed, run, step, edits."""
+        from nca.edit_json import to_json
+
+        return {
+            "organism": self.organism.name,
+            "hash": self.organism.hash,
+            "step": self.step,
+            "seed": self.seed,
+            "run": self.run,
+            "canvas": list(self.canvas or self.organism.canvas),
+            "edits": [to_json(edit) for edit in self.edits],
+        }
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any], organisms: Sequence[Organism] = ()) -> Donor:
+        """The donor that `to_json` described; its organism is looked for by hash, the bundled ones last.
+
+        Raises:
+            UserError: the organism is nowhere.
+        """
+        from nca.edit_json import from_json
+
+        height, width = (int(n) for n in fields["canvas"])
+        return cls(
+            _by_hash(str(fields["hash"]), str(fields["organism"]), organisms),
+            step=int(fields["step"]),
+            seed=int(fields["seed"]),
+            run=int(fields["run"]),
+            edits=tuple(from_json(edit, organisms) for edit in fields["edits"]),
+            canvas=(height, width),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Taken:
+    """A value taken from a donor.
+
+    Attributes:
+        donor: the run and step.
+        how: one of `WAYS`.
+        details: what that way needs besides, plain JSON values.
+    """
+
+    donor: Donor
+    how: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def value(self) -> np.ndarray:
+        """The value, computed now."""
+        return WAYS[self.how](self.donor, **self.details)
+
+    def to_json(self) -> dict[str, Any]:
+        """Donor, way and details."""
+        return {"donor": self.donor.to_json(), "how": self.how, "details": dict(self.details)}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any], organisms: Sequence[Organism] = ()) -> Taken:
+        """What `to_json` described."""
+        if fields["how"] not in WAYS:
+            raise UserError(f"A value is taken from a donor by {', '.join(WAYS)}; got {fields['how']!r}.")
+        details = {str(k): v for k, v in dict(fields["details"]).items()}
+        return cls(Donor.from_json(fields["donor"], organisms), str(fields["how"]), details)
+
+
+def moved(state: States, source: Sequence[float], place: Sequence[float], turn: float = 0.0) -> States:
+    """A state moved so that the cell at `source` (y, x) comes to lie at `place`, turned about it.
+
+    Args:
+        state: what moves; beyond its canvas there is nothing.
+        source: where the piece comes from.
+        place: where it goes.
+        turn: degrees from x towards y (clockwise as seen). Multiples of 90 move cells as they are,
+            others interpolate between them.
+    """
+    import scipy.ndimage
+
+    angle = np.radians(turn)
+    cos, sin = (float(np.round(f(angle), 12)) for f in (np.cos, np.sin))
+    back = np.array([[cos, -sin], [sin, cos]])  # of (y, x), from the new place to the old
+    offset = np.asarray(source, float) - back @ np.asarray(place, float)
+    order = 0 if turn % 90 == 0 else 1
+    layers = [
+        scipy.ndimage.affine_transform(state[..., c], back, offset, order=order)
+        for c in range(state.shape[2])
+    ]
+    return np.stack(layers, -1)
+
+
+def mature_mean(state: States, organism: Organism) -> Float[np.ndarray, " channel"]:
+    """The mean state of mature cells.
+
+    Raises:
+        UserError: there is no mature cell.
+    """
+    from nca.perception import mature
+
+    cells = state[np.asarray(mature(organism.rule, jnp.asarray(state)))]
+    if not len(cells):
+        raise UserError("A mean over mature cells needs a body; this state has no mature cell.")
+    return cells.mean(0, dtype=np.float64)
+
+
+WAYS: dict[str, Callable[..., np.ndarray]] = {
+    "state": lambda donor: donor.state(),
+    "mean": lambda donor: mature_mean(donor.state(), donor.organism),
+    "moved": lambda donor, **details: moved(donor.state(), **details),
+    "path": lambda donor, steps: donor.path(steps),
+}
+
+
+def _by_hash(digest: str, name: str, organisms: Sequence[Organism]) -> Organism:
+    from nca.files import bundled, load
+
+    for organism in organisms:
+        if organism.hash == digest:
+            return organism
+    if name in bundled() and load(name).hash == digest:
+        return load(name)
+    raise UserError(f"The donor {name} (hash {digest}) is not at hand; give its organism along.")
