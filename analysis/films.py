@@ -48,6 +48,12 @@ def film(frames: Frames, path: str | Path, fps: float = 20) -> Path:
     return write_with(path, lambda beside: writer(frames, beside, fps))
 
 
+def webp(frames: Frames, fps: float = 20) -> bytes:
+    """A film as the bytes of an animated WebP."""
+    with tempfile.TemporaryDirectory() as folder:
+        return film(frames, Path(folder) / "film.webp", fps).read_bytes()
+
+
 def checked_place(path: Path) -> None:
     """Raise `UserError` where no film could be written, before it is made."""
     checked_suffix(path)

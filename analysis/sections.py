@@ -43,6 +43,15 @@ class Drawing:
 
 
 @dataclass(frozen=True)
+class Film:
+    """A film as the bytes of an animated WebP, with its caption (plain text)."""
+
+    name: str
+    webp: bytes
+    caption: str
+
+
+@dataclass(frozen=True)
 class Section:
     """What one assay tells.
 
@@ -50,7 +59,9 @@ class Section:
         name: a word for links, file names and `Finding.topic`, such as "axes".
         title: its heading, such as "Body axes".
         findings: the sentences, the most important first.
+        films: shown first.
         drawings: the figures, in the order of the page.
+        shown: tables for the reader, by their title, folded away.
         tables: every number, by the name of a CSV file.
         method: how it was done, in plain text: statistics, nulls, units and their number.
         outcomes: why something was not examined, in whole sentences.
@@ -60,7 +71,9 @@ class Section:
     name: str
     title: str
     findings: Sequence[Finding] = ()
+    films: Sequence[Film] = ()
     drawings: Sequence[Drawing] = ()
+    shown: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     method: str = ""
     outcomes: Sequence[str] = ()

@@ -75,7 +75,7 @@ def test_a_projection_over_some_channels_leaves_the_others(grown):
     [(np.ones((1, 8)), None), (np.eye(8)[[0, 0]], None), (np.eye(8)[:1], HIDDEN), (np.eye(7)[:1], None)],
 )
 def test_directions_that_are_not_orthonormal_or_lie_elsewhere_are_refused(grown, directions, channels):
-    with pytest.raises(UserError, match="orthonormal|entries"):
+    with pytest.raises(UserError, match=r"orthonormal|entries"):
         edits.project(grown, directions, channels=channels)
 
 
@@ -171,11 +171,16 @@ def test_a_moved_state_is_turned_about_the_cell_that_moves():
     state = np.zeros((7, 7, 1), np.float32)
     state[2, 3], state[2, 4] = 1.0, 2.0  # 2 lies right of 1
     straight = moved(state, (2, 3), (4, 2))
-    assert straight[4, 2, 0] == 1 and straight[4, 3, 0] == 2 and straight.sum() == 3
+    assert straight[4, 2, 0] == 1
+    assert straight[4, 3, 0] == 2
+    assert straight.sum() == 3
     turned = moved(state, (2, 3), (4, 2), turn=90)  # clockwise: right becomes down
-    assert turned[4, 2, 0] == 1 and turned[5, 2, 0] == 2 and turned.sum() == 3
+    assert turned[4, 2, 0] == 1
+    assert turned[5, 2, 0] == 2
+    assert turned.sum() == 3
     halfway = moved(state, (2, 3), (3, 3), turn=45)
-    assert halfway[3, 3, 0] == pytest.approx(1) and halfway.sum() == pytest.approx(3, abs=0.5)
+    assert halfway[3, 3, 0] == pytest.approx(1)
+    assert halfway.sum() == pytest.approx(3, abs=0.5)
 
 
 def test_a_graft_sets_a_disc_and_nothing_else(grown):
@@ -248,7 +253,7 @@ def test_what_came_from_a_donor_is_written_as_its_run_and_computed_anew(grown, n
 )
 def test_a_value_that_is_none_is_refused_in_a_sentence(grown, value):
     fields = edits.to_json(edits.erase(grown)) | {"value": value}
-    with pytest.raises(UserError, match="needs|taken|at hand"):
+    with pytest.raises(UserError, match=r"needs|taken|at hand"):
         edits.from_json(fields)
 
 
@@ -256,7 +261,8 @@ def test_a_free_array_is_not_written_into_the_list_itself(wide):
     edit = edits.clamp(wide, np.zeros((40, 40, 6)))
     with pytest.raises(UserError, match=r"edits\.save"):
         edits.to_json(edit)
-    assert varies(edit) and not varies(edits.project(wide, np.eye(6)[:1]))
+    assert varies(edit)
+    assert not varies(edits.project(wide, np.eye(6)[:1]))
 
 
 def test_a_step_of_its_own_takes_every_kind(grown):

@@ -12,13 +12,13 @@ import pytest
 from PIL import Image
 
 import nca
-from analysis import dissect as command
+from analysis import pages
 from analysis.config import DissectConfig
 from analysis.dissect import dissect
 from analysis.examination import examine
 from analysis.findings import fate, findings
+from analysis.markup import together
 from analysis.metrics import number
-from analysis.report import together
 from nca.organism import Organism
 from nca.rule import Spec, untrained
 
@@ -142,9 +142,9 @@ def test_every_figure_of_the_page_is_numbered_in_turn(standing):
 
 def test_the_summary_explains_its_keys_and_knows_how_to_repeat_it(standing):
     summary = told(standing[0])
-    plain = {"about", "made_by", "versions", "seconds"}
+    plain = {"about", "versions", "seconds"}
     assert set(summary) - plain <= set(summary["about"])
-    assert summary["organism"]["hash"] == bodies.standing().hash
+    assert summary["organisms"][0]["hash"] == bodies.standing().hash
     assert DissectConfig(**summary["config"]) == QUICK
     assert summary["outcomes"] == {}
 
@@ -163,7 +163,7 @@ def test_the_verdict_says_the_truth_that_was_planted(standing):
 
 def test_tables_hold_the_numbers_of_the_summary(standing):
     tests = pd.read_csv(standing[0] / "tables" / "tests.csv")
-    for row, kept in zip(tests.itertuples(), told(standing[0])["tests"], strict=True):
+    for row, kept in zip(tests.itertuples(), told(standing[0])["tables"]["tests"], strict=True):
         assert row.observed == pytest.approx(kept["observed"], abs=1e-5)
         assert row.p == pytest.approx(kept["p"])
 
@@ -181,15 +181,17 @@ def test_a_dissection_repeats_itself(standing):
 
 def test_an_earlier_dissection_is_replaced_and_anything_else_is_left_alone(standing, tmp_path):
     folder = standing[0]
-    command.check_place(folder)
-    command.check_place(tmp_path / "new")
+    pages.check_place(folder, "nca dissect")
+    pages.check_place(tmp_path / "new", "nca dissect")
     (tmp_path / "empty").mkdir()
-    command.check_place(tmp_path / "empty")
+    pages.check_place(tmp_path / "empty", "nca dissect")
+    with pytest.raises(nca.UserError, match="holds no report of 'nca axes'"):
+        pages.check_place(folder, "nca axes")
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "summary.json").write_text('{"made_by": "another"}')
     (tmp_path / "file").write_text("")
     for taken in ("theirs", "file"):
-        with pytest.raises(nca.UserError, match="holds no dissection"):
+        with pytest.raises(nca.UserError, match="holds no report"):
             dissect(bodies.standing(), tmp_path / taken, QUICK)
     with pytest.raises(nca.UserError, match="no folder"):
         dissect(bodies.standing(), tmp_path / "absent" / "report", QUICK)
@@ -201,7 +203,7 @@ def test_a_dissection_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     found = examine(bodies.fading(), QUICK, lambda line: None)
-    monkeypatch.setattr("analysis.report.page", full)
+    monkeypatch.setattr("analysis.pages.page", full)
     monkeypatch.setattr("analysis.examination.examine", lambda *_: found)
     with pytest.raises(nca.UserError, match="No space left"):
         dissect(bodies.fading(), tmp_path / "report", QUICK, lambda line: None)
@@ -209,11 +211,11 @@ def test_a_dissection_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
 
 
 ODD = {
-    "fading": (bodies.fading, {"axes", "tests", "lesions", "cuts"}, "1 of 1 body died"),
-    "bursting": (bodies.bursting, {"axes", "tests", "lesions", "cuts"}, "1 of 1 body exploded"),
-    "constant": (constant, {"axes", "tests"}, "149 cells"),
-    "single": (single, {"axes", "tests"}, "a body of 1 cell"),
-    "tiny": (lambda: bodies.standing(radius=2.1), {"tests"}, "13 cells"),
+    "fading": (bodies.fading, {"axes", "lesions", "regeneration"}, "1 of 1 body died"),
+    "bursting": (bodies.bursting, {"axes", "lesions", "regeneration"}, "1 of 1 body exploded"),
+    "constant": (constant, {"axes"}, "149 cells"),
+    "single": (single, {"axes"}, "a body of 1 cell"),
+    "tiny": (lambda: bodies.standing(radius=2.1), {"axes"}, "13 cells"),
     "two channels": (lambda: bodies.standing(channels=2), set(), "149 cells"),
     "no hidden channel": (lambda: bodies.standing(channels=4), set(), "149 cells"),
     "no target": (lambda: bodies.standing(target=False), set(), "149 cells"),
@@ -230,8 +232,9 @@ def test_odd_organisms_have_outcomes_in_words(name, tmp_path):
     assert set(summary["outcomes"]) == missing
     assert says in claims(summary, "growth")
     page = (tmp_path / "report" / "report.html").read_text()
-    for reason in summary["outcomes"].values():
-        assert together(reason) in page
+    for reasons in summary["outcomes"].values():
+        for reason in reasons:
+            assert together(reason) in page
     assert not re.search(r"\bnan\b", re.sub(r"data:[^\"]*", "", page), re.IGNORECASE)
 
 
