@@ -36,8 +36,8 @@ SECTIONS = {
 METHODS = {
     "axes": "Surrogates: eigenvectors of the body’s grid graph, the constant kept, the others rotated at "
     "random in bands of 3, 5, 8, 13, 21, 34, 55, then 60; this keeps every covariance of channels and the "
-    "power at every scale. Decoders: ridge (penalty 1) on standardised channels, cells dealt to 8 folds by blocks of "
-    "8×8, mean of 10 deals.",
+    "power at every scale. Decoders: ridge (penalty 1) on standardised channels, cells dealt to 8 folds by "
+    "blocks of 8×8, mean of 10 deals.",
     "regeneration": "Recovered = (E at the cut − E at the end)/(E at the cut − E of the uncut twin at the "
     "end).",
 }

@@ -27,6 +27,7 @@ from nca.targets import target
 from nca.versions import versions
 
 Say = Callable[[str], None]
+ROWS = (0.5, 0.85, 1.0, 1.06, 1.12, 1.18, 1.25, 1.35, 1.6, 2.2)  # of a grown body's firing cells and ring
 
 
 def train(
@@ -103,13 +104,16 @@ def _first_rule(config: TrainConfig, key: jax.Array) -> Rule:
 
 
 def _capacities(config: TrainConfig, rule: Rule, padded: jax.Array) -> tuple[int, ...]:
-    """Rows for the compact step: for half, one and two grown bodies a sample. None is dense."""
+    """Rows for the compact step, by the grown bodies of a batch. None is dense.
+
+    Rows left over cost as much as used ones, so there are more choices about a whole body's worth.
+    """
     if config.dense or jax.default_backend() != "cpu":
         return ()
     body = jnp.zeros((*padded.shape[:2], rule.spec.channels)).at[..., rule.spec.alpha].set(padded[..., 3])
     everyone = jnp.ones((1, *padded.shape[:2]), bool)
     rows = config.batch * config.fire_rate * int(needed(rule, alive(rule, body)[None], everyone).sum())
-    return tuple(int(np.ceil(share * rows / 128)) * 128 for share in (0.5, 1.1, 2.0))
+    return tuple(int(np.ceil(share * rows / 128)) * 128 for share in ROWS)
 
 
 def loop(task: Task, trainer: Trainer, mark: runs.Mark, folder: Path, say: Say) -> tuple[Trainer, runs.Mark]:
