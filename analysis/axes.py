@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
-import scipy.ndimage
 import scipy.stats
 import xarray as xr
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from analysis.decoding import decoded
+from analysis.geometry import places
 from analysis.recording import spec_of
 from analysis.surrogates import band_rotated, islands, p_value
 from nca.errors import UserError
@@ -26,6 +26,7 @@ Scaling = Literal["raw", "zscore"]
 SHARES = (90, 95, 99)
 LEAST_CELLS = 10
 SHOWN = 3
+__all__ = ["horseshoe", "pca", "pcs_needed", "places", "plane", "position_tests", "rank_correlation"]
 SIGN = "the entry of largest absolute loading is positive"
 
 
@@ -142,14 +143,6 @@ def _layout(scores: xr.DataArray, mature: xr.DataArray) -> xr.Dataset:
     data["cells"] = ("run", mature.values.sum((1, 2)))
     data["islands"] = ("run", np.asarray([islands(m) for m in mature.values]))
     return xr.Dataset(data)
-
-
-def places(mask: Bool[np.ndarray, "y x"]) -> dict[str, Float[np.ndarray, " cell"]]:
-    """Where every cell of the body is, in cells: x and y from the seed, right and down; radius,
-    distance from the seed; edge, distance to the nearest cell outside."""
-    y, x = np.argwhere(mask).T - np.asarray([[mask.shape[0] // 2], [mask.shape[1] // 2]])
-    edge = scipy.ndimage.distance_transform_edt(mask)[mask]
-    return {"x": x.astype(float), "y": y.astype(float), "radius": np.hypot(x, y), "edge": edge}
 
 
 def plane(
