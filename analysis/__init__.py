@@ -11,6 +11,8 @@ _HOMES = {
     "save_recording": "analysis.recording",
     "load_recording": "analysis.recording",
     "DissectConfig": "analysis.config",
+    "cells": "analysis.celltable",
+    "to_anndata": "analysis.celltable",
 }
 _MODULES = (
     "animation",

@@ -84,3 +84,36 @@ def _paths(mask: np.ndarray) -> csr_array:
     cells = int(mask.sum())
     steps = (np.concatenate([a, b]), np.concatenate([b, a]))
     return csr_array((np.concatenate([size, size]), steps), shape=(cells, cells))
+
+
+def ages(
+    mature: Bool[np.ndarray, "step y x"], steps: Int[np.ndarray, " step"]
+) -> Float[np.ndarray, "step y x"]:
+    """Steps since each cell last became mature, 0 where it just has; NaN where it is not.
+
+    Args:
+        mature: the cells of the body at each recorded step.
+        steps: the steps' numbers, ascending.
+    """
+    born = np.full(mature.shape[1:], np.nan)
+    out = np.full(mature.shape, np.nan)
+    for k, (body, step) in enumerate(zip(mature, steps, strict=True)):
+        born = np.where(body, np.where(np.isfinite(born), born, step), np.nan)
+        out[k] = step - born
+    return out
+
+
+def shape_features(mask: Bool[np.ndarray, "y x"], sigma: float = 3.0) -> Float[np.ndarray, "cell feature"]:
+    """What the shape alone tells a cell: its distance to the edge, the smoothed mask, and its gradient.
+
+    Args:
+        mask: the body.
+        sigma: of the Gaussian that smooths it, in cells.
+
+    Returns:
+        Distance to the nearest cell outside, smoothed mask, its slopes along y and x.
+    """
+    soft = scipy.ndimage.gaussian_filter(mask.astype(float), sigma, mode="constant")
+    down, right = np.gradient(soft)
+    fields = [scipy.ndimage.distance_transform_edt(mask), soft, down, right]
+    return np.stack([f[mask] for f in fields], 1)
