@@ -12,9 +12,11 @@ _HOMES = {
     "load_recording": "analysis.recording",
     "DissectConfig": "analysis.config",
     "cells": "analysis.celltable",
+    "sweep": "analysis.sweeping",
     "to_anndata": "analysis.celltable",
 }
 _MODULES = (
+    "sweeping",
     "animation",
     "axes",
     "dissect",

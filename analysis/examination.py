@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import xarray as xr
 
 from analysis import axes, lesions, metrics, regeneration
 from analysis.config import DissectConfig
+from analysis.progress import Progress
 from analysis.recording import label, record
 from analysis.rollouts import STRETCH, grown, keys_of, starts
 from analysis.sweeps import Twins, twins
@@ -53,29 +53,6 @@ class Examination:
     wounds: xr.Dataset = field(default_factory=xr.Dataset)
     outcomes: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
-
-
-class Progress:
-    """Counts steps, and says every few seconds what share is done and what time is left."""
-
-    def __init__(self, say: Say, total: int, pause: float = 5.0) -> None:
-        self.say, self.total, self.pause = say, max(total, 1), pause
-        self.done, self.stage, self.lock = 0, "", threading.Lock()
-        self.begun = self.told = time.monotonic()
-
-    def tick(self, steps: int) -> None:
-        """So many steps more."""
-        with self.lock:
-            self.done += steps
-            now = time.monotonic()
-            if now - self.told < self.pause:
-                return
-            self.told = now
-            left = (now - self.begun) * max(self.total - self.done, 0) / max(self.done, 1)
-        share = min(99, 100 * self.done // self.total)
-        # The first steps wait for compilation and would promise far too long a wait.
-        wait = f", {time.strftime('%H:%M:%S', time.gmtime(left))} left" if share >= 5 else ""
-        self.say(f"{self.stage}: {share} %{wait}")
 
 
 def examine(organism: Organism, config: DissectConfig, say: Say) -> Examination:

@@ -8,7 +8,7 @@ marks repeat that moment.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -25,6 +25,8 @@ from nca.edits import Edit, apply
 from nca.errors import UserError
 from nca.organism import Organism
 from nca.rule import Rule
+
+Done = Callable[[int, dict[str, np.ndarray]], None]
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,13 @@ def twins(
 
 
 def follow(
-    organism: Organism, controls: Twins, rows: Sequence[Row], tick: Tick | None = None
+    organism: Organism,
+    controls: Twins,
+    rows: Sequence[Row],
+    tick: Tick | None = None,
+    *,
+    done: Done | None = None,
+    ends: bool = True,
 ) -> dict[str, np.ndarray]:
     """Every row from the controls' first mark to their last, beside its control.
 
@@ -117,24 +125,29 @@ def follow(
         controls: the paired undisturbed runs.
         rows: what is done to which run; rows whose edits differ in kind may be mixed.
         tick: is told the steps done.
+        done: is given a row's number and its measures as soon as it is finished.
+        ends: keep the last states, which take most of the memory.
 
     Returns:
         e, mature (row, mark); overgrown, exploded (row,): the mark at which it was first seen, -1
         for never; touched (row,): cells of the state that the first step's edits changed; end
-        (row, y, x, channel). The first mark shows the state as its step reads it.
+        (row, y, x, channel) if asked for. The first mark shows the state as its step reads it.
     """
+
+    def part(members: np.ndarray, i: np.ndarray) -> dict[str, Any]:
+        found = _followed(organism, controls, [rows[j] for j in members[i]], tick)
+        found = found if ends else {k: v for k, v in found.items() if k != "end"}
+        if done is not None:
+            for n, j in enumerate(members[i]):
+                done(int(j), {k: v[n] for k, v in found.items()})
+        return found
+
     out: dict[int, dict[str, np.ndarray]] = {}
     for members in _alike(rows):
-        parts = each(len(members), partial(_part, organism, controls, [rows[j] for j in members], tick))
+        parts = each(len(members), partial(part, members))
         joined = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
         out |= {j: {k: v[n] for k, v in joined.items()} for n, j in enumerate(members)}
     return {k: np.stack([out[j][k] for j in range(len(rows))]) for k in out[0]}
-
-
-def _part(
-    organism: Organism, controls: Twins, rows: Sequence[Row], tick: Tick | None, i: np.ndarray
-) -> dict[str, Any]:
-    return _followed(organism, controls, [rows[j] for j in i], tick)
 
 
 def _alike(rows: Sequence[Row]) -> list[np.ndarray]:
