@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from analysis import commands as c
+from analysis.export_command import Export, export
 from analysis.grow_command import Grow, grow
+from analysis.import_command import Import, import_
 from analysis.usage import parsed
 from nca.errors import UserError
 
@@ -18,6 +20,8 @@ COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
     "train": (c.Train, c.train),
     "grow": (Grow, grow),
     "dissect": (c.Dissect, c.dissect),
+    "import": (Import, import_),
+    "export": (Export, export),
     "info": (c.Info, c.info),
     "organisms": (c.Organisms, c.organisms),
     "targets": (c.Targets, c.targets),

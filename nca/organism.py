@@ -95,7 +95,8 @@ class Organism:
 
 def one_cell(spec: Spec) -> Float[Array, "1 1 channel"]:
     """The published seed: alpha and hidden channels 1, colour 0."""
-    colours = [] if spec.channels < 4 or spec.alpha > 3 else [c for c in range(4) if c != spec.alpha]
+    few = spec.channels < 4 or spec.alpha > 3
+    colours = spec.colours or ([] if few else [c for c in range(4) if c != spec.alpha])
     return jnp.ones((1, 1, spec.channels)).at[..., jnp.array(colours, int)].set(0.0)
 
 

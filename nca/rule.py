@@ -58,6 +58,8 @@ class Spec:
         squash: "none" or "tanh", applied to the delta.
         clip: range that the next state is clipped to, or none.
         premultiplied: colour channels are multiplied by alpha (else straight).
+        clip_channels: first channel that `clip` holds for, and the one before which it ends; all if none.
+        colours: channels of red, green and blue where alpha does not stand among the first four.
     """
 
     channels: int = 16
@@ -75,6 +77,8 @@ class Spec:
     squash: str = "none"
     clip: tuple[float, float] | None = None
     premultiplied: bool = True
+    clip_channels: tuple[int, int] | None = None
+    colours: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
         _one_of("perception", self.perception, PERCEPTIONS)
@@ -104,10 +108,13 @@ class Spec:
             object.__setattr__(self, "clip", (float(self.clip[0]), float(self.clip[1])))
             if not self.clip[0] < self.clip[1]:
                 raise UserError(f"clip needs a lower bound below the upper one, got {self.clip}.")
+        _check_places(self)
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as plain JSON values."""
-        return asdict(self)
+        """The fields as plain JSON values; the rare ones only where they say something."""
+        return {
+            k: v for k, v in asdict(self).items() if v is not None or k not in ("clip_channels", "colours")
+        }
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Spec:
@@ -132,6 +139,20 @@ def _in_range(field: str, value: float, low: float, high: float) -> None:
     if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
         whole = "a whole number " if kind is int else ""
         raise UserError(f"{field} must be {whole}between {low} and {high}; got {value!r}.")
+
+
+def _check_places(spec: Spec) -> None:
+    if spec.clip_channels is not None:
+        first, stop = spec.clip_channels
+        _in_range("clip_channels", first, 0, spec.channels - 1)
+        _in_range("clip_channels", stop, first + 1, spec.channels)
+    if spec.colours is not None:
+        for channel in spec.colours:
+            _in_range("colours", channel, 0, spec.channels - 1)
+        if spec.alpha < 4 or len({*spec.colours, spec.alpha}) != 4:
+            raise UserError(
+                f"colours are three channels beside an alpha from channel 4 on; got {spec.colours}."
+            )
 
 
 class Rule(nnx.Module):
@@ -236,6 +257,10 @@ class Rule(nnx.Module):
 
 def channel_names(spec: Spec) -> tuple[str, ...]:
     """Names of the channels by position."""
+    if spec.colours is not None:
+        known = {**dict(zip(spec.colours, COLOURS, strict=True)), spec.alpha: "alpha"}
+        rest = iter(range(spec.channels))
+        return tuple(known.get(c) or f"h{next(rest)}" for c in range(spec.channels))
     if spec.channels < 4 or spec.alpha > 3:
         rest = iter(range(spec.channels))
         return tuple("alpha" if c == spec.alpha else f"h{next(rest)}" for c in range(spec.channels))
@@ -299,8 +324,8 @@ def visible(spec: Spec, state: Float[Array, "*grid channel"]) -> Float[Array, "*
     Rules with fewer than four channels show grey levels of their alpha.
     """
     alpha = jnp.clip(state[..., spec.alpha], 0.0, 1.0)[..., None]
-    if spec.channels < 4 or spec.alpha > 3:
+    if spec.colours is None and (spec.channels < 4 or spec.alpha > 3):
         return jnp.concatenate([alpha * 0.4] * 3 + [alpha], axis=-1)
-    colours = [c for c in range(4) if c != spec.alpha]
+    colours = spec.colours or [c for c in range(4) if c != spec.alpha]
     rgb = jnp.clip(state[..., jnp.array(colours)], 0.0, 1.0)
     return jnp.concatenate([rgb if spec.premultiplied else rgb * alpha, alpha], axis=-1)

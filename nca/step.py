@@ -57,8 +57,15 @@ def squashed(spec: Spec, delta: Array) -> Array:
 
 
 def clipped(spec: Spec, state: Array) -> Array:
-    """The state within its range, where the rule has one."""
-    return state if spec.clip is None else jnp.clip(state, *spec.clip)
+    """The state within its range, where the rule has one, in the channels that it holds for."""
+    if spec.clip is None:
+        return state
+    within = jnp.clip(state, *spec.clip)
+    if spec.clip_channels is None:
+        return within
+    channel = jnp.arange(spec.channels)
+    first, stop = spec.clip_channels
+    return jnp.where((first <= channel) & (channel < stop), within, state)
 
 
 def survivors(rule: Rule, before: Array, grown: Array) -> Array:

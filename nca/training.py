@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,11 +95,12 @@ def _first_rule(config: TrainConfig, key: jax.Array) -> Rule:
     if config.start is None:
         return untrained(key, spec, config.hidden)
     rule = load(config.start).rule
-    if rule.spec != spec or rule.weights[0].shape[1] != config.hidden:
-        raise UserError(
-            f"{config.start} has {rule.weights[0].shape[1]} hidden units and conventions {rule.spec}; "
-            f"the recipe asks for {config.hidden} and {spec}: set them to match."
-        )
+    has = {**asdict(rule.spec), "hidden": rule.weights[0].shape[1]}
+    asked = {**asdict(spec), "hidden": config.hidden}
+    differ = [name for name in asked if has[name] != asked[name]]
+    if differ:
+        found, wanted = (", ".join(f"{k} {which[k]}" for k in differ) for which in (has, asked))
+        raise UserError(f"{config.start} has {found}; the recipe asks for {wanted}: set them to match.")
     return rule
 
 
