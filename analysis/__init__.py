@@ -26,8 +26,10 @@ _MODULES = (
     "recording",
     "regeneration",
     "report",
+    "sessions",
     "surrogates",
     "sweeps",
+    "viewer",
 )
 
 __all__ = [*_HOMES, *_MODULES]

@@ -14,6 +14,7 @@ from analysis.export_command import Export, export
 from analysis.grow_command import Grow, grow
 from analysis.import_command import Import, import_
 from analysis.usage import parsed
+from analysis.view_command import View, view
 from nca.errors import UserError
 
 COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
@@ -23,6 +24,7 @@ COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
     "import": (Import, import_),
     "export": (Export, export),
     "info": (c.Info, c.info),
+    "view": (View, view),
     "organisms": (c.Organisms, c.organisms),
     "targets": (c.Targets, c.targets),
 }

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,6 +18,8 @@ from nca.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from analysis.sessions import Session
 
 Wound = Literal["disc", "box", "half", "top", "bottom", "left", "right", "centre"]
 CHUNK = 2**28
@@ -52,7 +54,8 @@ class Grow:
         offset: of a half plane from the middle in that direction, in cells.
         lesion: channels to multiply in every step, such as h3=0.9; 0 removes a channel.
         lesion_steps: first step of the lesions, and the step before which they end; always if none.
-        edits: JSON file with a list of further edits.
+        edits: JSON file with a list of further edits, or a session saved by `nca view`, whose seed, run
+            and canvas are taken too.
         beside: show the intact twin, of the same key, at the left.
     """
 
@@ -112,11 +115,13 @@ def grow(command: Grow) -> None:
     films.checked_place(command.out)
     captions.colour(command.background)
     organism = load(command.organism)
+    command, session = with_session(command, organism)
     canvas = command.canvas or organism.canvas
     shown = animation.picked(organism.rule.spec, command.channels) if command.channels else None
     check_memory(command, organism.start(canvas).shape, shown)
     edits = edits_of(command, organism, canvas)
-    runs = [states_of(command, organism, canvas, edits)]
+    edits += session.edits
+    runs = [states_of(command, organism, canvas, edits, session)]
     if command.beside:
         runs.insert(0, states_of(command, organism, canvas, []))
     frames = frames_of(command, organism.rule.spec, runs, shown)
@@ -159,7 +164,28 @@ def name_of(command: Grow) -> str:
     return ", ".join(parts) or "edited"
 
 
-def states_of(command: Grow, organism: Any, canvas: tuple[int, int], edits: Sequence[Any]) -> np.ndarray:
+def with_session(command: Grow, organism: Any) -> tuple[Grow, Session]:
+    """The session that the command names, or an empty one, and the command with that session's run."""
+    from analysis import sessions
+
+    canvas = command.canvas or organism.canvas
+    found = sessions.read(command.edits, organism) if command.edits else []
+    if isinstance(found, list):
+        return command, sessions.Session(command.seed, command.run, canvas, 0, (), tuple(found))
+    for name, usual in (("seed", 0), ("run", 0), ("canvas", None)):
+        asked, its = getattr(command, name), getattr(found, name)
+        if asked not in (usual, its):
+            raise UserError(f"The session has {name} {its}; leave out --{name}.")
+    return replace(command, seed=found.seed, run=found.run, canvas=found.canvas), found
+
+
+def states_of(
+    command: Grow,
+    organism: Any,
+    canvas: tuple[int, int],
+    edits: Sequence[Any],
+    session: Session | None = None,
+) -> np.ndarray:
     """Every so many-th state of the run, (time, y, x, channel); tells its progress."""
     import numpy as np
 
@@ -170,10 +196,13 @@ def states_of(command: Grow, organism: Any, canvas: tuple[int, int], edits: Sequ
     length = math.ceil(command.steps / pieces / 8) * 8
     key, state, parts = nca.run_key(command.seed, command.run), None, []
     begun = told = time.monotonic()
-    for t in range(0, command.steps, length):
-        n = min(length, command.steps - t)
+    turns = [step for step, _ in session.compass] if session else []
+    firsts = sorted({*range(0, command.steps, length), *(t for t in turns if t < command.steps)})
+    for t, following in pairwise([*firsts, command.steps]):
+        n = following - t
         place = {"canvas": canvas} if state is None else {"state": state}
-        states = np.asarray(nca.trajectory(organism, n, key=key, start=t, edits=edits, **place))
+        grown = session.turned(organism, t) if session else organism
+        states = np.asarray(nca.trajectory(grown, n, key=key, start=t, edits=edits, **place))
         end = t + n == command.steps
         parts.append(states[-t % command.every : n + end : command.every].copy())
         state, now = states[-1], time.monotonic()
@@ -198,7 +227,7 @@ def edits_of(command: Grow, organism: Any, canvas: tuple[int, int]) -> list[Any]
         channel, factor = parsed(lesion)
         edit = edits.scale(organism, factor, channels=channel)
         found.append(edit.at(slice(*command.lesion_steps)) if command.lesion_steps else edit)
-    return found + (read_edits(command.edits, organism) if command.edits else [])
+    return found
 
 
 def parsed(lesion: str) -> tuple[str, float]:
@@ -223,33 +252,6 @@ def wound_of(command: Grow, canvas: tuple[int, int]) -> np.ndarray:
     if command.wound == "half":
         return damage.half_plane(canvas, math.radians(command.angle), command.offset)
     return damage.cut(canvas, str(command.wound))
-
-
-def read_edits(path: Path, organism: Any) -> list[Any]:
-    """The edits in a JSON file, checked against the organism."""
-    from nca import edits
-
-    try:
-        listed = json.loads(path.read_text(), parse_constant=_no_number)
-    except OSError as error:
-        raise UserError(f"Cannot read {path}: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not JSON: {error}.") from error
-    if not isinstance(listed, list) or not all(isinstance(e, dict) for e in listed):
-        raise UserError(f"{path} must hold a list of edits, each a JSON object.")
-    try:
-        found = [edits.from_json(e) for e in listed]
-    except (AttributeError, TypeError, OverflowError) as error:
-        raise UserError(f"{path} holds an edit that is none: {error}.") from error
-    for edit in found:
-        entries = edits.scale(organism, 1.0, site=edit.site).channels.size
-        if (size := edit.channels.size) != entries:
-            raise UserError(f"{path}: the site {edit.site} has {entries} entries here, not {size}.")
-    return found
-
-
-def _no_number(name: str) -> float:
-    raise ValueError(f"it has {name}, which is no number")
 
 
 def check_memory(command: Grow, shape: tuple[int, ...], shown: list[int] | None) -> None:

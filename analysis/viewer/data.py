@@ -1,0 +1,152 @@
+"""An organism as the JSON that its page reads: arrays as float32 in base64."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from analysis.axes import LEAST_CELLS, pca
+from analysis.recording import record
+from nca.errors import UserError
+from nca.organism import Organism, check_canvas
+from nca.rule import Spec, channel_names
+
+LARGEST_SIDE = 512
+LARGEST_STATE = 2**23  # numbers
+FITTED = 200  # the step whose cells give the components and the colours' limits
+EXPLODED = 1000.0
+
+
+def described(
+    organism: Organism,
+    *,
+    canvas: tuple[int, int] | None = None,
+    source: str | None = None,
+    seed: int = 0,
+    run: int = 0,
+    steps: int = FITTED,
+) -> dict[str, Any]:
+    """What the page needs to know of an organism.
+
+    Args:
+        organism: who lives in the page.
+        canvas: (y, x) in cells, if not the organism's own.
+        source: how a command line names it; its name if none.
+        seed: what the randomness follows from at first.
+        run: which run of that seed.
+        steps: length of the run whose last mature cells give the principal components and the limits of
+            the colours; 0 leaves both out.
+
+    Raises:
+        UserError: a canvas that a page could not hold.
+    """
+    size = check_canvas(organism.canvas if canvas is None else canvas)
+    spec = organism.rule.spec
+    _check_size(size, spec.channels)
+    picture = organism.picture(size)
+    names = list(channel_names(spec))
+    axes, why, limits = None, "No run was recorded to find principal components in.", [1.0] * len(names)
+    if steps:
+        recorded = record(organism, steps, every=steps, seed=seed)
+        (axes, why), limits = _axes(recorded), _limits(recorded, names)
+    hidden = [c for c, name in enumerate(names) if name.startswith("h")]
+    return {
+        "name": organism.name,
+        "source": source or organism.name,
+        "hash": organism.hash,
+        "facts": _facts(organism, size),
+        "canvas": list(size),
+        "place": {"seed": seed, "run": run},
+        "spec": spec.to_json(),
+        "channels": names,
+        "hidden": hidden,
+        "rgb": (hidden + list(range(spec.channels)) * 3)[:3],
+        "limits": limits,
+        "layers": [_layer(w, b) for w, b in zip(organism.rule.weights, organism.rule.biases, strict=True)],
+        "angle": float(organism.rule.angle[...]),
+        "kernels": _kernels(organism),
+        "seed": {"shape": list(organism.seed.shape), "values": packed(organism.seed)},
+        "target": None if picture is None else packed(picture),
+        "dead": None if picture is None else max(float((picture**2).sum()) / (72 * 72 * 4), 1e-12),
+        "axes": axes,
+        "why": why,
+    }
+
+
+def packed(values: Any) -> str:
+    """Little-endian float32 in base64."""
+    return base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode()
+
+
+def _check_size(size: tuple[int, int], channels: int) -> None:
+    if max(size) > LARGEST_SIDE or size[0] * size[1] * channels > LARGEST_STATE:
+        raise UserError(
+            f"A page holds up to {LARGEST_SIDE} cells a side and {LARGEST_STATE} numbers, but this canvas is "
+            f"{size[0]}x{size[1]} with {channels} channels; take a smaller --canvas."
+        )
+
+
+def _layer(weights: Any, bias: Any) -> dict[str, Any]:
+    inputs, outputs = weights.shape
+    return {
+        "inputs": inputs,
+        "outputs": outputs,
+        "weights": packed(weights[...]),
+        "bias": packed(bias[...]),
+    }
+
+
+def _kernels(organism: Organism) -> dict[str, Any] | None:
+    kernels = organism.rule.kernels
+    if kernels is None:
+        return None
+    filters, depth = kernels.shape[:2]
+    return {"filters": filters, "depth": depth, "values": packed(kernels[...])}
+
+
+def _axes(recorded: xr.Dataset) -> tuple[dict[str, Any] | None, str]:
+    """Principal components of the hidden channels over all channels, or why there are none."""
+    names = list(recorded.channel.values)
+    try:
+        some = any(name.startswith("h") for name in names)
+        found = pca(recorded, channels="hidden" if some else "all")
+    except UserError as error:
+        return None, str(error)
+    whole = found.reindex(channel=names, fill_value=0.0)
+    scores = found.scores.isel(step=-1).values.reshape(-1, found.sizes["pc"])
+    spread = np.nanpercentile(np.abs(scores), 98, axis=0)
+    loadings = whole.loadings.transpose("pc", "channel").values
+    return {
+        "count": len(loadings),
+        "directions": packed(loadings),
+        "mean": packed(whole["mean"].values),
+        "explained": [round(float(share), 6) for share in found.explained.values],
+        "spans": [max(float(s), 1e-6) for s in spread],
+        "step": int(found.attrs["at"]),
+    }, ""
+
+
+def _limits(recorded: xr.Dataset, names: list[str]) -> list[float]:
+    """The size of each channel that gets full colour: the 98th percentile over the body."""
+    states = recorded.state.isel(step=-1).values[recorded.mature.isel(step=-1).values]
+    states = np.abs(states[np.isfinite(states).all(-1) & (np.abs(states) < EXPLODED).all(-1)])
+    if len(states) < LEAST_CELLS:
+        return [1.0] * len(names)
+    return [round(max(float(v), 0.05), 4) for v in np.percentile(states, 98, axis=0)]
+
+
+def _facts(organism: Organism, size: tuple[int, int]) -> str:
+    spec: Spec = organism.rule.spec
+    fire = "synchronous" if spec.fire_rate >= 1 else f"fire rate {spec.fire_rate:g}"
+    return " · ".join(
+        [
+            f"{organism.rule.parameters:,} parameters",
+            f"{spec.channels} channels",
+            f"{size[0]}×{size[1]} cells",
+            f"{spec.perception} perception",
+            fire,
+        ]
+    )

@@ -1,0 +1,48 @@
+"""The viewer's code run outside a page by Node, and its page in headless Chromium."""
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis.viewer.page import bundle
+
+DRIVER = Path(__file__).with_name("viewer_drive.mjs")
+
+
+def needed(*programs):
+    """The first of some programs that is there; without it the test skips, except in CI, where it fails."""
+    found = next(filter(None, map(shutil.which, programs)), None)
+    if found is None:
+        message = f"the viewer's tests need {' or '.join(programs)}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return found
+
+
+def node(folder, *jobs):
+    """What Node answers to jobs for the viewer's own code."""
+    program = needed("node", "nodejs")
+    (folder / "bundle.mjs").write_text(bundle() + "\nexport { engine$, lab$, session$ };\n")
+    shutil.copy(DRIVER, folder / "drive.mjs")
+    done = subprocess.run(
+        [program, "drive.mjs"],
+        cwd=folder,
+        input=json.dumps(jobs),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def array(base64_text, shape):
+    """Float32 numbers in base64 as an array."""
+    return np.frombuffer(base64.b64decode(base64_text), "<f4").reshape(shape)
