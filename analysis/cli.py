@@ -13,6 +13,7 @@ from analysis import commands as c
 from analysis.export_command import Export, export
 from analysis.grow_command import Grow, grow
 from analysis.import_command import Import, import_
+from analysis.lesion_command import Lesion, lesion
 from analysis.usage import parsed
 from analysis.view_command import View, view
 from nca.errors import UserError
@@ -20,6 +21,7 @@ from nca.errors import UserError
 COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
     "train": (c.Train, c.train),
     "grow": (Grow, grow),
+    "lesion": (Lesion, lesion),
     "dissect": (c.Dissect, c.dissect),
     "import": (Import, import_),
     "export": (Export, export),

@@ -1,0 +1,182 @@
+"""Lesions of hand-made rules: every relation that was put there is found, and no other."""
+
+from dataclasses import replace
+
+import numpy as np
+import planted
+import pytest
+from sklearn.metrics import roc_auc_score
+
+import nca
+from analysis import atlas, epistasis, periods, repair
+from analysis.lesion_kinds import scene
+from analysis.neutral import with_marker
+from analysis.rollouts import grown, keys_of
+from analysis.sweeps import twins
+
+AT, HORIZON = 20, 20
+
+
+def scene_of(body, runs=2, at=AT, horizon=HORIZON, **says):
+    keys = keys_of(0, runs)
+    return scene(body, twins(body, grown(body, at, keys), keys, [at, at + horizon]), **says)
+
+
+def hidden(body):
+    return [n for n, name in enumerate(body.rule.channel_names) if name.startswith("h")]
+
+
+def share_of(body, colour):
+    """What a body's colour is worth of its fitness."""
+    picture = np.square(body.picture()).sum((0, 1))
+    return float(picture["rgb".index(colour)] / picture.sum())
+
+
+@pytest.fixture(scope="module")
+def relations():
+    body = planted.relations()
+    return body, epistasis.double_lesions(scene_of(body, runs=12), hidden(body), HORIZON)
+
+
+def test_beside_a_twin_fitness_alone_decides():
+    body = replace(planted.backups(), target=None)
+    doubles = epistasis.double_lesions(scene_of(body, runs=12), hidden(body)[:3], HORIZON)
+    table = epistasis.pairs(doubles).set_index(["a", "b"])
+    assert table.eps_l.isna().all()
+    assert table.verdict.to_dict() == {("h0", "h1"): "backup", ("h0", "h2"): "none", ("h1", "h2"): "none"}
+
+
+def verdicts(table):
+    return {(row.a, row.b): row.verdict for row in table.itertuples()}
+
+
+def test_every_relation_between_two_channels_is_told_apart(relations):
+    body, doubles = relations
+    table = epistasis.pairs(doubles)
+    eps = {(r.a, r.b): r.eps_w for r in table.itertuples()}
+    assert eps["h0", "h1"] == pytest.approx(-1, abs=1e-5)
+    assert eps["h2", "h3"] == pytest.approx(share_of(body, "r"), abs=1e-4)
+    assert eps["h4", "h5"] == pytest.approx(0, abs=1e-5)
+    assert eps["h6", "h7"] == pytest.approx(1, abs=1e-5)
+    lethal = {"h6", "h7"}
+    for pair, value in eps.items():
+        if pair not in {("h0", "h1"), ("h2", "h3")} and not lethal & set(pair):
+            assert value == pytest.approx(0, abs=1e-5), pair
+    said = verdicts(table)
+    assert said["h0", "h1"] == "backup"
+    assert said["h2", "h3"] == "series"
+    assert said["h6", "h7"] == said["h2", "h6"] == "masked"
+    assert {pair for pair, v in said.items() if v in ("backup", "series")} == {("h0", "h1"), ("h2", "h3")}
+
+
+def test_error_alone_would_show_an_interaction_of_two_independent_channels(relations):
+    table = epistasis.pairs(relations[1]).set_index(["a", "b"])
+    pair = table.loc["h4", "h5"]
+    assert pair.eps_l > 1
+    assert pair.q_l <= 0.05
+    assert pair.verdict == "none"
+
+
+def test_single_lesions_find_no_backup_and_double_ones_all():
+    body = planted.backups()
+    doubles = epistasis.double_lesions(scene_of(body, runs=2), hidden(body), HORIZON)
+    table = epistasis.pairs(doubles)
+    truth = [(r.a, r.b) in {("h0", "h1"), ("h2", "h3"), ("h4", "h5")} for r in table.itertuples()]
+    assert sum(truth) == 3
+    assert roc_auc_score(truth, table.backup) == 1.0
+    assert roc_auc_score(truth, 2 - table.w_a - table.w_b) == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.fixture(scope="module")
+def gated():
+    body = planted.gated()
+    return periods.critical_periods(body, hidden(body)[2:4], runs=2, end=60, every=2)
+
+
+def test_a_channel_read_at_steps_20_to_39_is_needed_then_and_only_then(gated):
+    found = periods.crossings(gated).set_index("channel")
+    assert found.loc["h2"].kind == "any lapse"
+    assert found.loc["h2"].effect == pytest.approx(1, abs=1e-5)
+    for name, step in (("first", 20), ("last", 40)):
+        row = found.loc["h2"]
+        assert row[name] == pytest.approx(step, abs=2)
+        assert row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
+
+
+def test_a_channel_that_nothing_reads_has_no_period(gated):
+    found = periods.crossings(gated).set_index("channel")
+    assert (gated.fitness.sel(channel="h3") == 1).all()
+    assert found.loc["h3"].kind == "none"
+    assert np.isnan(found.loc["h3", "first"])
+
+
+def test_a_lesion_of_no_steps_costs_nothing_and_the_whole_one_the_same_from_both_sides(gated):
+    w = gated.fitness
+    assert (w.sel(side="off", time=0) == 1).all()
+    assert (w.sel(side="on", time=60) == 1).all()
+    np.testing.assert_array_equal(w.sel(side="on", time=0), w.sel(side="off", time=60))
+
+
+@pytest.mark.parametrize("make", [planted.relations, planted.gated])
+def test_the_marker_changes_nothing_and_nothing_depends_on_it(make):
+    body = make()
+    marked = with_marker(body)
+    key = nca.run_key(3)
+    plain, beside = (nca.grow(o, 25, key=key) for o in (body, marked))
+    np.testing.assert_allclose(beside[..., :-1], plain, atol=1e-5)
+    assert float(beside[12, 12, -1]) > 0
+    lesion = nca.edits.clamp(marked, 7.0, channels=marked.rule.spec.channels - 1)
+    hurt = nca.grow(marked, 25, key=key, edits=[lesion])
+    np.testing.assert_array_equal(hurt[..., :-1], beside[..., :-1])
+
+
+def test_an_unread_channel_costs_exactly_nothing_whatever_is_done_to_it():
+    body = planted.relations()
+    place = scene_of(body)
+    kinds = ("graded", "noise", "erase", "zero", "mean", "clamp", "freeze", "resample", "random direction")
+    lesions = [one for one in atlas.channels(body, kinds, (0.1,), (1.0,)) if one.target == "h8 (12)"]
+    assert len(lesions) == len(kinds)
+    table = atlas.sweep(place, lesions, [HORIZON], untouched="keep")
+    unread = table[table.kind != "random direction"]
+    assert (unread.fitness == 1).all()
+    assert (unread.worse == 0).all()
+    assert (unread.touched[unread.kind == "zero"] == 149).all()
+
+
+@pytest.fixture(scope="module")
+def repaired():
+    body = planted.repairing()
+    found = repair.self_repair(scene_of(body), hidden(body)[:4], HORIZON)
+    return body, repair.effects(found).set_index(["kind", "channel"])
+
+
+def test_what_a_channel_makes_up_for_is_its_direct_less_its_total_effect(repaired):
+    body, rows = repaired
+    lost, kept = rows.loc["zero", "h0"], rows.loc["zero", "h2"]
+    assert lost.total == pytest.approx(0, abs=1e-4)
+    assert lost.direct == pytest.approx(share_of(body, "r") / 4, rel=1e-3)  # half of red, squared
+    assert lost.share == pytest.approx(1, abs=1e-3)
+    assert kept.total == pytest.approx(share_of(body, "g"), rel=1e-3)
+    assert kept.direct == pytest.approx(kept.total, rel=1e-4)
+    assert kept.share == pytest.approx(0, abs=1e-3)
+
+
+def test_a_channel_remade_from_its_twin_is_lost_only_where_its_own_recovery_is_held(repaired):
+    body, rows = repaired
+    free, held = rows.loc["erase", "h3"], rows.loc["erase, held", "h3"]
+    assert free.total == pytest.approx(0, abs=1e-4)
+    assert free.direct == pytest.approx(0, abs=1e-4)
+    assert held.direct == pytest.approx(share_of(body, "b"), rel=1e-3)
+    assert np.isnan(free.share)  # there is no direct effect to repair
+
+
+def test_updates_held_to_the_clean_run_change_nothing_of_it():
+    body = planted.repairing()
+    place = scene_of(body)
+    path = repair.clean_updates(place, HORIZON)
+    for run in range(2):
+        hold = nca.edits.follow(body, path[run], site="update").at(slice(AT, AT + HORIZON))
+        start = {"state": place.states[run], "start": AT, "key": place.controls.keys[run]}
+        np.testing.assert_allclose(
+            nca.grow(body, HORIZON, edits=[hold], **start), nca.grow(body, HORIZON, **start), atol=1e-6
+        )
