@@ -11,9 +11,12 @@ from typing import Any
 
 from analysis import commands as c
 from analysis.export_command import Export, export
+from analysis.graft_command import Graft, graft
 from analysis.grow_command import Grow, grow
 from analysis.import_command import Import, import_
 from analysis.lesion_command import Lesion, lesion
+from analysis.regenerate_command import Regenerate, regenerate
+from analysis.robust_command import RobustCommand, robust
 from analysis.usage import parsed
 from analysis.view_command import View, view
 from nca.errors import UserError
@@ -25,6 +28,9 @@ COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
     "dissect": (c.Dissect, c.dissect),
     "import": (Import, import_),
     "export": (Export, export),
+    "regenerate": (Regenerate, regenerate),
+    "graft": (Graft, graft),
+    "robust": (RobustCommand, robust),
     "info": (c.Info, c.info),
     "view": (View, view),
     "organisms": (c.Organisms, c.organisms),

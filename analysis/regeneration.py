@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -74,6 +75,16 @@ def cuts_of(organism: Organism, controls: Twins, tick: Tick | None = None) -> xr
     margin = empty_margin(organism, controls.states)
     if margin is not None:
         regions[MARGIN] = margin
+    return wounds_of(organism, controls, regions, tick)
+
+
+def wounds_of(
+    organism: Organism,
+    controls: Twins,
+    regions: Mapping[str, Bool[np.ndarray, "y x"]],
+    tick: Tick | None = None,
+) -> xr.Dataset:
+    """What `five_cuts` says, of any wounds: the cells that each takes, by the wound's name."""
     wound = edits.erase(organism).at(int(controls.marks[0]))
     runs = range(len(controls.states))
     rows = [Row(run, (wound.where(region),)) for region in regions.values() for run in runs]
@@ -96,7 +107,7 @@ def empty_margin(
 
 
 def _labelled(
-    organism: Organism, controls: Twins, regions: dict[str, Any], found: dict[str, Any]
+    organism: Organism, controls: Twins, regions: Mapping[str, Any], found: dict[str, Any]
 ) -> xr.Dataset:
     dims, spec = ("wound", "run"), organism.rule.spec
     e, twin, ends = found["e"], controls.e, found["end"]
