@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from analysis import commands as c
+from analysis.axes_command import Axes, Pca, axes, pca
 from analysis.export_command import Export, export
 from analysis.graft_command import Graft, graft
 from analysis.grow_command import Grow, grow
@@ -31,6 +32,8 @@ COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
     "regenerate": (Regenerate, regenerate),
     "graft": (Graft, graft),
     "robust": (RobustCommand, robust),
+    "pca": (Pca, pca),
+    "axes": (Axes, axes),
     "info": (c.Info, c.info),
     "view": (View, view),
     "organisms": (c.Organisms, c.organisms),

@@ -183,10 +183,10 @@ def against_null(ax: Axes, tests: xr.Dataset, statistics: Sequence[str], names: 
         ax.plot(
             one.observed, row, "o", ms=7, color=ORANGE, mfc=ORANGE if clear else "none", mew=1.6, zorder=4
         )
-        for place, value in ((1.05, one.p), (1.15, one.q)):
+        for place, value in ((18, one.p), (50, one.q)):
             _beside(ax, place, row, f"{float(value):.3f}" if value < 0.0995 else f"{float(value):.2f}")
-    _beside(ax, 1.05, -0.8, "p")
-    _beside(ax, 1.15, -0.8, "q")
+    _beside(ax, 18, -0.8, "p")
+    _beside(ax, 50, -0.8, "q")
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.tick_params(axis="y", length=0)
@@ -194,11 +194,10 @@ def against_null(ax: Axes, tests: xr.Dataset, statistics: Sequence[str], names: 
 
 
 def _beside(ax: Axes, place: float, row: float, text: str) -> None:
-    """Text right of the axes, in a column."""
-    where = ("axes fraction", "data")
-    ax.annotate(
-        text, (place, row), xycoords=where, va="center", ha="center", fontsize=8.5, annotation_clip=False
-    )
+    """Text so many points right of the axes, in a column."""
+    looks: dict[str, Any] = {"va": "center", "ha": "center", "fontsize": 8.5, "annotation_clip": False}
+    looks |= {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+    ax.annotate(text, (1, row), xytext=(place, 0), **looks)
 
 
 def lesions(ax: Axes, rows: pd.DataFrame, null: pd.DataFrame | None = None, value: str = "fitness") -> None:

@@ -5,7 +5,9 @@ The mask's grid graph has a Laplacian; its eigenvectors are the body's own waves
 A field's coefficients are rotated at random inside bands of neighbouring wavelengths. That keeps the
 mean of every channel, all products and covariances of channels (so the spectrum and the loadings of
 a PCA) and the power in every band, and scrambles only the place. Permuting cells would destroy the
-smoothness and reject always; flipping signs of single waves leaves the longest nearly in place.
+smoothness, so that every smooth field at all would be "found" (`tests/test_surrogates.py` shows it):
+a permutation of cells is therefore not offered. Flipping the signs of single waves leaves the longest
+nearly in place.
 """
 
 from __future__ import annotations
@@ -41,17 +43,26 @@ def band_rotated(
     """
     if len(values) != mask.sum():
         raise UserError(f"A mask of {int(mask.sum())} cells needs as many rows, got {len(values)}.")
-    waves = modes(mask)
+    return rotated(values, modes(mask), number, seed)
+
+
+def rotated(
+    values: Float[np.ndarray, "cell channel"],
+    waves: Float[np.ndarray, "cell mode"],
+    number: int,
+    seed: int = 0,
+) -> Float[np.ndarray, "surrogate cell channel"]:
+    """`band_rotated` on a body whose `modes` are known already."""
     coefficients = waves.T @ np.asarray(values, np.float64)
     rng = np.random.default_rng(seed)
-    rotated = np.broadcast_to(coefficients, (number, *coefficients.shape)).copy()
+    turned = np.broadcast_to(coefficients, (number, *coefficients.shape)).copy()
     for band in bands(len(waves)):
         # Of a random rotation Q only Q times the band's few columns counts, and with these columns
         # written as (orthonormal) R, that is a random orthonormal frame times R: far less to draw.
         frame, r = np.linalg.qr(coefficients[band])
         rows, columns = frame.shape
-        rotated[:, band] = haar(rng, rows, columns, number) @ r
-    return waves @ rotated
+        turned[:, band] = haar(rng, rows, columns, number) @ r
+    return waves @ turned
 
 
 def modes(mask: Bool[np.ndarray, "y x"]) -> Float[np.ndarray, "cell mode"]:

@@ -1,5 +1,6 @@
 """Organisms that other people trained, read from their reference files as rules of the package."""
 
+import base64
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,3 +89,16 @@ def _conventions(says):
         "fire_rate": says["fire_rate"],
         "clip": tuple(clips[0][2:]) if clips else None,
     }
+
+
+def from_web(path: Path, name: str) -> Organism:
+    """An organism from the bytes of its author's page: weights of one byte, inputs kernel-major."""
+    layers = json.loads(path.read_text())
+    weights, biases = [], []
+    for layer in layers:
+        raw = np.frombuffer(base64.b64decode(layer["data_b64"]), np.uint8)
+        values = raw.reshape(layer["in_ch"] + 1, layer["out_ch"]) / 255 - 0.5
+        weights.append(values[:-1] * layer["weight_scale"])
+        biases.append(values[-1] * layer["bias_scale"])
+    says = {"boundary": "circular", "alive_boundary": "circular", "inclusive": True}
+    return Organism(Rule.from_arrays(weights, biases, **says), name=name)
