@@ -27,7 +27,7 @@ from nca.rule import Rule, Spec
 FORMAT = 1
 UNFINISHED = ".unfinished-"
 LARGEST_FILE = 256 * 2**20
-ALIASES = {"lizard": "lizard-regenerating"}
+ALIASES = {"lizard": "lizard-regenerating", "planarian": "planarian-regenerating"}
 
 
 def save(organism: Organism, path: str | Path) -> Path:
