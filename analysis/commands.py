@@ -173,12 +173,16 @@ def targets(command: Targets) -> None:
 class Dissect:
     """Take an organism apart: axes, lesions, regeneration, and a report of it all.
 
+    Several organisms are compared: their axes, how they heal, and with --full what they bear.
+
     Attributes:
         out: folder for the report; NAME-dissection if none.
+        again: dissect even if the folder holds this very dissection already.
     """
 
-    organism: Positional[Source]
+    organism: Positional[tuple[Source, ...]]
     out: Path | None = None
+    again: bool = False
     config: OmitArgPrefixes[DissectConfig] = field(default_factory=DissectConfig)
 
 
@@ -187,5 +191,8 @@ def dissect(command: Dissect) -> None:
     from analysis.dissect import dissect as dissected
     from nca.files import load
 
-    folder = command.out or Path(f"{Path(command.organism).stem}-dissection")
-    tell(str(dissected(load(command.organism), folder, command.config, say)))
+    if not command.organism:
+        raise UserError("At least one organism is needed; nca organisms lists the bundled ones.")
+    folder = command.out or Path(f"{Path(command.organism[0]).stem}-dissection")
+    organisms = [load(name) for name in command.organism]
+    tell(str(dissected(organisms, folder, command.config, say, again=command.again)))

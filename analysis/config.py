@@ -22,6 +22,8 @@ class DissectConfig:
         until: step at which a cut body is judged.
         late: step to which a few runs are followed; 0 for none.
         late_runs: how many.
+        full: every assay in place of the first slice: the whole axes protocol, the lesion atlas, wounds
+            everywhere, robustness, a graft; and the labelled arrays as .nc files.
     """
 
     runs: int = 8
@@ -33,6 +35,7 @@ class DissectConfig:
     until: int = 700
     late: int = 2000
     late_runs: int = 2
+    full: bool = False
 
     def __post_init__(self) -> None:
         for name in ("runs", "lesion_runs", "late_runs", "steps"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,12 +18,14 @@ Say = Callable[[str], None]
 
 
 def dissect(
-    organism: Organism,
+    organism: Organism | Sequence[Organism],
     folder: str | Path,
     config: DissectConfig | None = None,
     say: Say | None = None,
+    *,
+    again: bool = False,
 ) -> Path:
-    """Take an organism apart and write a report about it.
+    """Take an organism apart and write a report about it; several are compared.
 
     Args:
         organism: what to dissect.
@@ -31,10 +33,11 @@ def dissect(
             made is replaced, any other is refused.
         config: what to examine.
         say: is told the progress, a line at a time; standard error if none.
+        again: dissect even if the folder holds this very dissection by these very versions.
 
     Returns:
         The folder: report.html, one self-contained page; summary.json, every number in it;
-        growth.webp; tables/*.csv; figures/*.svg.
+        growth.webp; tables/*.csv; figures/*.svg; with `full` data/*.nc.
 
     Raises:
         UserError: the folder is in use or cannot be written.
@@ -42,13 +45,20 @@ def dissect(
     from analysis import pages
     from analysis.examination import examine
     from analysis.report import COMMAND, report
+    from analysis.thorough import side_by_side
 
     config, say = config or DissectConfig(), say or _to_stderr
-    folder = Path(folder)
+    folder, several = Path(folder), organism if isinstance(organism, Sequence) else [organism]
     pages.check_place(folder, COMMAND)
-    found = examine(organism, config, say)
-    say("drawing figures, writing the report")
-    pages.write_report(report(found), folder)
+    if not again and pages.holds(folder, several, config.to_json()):
+        say(f"{folder} holds this dissection already; --again makes it anew")
+        return folder
+    if len(several) > 1:
+        made = side_by_side(several, config, say)
+    else:
+        made = report(examine(several[0], config, say), say)
+    say("writing the report")
+    pages.write_report(made, folder, data=config.full)
     say(f"the report is {folder / 'report.html'}")
     return folder
 

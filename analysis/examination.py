@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from analysis import axes, lesions, metrics, regeneration
+from analysis import lesions, metrics, regeneration
+from analysis.axes_config import QUICK, AxesConfig
+from analysis.axes_examination import Axes, examine_axes
 from analysis.config import DissectConfig
 from analysis.progress import Progress
-from analysis.recording import label, record
+from analysis.recording import record
 from analysis.rollouts import STRETCH, grown, keys_of, starts
 from analysis.sweeps import Twins, twins
 from nca.errors import UserError
@@ -33,9 +35,7 @@ class Examination:
         recording: every state of the first run up to the grown body.
         growth: Dataset over (run, time): e, dead, mature, from the seed to `config.until`; exploded
             (run,), by the grown step; and e_late, mature_late, exploded_late (late_run,).
-        components: what `axes.pca` says of the recording.
-        repeats: what it says of every run at the grown step.
-        tests: what `axes.position_tests` says.
+        axes: A0 to A3 of the axes protocol.
         sweep: what `lesions.first_sweep` says.
         wounds: what `regeneration.five_cuts` says.
         outcomes: why an assay was not made, by its name; its Dataset is then empty, hence False.
@@ -46,9 +46,7 @@ class Examination:
     config: DissectConfig
     recording: xr.Dataset
     growth: xr.Dataset
-    components: xr.Dataset = field(default_factory=xr.Dataset)
-    repeats: xr.Dataset = field(default_factory=xr.Dataset)
-    tests: xr.Dataset = field(default_factory=xr.Dataset)
+    axes: Axes
     sweep: xr.Dataset = field(default_factory=xr.Dataset)
     wounds: xr.Dataset = field(default_factory=xr.Dataset)
     outcomes: dict[str, str] = field(default_factory=dict)
@@ -62,16 +60,29 @@ def examine(organism: Organism, config: DissectConfig, say: Say) -> Examination:
     found: dict[str, Any] = {"outcomes": {}}
     trouble = _no_body(adult, config)
     everywhere = trouble[0] if all(trouble) else ""
-    _attempt(found, "axes", trouble[0], lambda: _axes(organism, config, recording, adult))
-    _attempt(found, "tests", found["outcomes"].get("axes", ""), lambda: _tests(recording, found, config))
-    progress.stage = "lesions"
-    _attempt(found, "lesions", everywhere, lambda: _lesions(organism, config, adult, progress))
-    progress.stage = "cuts"
-    _attempt(
-        found, "cuts", everywhere, lambda: {"wounds": regeneration.cuts_of(organism, later, progress.tick)}
+    tested = examine_axes(
+        organism, axes_config(config), recording=recording, states=np.asarray(adult.end), say=say
     )
+    if not config.full:  # which has assays of its own for these
+        progress.stage = "lesions"
+        _attempt(found, "lesions", everywhere, lambda: _lesions(organism, config, adult, progress))
+        progress.stage = "cuts"
+        _attempt(
+            found,
+            "cuts",
+            everywhere,
+            lambda: {"wounds": regeneration.cuts_of(organism, later, progress.tick)},
+        )
     seconds = time.monotonic() - progress.begun
-    return Examination(organism, config, recording, growth, seconds=seconds, **found)
+    return Examination(organism, config, recording, growth, tested, seconds=seconds, **found)
+
+
+def axes_config(config: DissectConfig) -> AxesConfig:
+    """How the axes are examined: A0 to A3, or the whole protocol."""
+    usual = AxesConfig() if config.full else QUICK
+    angles = usual.angles if config.runs > 1 else ()
+    same = {name: getattr(config, name) for name in ("runs", "seed", "steps", "surrogates")}
+    return replace(usual, angles=angles, **same)
 
 
 def planned(organism: Organism, config: DissectConfig) -> int:
@@ -149,25 +160,6 @@ def _late(organism: Organism, old: Any) -> dict[str, Any]:
     if target is not None:
         found["e_late"] = ("late_run", np.asarray(metrics.error(organism.rule.spec, old, target)))
     return found
-
-
-def _axes(organism: Organism, config: DissectConfig, recording: xr.Dataset, adult: Twins) -> dict[str, Any]:
-    """Components of the first run, and of all runs whose body is in order."""
-    hidden = any(str(name).startswith("h") for name in recording.channel.values)
-    channels: axes.Channels = "hidden" if hidden else "all"
-    whole = (adult.mature[:, -1] >= axes.LEAST_CELLS) & ~np.asarray(metrics.exploded(adult.end))
-    grown_up = label(organism, np.asarray(adult.end)[whole][:, None], steps=[config.steps])
-    return {
-        "components": axes.pca(recording, channels=channels),
-        "repeats": axes.pca(grown_up, channels=channels),
-    }
-
-
-def _tests(recording: xr.Dataset, found: dict[str, Any], config: DissectConfig) -> dict[str, Any]:
-    tests = axes.position_tests(
-        recording, found["components"], surrogates=config.surrogates, seed=config.seed
-    )
-    return {"tests": tests}
 
 
 def _lesions(organism: Organism, config: DissectConfig, adult: Twins, progress: Progress) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from analysis import lesions, metrics, plots
 from analysis.examination import Examination
 from analysis.regeneration import MARGIN
 from analysis.sections import Drawing, drawing
-from nca.rule import Spec
 
 SHOWN_STEPS = (10, 20, 30, 50, 75, 96, 150, 200, 400, 1000, 2000)
 ABOVE = {"textcoords": "offset points", "ha": "right", "fontsize": 8.5, "color": plots.MUTED}
@@ -23,10 +22,6 @@ def draw(found: Examination) -> dict[str, Drawing]:
     makers: dict[str, tuple[bool, Callable[[Examination], tuple[Figure, str]]]] = {
         "growth": (True, growth),
         "course": (True, course),
-        "maps": (bool(found.components), maps),
-        "development": (bool(found.components), development),
-        "null": (bool(found.tests), null),
-        "spectrum": (bool(found.components), spectrum),
         "lesions": (bool(found.sweep), lesion_sweep),
         "cuts": (bool(found.wounds), cuts),
         "recovery": (bool(found.wounds), recovery),
@@ -87,107 +82,6 @@ def course(found: Examination) -> tuple[Figure, str]:
     return made, (
         f"Each thin line is one of {growth.sizes['run']} undisturbed runs, the thick one their median; "
         f"the vertical line is step {found.config.steps}, where the body counts as grown."
-    )
-
-
-def maps(found: Examination) -> tuple[Figure, str]:
-    """The first components on the body, the surrogate's beneath."""
-    components, at = found.components, found.config.steps
-    scores = components.scores.isel(run=0).sel(step=at).values
-    shown = min(3, scores.shape[-1])
-    rows, columns = plots.window(np.isfinite(scores[..., 0]))
-    sets = [("data", scores)]
-    if found.tests:
-        sets.append(("surrogate", found.tests.surrogate_scores.values))
-    limits = colour_limits(scores)
-    tall = (rows.stop - rows.start) / (columns.stop - columns.start)
-    made, axes = plots.figure(len(sets), shown + 1, len(sets) * tall * plots.WIDTH / (shown + 1.3) + 0.8)
-    for row, (name, values) in zip(axes, sets, strict=True):
-        cropped = values[rows, columns, :shown]
-        for k in range(shown):
-            image = plots.signed_map(row[k], cropped[..., k], limits[k])
-            plots.outline(row[k], np.isfinite(cropped[..., k]))
-            if name == sets[-1][0]:
-                plots.scale_bar(axes[:, k], image, "score", "bottom")
-        plots.coloured_map(row[shown], cropped, limits)
-        row[0].set_ylabel(name, fontsize=10)
-    for k in range(shown):
-        axes[0, k].set_title(f"PC{k + 1}, {100 * float(components.explained[k]):.0f} % of variance")
-    axes[0, shown].set_title(f"PC1 to {shown} as RGB" if shown > 1 else "PC1")
-    return made, (
-        f"Scores of mature cells at step {at} ({components.attrs['channels']} channels, "
-        f"{components.attrs['scaling']}, centred; {components.attrs['sign']}). Above, the data; below, one "
-        f"of {found.config.surrogates} surrogates: a random field with the same covariance of channels and "
-        "the same power at every scale, which knows nothing of place. What the eye finds in both is no "
-        "finding."
-        if found.tests
-        else f"Scores of mature cells at step {at}."
-    )
-
-
-def colour_limits(scores: np.ndarray) -> list[float]:
-    """What the ends of the colour scales mean: 98 of 100 cells lie between."""
-    known = np.abs(scores[np.isfinite(scores).all(-1)][:, :3])
-    return [float(v) or 1.0 for v in np.quantile(known, 0.98, axis=0)] if len(known) else [1.0] * 3
-
-
-def development(found: Examination) -> tuple[Figure, str]:
-    """The three components as colours, from the seed on."""
-    components, steps = found.components, shown_steps(found, 7)
-    scores = components.scores.isel(run=0).sel(step=steps).values[..., :3]
-    limits = colour_limits(components.scores.isel(run=0).sel(step=found.config.steps).values)
-    rows, columns = plots.window(np.isfinite(scores[..., 0]).any(0))
-    tall = (rows.stop - rows.start) / (columns.stop - columns.start)
-    made, axes = plots.figure(1, len(steps), 0.3 + tall * plots.WIDTH / len(steps))
-    for ax, step, values in zip(axes[0], steps, scores, strict=True):
-        plots.coloured_map(ax, values[rows, columns], limits, f"step {step}")
-    return made, (
-        f"The first three components, fitted at step {found.config.steps}, as red, green and blue on the "
-        "growing body: equal colours are equal states."
-    )
-
-
-NAMES = {
-    "plane R2 of PC1": "PC1 is a straight gradient (R²)",
-    "plane R2 of PC2": "PC2 is a straight gradient (R²)",
-    "plane R2 of PC3": "PC3 is a straight gradient (R²)",
-    "radius rank of PC1": "PC1 follows the radius (|ρ|)",
-    "radius rank of PC2": "PC2 follows the radius (|ρ|)",
-    "radius rank of PC3": "PC3 follows the radius (|ρ|)",
-    "horseshoe": "PC2 is a fold of PC1 (|r|)",
-    "R2 of x": "x is decodable (R²)",
-    "R2 of y": "y is decodable (R²)",
-    "R2 of radius": "radius is decodable (R²)",
-    "R2 of edge": "distance to edge is decodable (R²)",
-}
-
-
-def null(found: Examination) -> tuple[Figure, str]:
-    """Every statistic of position beside its null."""
-    statistics = [s for s in NAMES if s in found.tests.statistic.values]
-    made, axes = plots.figure(1, 1, 0.32 * len(statistics) + 0.6)
-    plots.against_null(axes[0, 0], found.tests, statistics, [NAMES[s] for s in statistics])
-    axes[0, 0].axvline(0, color=plots.FAINT, lw=0.8, zorder=0)
-    axes[0, 0].set_xlabel("statistic")
-    return made, (
-        f"Circles: observed, filled where q ≤ 0.05. Grey dots: {found.config.surrogates} surrogates as "
-        "smooth as the data; bar: their 5 to 95 %; stroke: their median. p is one-sided, q corrects it over "
-        "the rows (false discovery rate). R² of decoders is cross-validated by blocks of 8×8 cells and may "
-        "be negative."
-    )
-
-
-def spectrum(found: Examination) -> tuple[Figure, str]:
-    """Scree and loadings."""
-    spec: Spec = found.organism.rule.spec
-    numbers = {name: i for i, name in enumerate(found.organism.rule.channel_names)}
-    made, axes = plots.figure(1, 2, 2.9, width_ratios=[1, 1.35])
-    plots.scree(axes[0, 0], found.components)
-    image = plots.loadings(axes[0, 1], found.components, numbers)
-    plots.scale_bar(axes[0, 1], image, "loading")
-    return made, (
-        f"Left: variance by component; grey lines at 90, 95 and 99 %. Right: how each of the "
-        f"{found.components.sizes['channel']} channels (of {spec.channels}) enters the components."
     )
 
 

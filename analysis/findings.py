@@ -17,16 +17,12 @@ CLEAR = 0.05
 HEALED = 0.95
 
 
-TOPICS = ("growth", "axes", "lesions", "regeneration")
+TOPICS = ("growth", "lesions", "regeneration")
 
 
 def findings(found: Examination) -> list[Finding]:
     """What can be said, in the order of the report; assays not made say why."""
     said = growth(found) + late(found) + not_made(found)
-    if found.components:
-        said += components(found)
-    if found.tests:
-        said += gradients(found) + decoders(found)
     if found.sweep:
         said += graded(found) + erased(found)
     if found.wounds:
@@ -37,13 +33,12 @@ def findings(found: Examination) -> list[Finding]:
 def not_made(found: Examination) -> list[Finding]:
     """What was not examined, and why."""
     names = {
-        "axes": ("axes", "Axes"),
-        "tests": ("axes", "Whether the axes are more than smoothness"),
         "lesions": ("lesions", "Lesions"),
         "cuts": ("regeneration", "Cuts"),
     }
-    reasons = {k: v for k, v in found.outcomes.items() if k != "tests" or "axes" not in found.outcomes}
-    return [Finding(names[k][0], f"{names[k][1]}: not examined.", reason) for k, reason in reasons.items()]
+    return [
+        Finding(names[k][0], f"{names[k][1]}: not examined.", reason) for k, reason in found.outcomes.items()
+    ]
 
 
 def growth(found: Examination) -> list[Finding]:
@@ -96,87 +91,6 @@ def fate(now: int, before: int, exploded: bool) -> str:
     if now > metrics.OVERGROWN * before:
         return "overgrew"
     return "shrank below half" if now < before / metrics.OVERGROWN else "kept size"
-
-
-def components(found: Examination) -> list[Finding]:
-    """How many dimensions the states take."""
-    pca = found.components
-    needed, share = pca.needed.values, float(pca.explained[0])
-    claim = (
-        f"The states of its cells take {needed[0]} of {pca.sizes['pc']} dimensions for 90 % of their "
-        f"variance ({needed[1]} for 95 %, {needed[2]} for 99 %); the first takes {100 * share:.0f} %."
-    )
-    which = count(pca.sizes["channel"], "hidden channel" if pca.attrs["channels"] == "hidden" else "channel")
-    evidence = (
-        f"PCA of {pca.attrs['cells']} cells, {which}, {pca.attrs['scaling']}; run 0 at step {pca.attrs['at']}"
-    )
-    return [Finding("axes", claim, evidence, {"needed": needed, "explained": pca.explained.values})]
-
-
-def tested(found: Examination, statistic: str) -> tuple[bool, str, dict[str, Any]]:
-    """Whether a statistic is clear of its null, the evidence in words, and the numbers."""
-    one = found.tests.sel(statistic=statistic)
-    names = ("observed", "null_low", "null_median", "null_high", "p", "q")
-    numbers: dict[str, Any] = {name: float(one[name]) for name in names}
-    words = (
-        f"{number(numbers['observed'])}, null {number(numbers['null_median'])} "
-        f"({number(numbers['null_low'])} to {number(numbers['null_high'])}), "
-        f"p {probability(numbers['p'])}, q {probability(numbers['q'])}"
-    )
-    return numbers["q"] <= CLEAR, words, numbers | {"statistic": statistic}
-
-
-def of_tests(found: Examination) -> str:
-    """What the tests are of."""
-    tests = found.tests.attrs
-    return f"{tests['cells']} cells of run {tests['run']}, {tests['surrogates']} surrogates"
-
-
-def gradients(found: Examination) -> list[Finding]:
-    """A0 beside its null: radial or straight?"""
-    clear, words, numbers = tested(found, "radius rank of PC1")
-    claim = (
-        "PC1 is radial: it follows the distance from the seed more closely than random fields as smooth do."
-        if clear
-        else "PC1 is no more radial than random fields as smooth are."
-    )
-    repeats = found.repeats.radius.sel(pc=1).values
-    again = f"{span(repeats)} over {count(len(repeats), 'run')}"
-    evidence = f"|rank correlation| {words}; {of_tests(found)}; {again}"
-    said = [Finding("axes", claim, evidence, numbers | {"runs": repeats})]
-    shown = [s for s in found.tests.statistic.values if s.startswith("plane")]
-    results = {s.removeprefix("plane R2 of "): tested(found, s) for s in shown}
-    straight = [pc for pc, (clear, _, _) in results.items() if clear]
-    if straight:
-        angle = {pc: float(found.components.angle.isel(run=0).sel(pc=int(pc[2:]))) for pc in straight}
-        slopes = ", ".join(f"{pc} along {a:.0f}°" for pc, a in angle.items())
-        claim = (
-            f"Straight gradients steeper than those of fields as smooth: {slopes} (from x towards y, down)."
-        )
-    else:
-        none = f"None of {', '.join(results)} is a" if len(results) > 1 else "PC1 is no"
-        claim = f"{none} straighter gradient than random fields as smooth are."
-    evidence = "plane R² " + "; ".join(f"{pc} {words}" for pc, (_, words, _) in results.items())
-    return [
-        *said,
-        Finding("axes", claim, f"{evidence}; {of_tests(found)}", {k: v[2] for k, v in results.items()}),
-    ]
-
-
-def decoders(found: Examination) -> list[Finding]:
-    """A1 and A2: is place written in the states?"""
-    said = []
-    places = {"Cartesian position": ("x", "y"), "Distance from seed and edge": ("radius", "edge")}
-    for what, pair in places.items():
-        results = {q: tested(found, f"R2 of {q}") for q in pair}
-        clear = [q for q, (known, _, _) in results.items() if known]
-        which = "neither" if not clear else f"only {clear[0]}" if len(clear) == 1 else " and ".join(clear)
-        claim = f"{what}: {which} can be read from a cell’s state beyond what smoothness gives."
-        evidence = "; ".join(f"{q}: R² {words}" for q, (_, words, _) in results.items())
-        said.append(
-            Finding("axes", claim, f"{evidence}; {of_tests(found)}", {k: v[2] for k, v in results.items()})
-        )
-    return said
 
 
 def _hidden(found: Examination, kind: str, horizon: int) -> pd.DataFrame:

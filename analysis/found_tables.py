@@ -13,11 +13,6 @@ from analysis.examination import Examination
 def tables(found: Examination) -> dict[str, pd.DataFrame]:
     """Every table, by the name of its file."""
     made = {"growth": growth(found.growth, found.organism.target is not None)}
-    if found.components:
-        made["components"] = components(found.repeats)
-        made["loadings"] = found.components.loadings.to_pandas().reset_index()
-    if found.tests:
-        made["tests"] = found.tests.drop_dims(["surrogate", "y", "x", "pc"]).to_dataframe().reset_index()
     if found.sweep:
         made["lesions"] = lesions.table(found.sweep)
     if found.wounds:
@@ -30,15 +25,6 @@ def growth(course: xr.Dataset, has_target: bool) -> pd.DataFrame:
     frame = course[["mature"] + (["e"] if has_target else [])].to_dataframe().reset_index()
     if has_target:
         frame["log10_error"] = np.asarray(metrics.log_error(frame.e.values))
-    return frame
-
-
-def components(pca: xr.Dataset) -> pd.DataFrame:
-    """One row per component: its share, and where it lies in every run."""
-    frame = pd.DataFrame({"pc": pca.pc.values, "explained": pca.explained.values})
-    for name in ("plane_r2", "angle", "radius"):
-        for run in range(pca.sizes["run"]):
-            frame[f"{name}_run{run}"] = pca[name].values[run]
     return frame
 
 

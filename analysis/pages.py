@@ -128,6 +128,16 @@ def check_place(folder: Path, command: str) -> None:
         )
 
 
+def holds(folder: Path, organisms: Sequence[Organism], config: Mapping[str, Any]) -> bool:
+    """Whether a folder holds what these organisms, this config and these versions would make again."""
+    try:
+        kept = json.loads((folder / "summary.json").read_text())
+        same = [o["hash"] for o in kept["organisms"]] == [o.hash for o in organisms]
+        return bool(same and kept["config"] == plain(config) and kept["versions"] == versions())
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def fill(report: Report, folder: Path, data: bool) -> None:
     """Write every file of a report."""
     for name in ("tables", "figures", *(("data",) if data else ())):
@@ -216,12 +226,13 @@ def page(report: Report) -> str:
 
 def shows(section: Section) -> bool:
     """Whether there is something to see in a section."""
-    return bool(section.films or section.drawings or section.shown or section.outcomes)
+    return bool(section.live or section.films or section.drawings or section.shown or section.outcomes)
 
 
 def section_text(section: Section) -> str:
     """A section: what is missing and why, films, figures, tables."""
     parts = [f'<p class="outcome">{markup.together(reason)}</p>\n' for reason in section.outcomes]
+    parts += [f'<figure class="live">{section.live}</figure>\n'] if section.live else []
     parts += [markup.film(film) for film in section.films]
     parts += [markup.figure(drawing) for drawing in section.drawings]
     parts += [markup.folded(title, markup.table(frame)) for title, frame in section.shown.items()]

@@ -2,86 +2,96 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
-from analysis import animation, figures, films, found_tables, lesions, metrics, plots
+from analysis import animation, figures, films, found_tables, lesions, metrics, plots, viewer
+from analysis.axes_sections import axes_sections
+from analysis.component_figures import colour_limits
 from analysis.examination import Examination
 from analysis.findings import findings
 from analysis.metrics import number
 from analysis.pages import Report
+from analysis.progress import Say
 from analysis.regeneration import MARGIN
 from analysis.sections import Film, Section
+from analysis.thorough import NAME, thorough
+from nca.errors import UserError
+from nca.organism import Organism
 
 FILM_SIDE = 330
-COMMAND = "nca dissect"
+COMMAND = NAME
 CAVEAT = (
     "All of this is about one trained network, grown from several keys: runs show that a result repeats, not "
     "that training other networks would give it."
 )
-SECTIONS = {
-    "growth": ("Growth", ("growth", "course"), ("growth",), ()),
-    "axes": (
-        "Body axes",
-        ("maps", "development", "null", "spectrum"),
-        ("components", "loadings", "tests"),
-        ("axes", "tests"),
-    ),
-    "lesions": ("Lesions", ("lesions",), ("lesions",), ("lesions",)),
-    "regeneration": ("Regeneration", ("cuts", "recovery"), ("regeneration",), ("cuts",)),
-}
-METHODS = {
-    "axes": "Surrogates: eigenvectors of the body’s grid graph, the constant kept, the others rotated at "
-    "random in bands of 3, 5, 8, 13, 21, 34, 55, then 60; this keeps every covariance of channels and the "
-    "power at every scale. Decoders: ridge (penalty 1) on standardised channels, cells dealt to 8 folds by "
-    "blocks of 8×8, mean of 10 deals.",
-    "regeneration": "Recovered = (E at the cut − E at the end)/(E at the cut − E of the uncut twin at the "
-    "end).",
-}
+METHOD = (
+    "Recovered = (E at the cut − E at the end)/(E at the cut − E of the uncut twin at the end). Lesions are "
+    "paired with the undisturbed run of the same key; a random push as large is their null."
+)
+FRAME = 860  # pixels that the living organism takes
 
 
-def report(found: Examination) -> Report:
-    """Everything that a dissection found, as a report."""
+def report(found: Examination, say: Say) -> Report:
+    """Everything that a dissection found, as a report; with `full`, after the assays that it still takes."""
     spec, state = found.organism.rule.spec, found.recording.state.values[0, -1]
+    begun = time.monotonic()
+    assays = thorough(found, say) if found.config.full else first_slice(found)
     return Report(
         COMMAND,
         [found.organism],
-        sections(found),
+        [growth_section(found), *axes_sections(found.axes), *assays, alive(found.organism)],
         found.config.to_json(),
         np.asarray(metrics.picture(spec, state)),
-        found.seconds,
+        found.seconds + time.monotonic() - begun,
         CAVEAT,
     )
 
 
-def sections(found: Examination) -> list[Section]:
-    """What was found, under its headings."""
-    said, drawn, tables = findings(found), figures.draw(found), found_tables.tables(found)
-    made = []
-    for name, (title, pictures, frames, assays) in SECTIONS.items():
-        reasons = dict.fromkeys(found.outcomes[a] for a in assays if a in found.outcomes)
-        made.append(
-            Section(
-                name,
-                title,
-                findings=[f for f in said if f.topic == name],
-                drawings=[drawn[p] for p in pictures if p in drawn],
-                tables={f: tables[f] for f in frames if f in tables},
-                method=METHODS.get(name, ""),
-                outcomes=list(reasons),
-            )
-        )
-    growth, axes, cut, healed = made
+def growth_section(found: Examination) -> Section:
+    """The body, its course, its film."""
     film = Film("growth", films.webp(film_frames(found), fps=20), "The first run, one frame a step.")
+    return replace(_section(found, "growth", "Growth", ("growth", "course"), ""), films=[film])
+
+
+def first_slice(found: Examination) -> list[Section]:
+    """Lesions of single channels and the five cuts."""
+    harmed = _section(found, "lesions", "Lesions", ("lesions",), "lesions")
+    healed = _section(found, "regeneration", "Regeneration", ("cuts", "recovery"), "cuts")
     return [
-        replace(growth, films=[film]),
-        axes,
-        replace(cut, shown=lesion_table(found)),
-        replace(healed, shown=cut_table(found)),
+        replace(harmed, shown=lesion_table(found), data=_kept(lesions=found.sweep)),
+        replace(healed, shown=cut_table(found), method=METHOD, data=_kept(cuts=found.wounds)),
     ]
+
+
+def _kept(**data: xr.Dataset) -> dict[str, xr.Dataset]:
+    return {name: dataset for name, dataset in data.items() if dataset}
+
+
+def _section(found: Examination, name: str, title: str, pictures: tuple[str, ...], assay: str) -> Section:
+    said, drawn, tables = findings(found), figures.draw(found), found_tables.tables(found)
+    return Section(
+        name,
+        title,
+        findings=[f for f in said if f.topic == name],
+        drawings=[drawn[p] for p in pictures if p in drawn],
+        tables={name: tables[name]} if name in tables else {},
+        outcomes=[found.outcomes[assay]] if assay in found.outcomes else [],
+    )
+
+
+def alive(organism: Organism) -> Section:
+    """The organism itself, to be wounded by hand; a canvas too large for that says so."""
+    title = "Alive in this page"
+    try:
+        return Section("alive", title, live=viewer.frame(organism, FRAME))
+    except UserError as error:
+        return Section("alive", title, outcomes=[str(error)])
 
 
 def film_frames(found: Examination) -> np.ndarray:
@@ -90,14 +100,14 @@ def film_frames(found: Examination) -> np.ndarray:
     (states,) = animation.cropped([found.recording.state.isel(run=0).values])
     scale = min(16, max(1, FILM_SIDE // max(states.shape[1:3])))
     body = animation.render(states, spec, scale=scale, counter=False)
-    if not found.components:
+    if not found.axes.components:
         return animation.counted(body)
-    components = found.components
+    components = found.axes.components
     at = components.scores.isel(run=0).sel(step=components.attrs["at"]).values
     mean, directions = np.zeros(spec.channels), np.zeros((3, spec.channels))
     where = [list(found.recording.channel.values).index(c) for c in components.channel.values]
     mean[where] = components["mean"].values
-    for k, limit in enumerate(figures.colour_limits(at)):
+    for k, limit in enumerate(colour_limits(at)):
         directions[k, where] = components.loadings.values[k] / components.scale.values / limit
     colours = animation.ColourAxes(mean, directions)
     hidden = animation.render(states, spec, "pca", scale=scale, counter=False, directions=colours)

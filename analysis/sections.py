@@ -59,7 +59,8 @@ class Section:
         name: a word for links, file names and `Finding.topic`, such as "axes".
         title: its heading, such as "Body axes".
         findings: the sentences, the most important first.
-        films: shown first.
+        live: a frame in which the organism lives, HTML of this package's own making.
+        films: shown next.
         drawings: the figures, in the order of the page.
         shown: tables for the reader, by their title, folded away.
         tables: every number, by the name of a CSV file.
@@ -71,6 +72,7 @@ class Section:
     name: str
     title: str
     findings: Sequence[Finding] = ()
+    live: str = ""
     films: Sequence[Film] = ()
     drawings: Sequence[Drawing] = ()
     shown: Mapping[str, pd.DataFrame] = field(default_factory=dict)

@@ -1,5 +1,6 @@
 """Dissections: whole folders of bodies that stand, die, burst or hold next to nothing."""
 
+import html
 import html.parser
 import json
 import re
@@ -16,9 +17,10 @@ from analysis import pages
 from analysis.config import DissectConfig
 from analysis.dissect import dissect
 from analysis.examination import examine
-from analysis.findings import fate, findings
+from analysis.findings import fate
 from analysis.markup import together
 from analysis.metrics import number
+from analysis.report import report
 from nca.organism import Organism
 from nca.rule import Spec, untrained
 
@@ -65,8 +67,19 @@ def standing(tmp_path_factory):
 def test_a_dissection_writes_the_report_and_all_that_is_beside_it(standing):
     folder, lines = standing
     names = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
-    tables = ("growth", "components", "loadings", "tests", "lesions", "regeneration")
-    figures = ("growth", "course", "maps", "development", "null", "spectrum", "lesions", "cuts", "recovery")
+    tables = (
+        "growth",
+        "lesions",
+        "regeneration",
+        "components",
+        "repeats",
+        "tests",
+        "across",
+        "controls",
+        "code",
+    )
+    figures = ("growth", "course", "lesions", "cuts", "recovery")
+    figures += ("maps", "development", "null", "sources", "runs", "spectrum")
     assert names == {
         "report.html",
         "summary.json",
@@ -112,7 +125,8 @@ def test_the_page_is_whole_and_fetches_nothing(standing):
     page = Page(text)
     assert (page.open, page.wrong) == ([], [])
     assert all(target.startswith(("data:", "#")) for target in page.fetched)
-    assert not re.search(r"url\((?!#)|@import|<script", text)
+    assert not re.search(r"url\((?!#)|@import|<script", re.sub(r'srcdoc="[^"]*"', "", text))
+    assert "default-src 'none'" in html.unescape(text)
 
 
 def test_no_two_things_on_the_page_share_a_name(standing):
@@ -132,12 +146,12 @@ def test_the_page_has_both_themes_and_can_be_printed(standing):
     assert "prefers-color-scheme: dark" in text
     assert "@media print" in text
     assert "currentColor" in text
-    assert "$" not in re.sub(r"data:[^\"]*", "", text)
+    assert "$" not in re.sub(r"data:[^\"]*|srcdoc=\"[^\"]*\"", "", text)
 
 
 def test_every_figure_of_the_page_is_numbered_in_turn(standing):
     text = (standing[0] / "report.html").read_text()
-    assert re.findall(r"<b>Figure (\d+)\.</b>", text) == [str(n) for n in range(1, 11)]
+    assert re.findall(r"<b>Figure (\d+)\.</b>", text) == [str(n) for n in range(1, 13)]
 
 
 def test_the_summary_explains_its_keys_and_knows_how_to_repeat_it(standing):
@@ -175,8 +189,21 @@ def test_the_film_shows_every_step(standing):
 
 def test_a_dissection_repeats_itself(standing):
     again = examine(bodies.standing().renamed(NAME), QUICK, lambda line: None)
+    said = [f for section in report(again, lambda line: None).sections for f in section.findings]
     kept = told(standing[0])["findings"]
-    assert [(f.claim, f.evidence) for f in findings(again)] == [(f["claim"], f["evidence"]) for f in kept]
+    assert [(f.claim, f.evidence) for f in said] == [(f["claim"], f["evidence"]) for f in kept]
+
+
+def test_the_same_dissection_is_not_made_twice_unless_asked_for(standing):
+    folder, lines = standing[0], []
+    before = (folder / "report.html").stat().st_mtime_ns
+    dissect(bodies.standing().renamed(NAME), folder, QUICK, lines.append)
+    assert "holds this dissection already" in lines[-1]
+    assert (folder / "report.html").stat().st_mtime_ns == before
+    other = bodies.standing(radius=5)
+    assert not pages.holds(folder, [other], QUICK.to_json())
+    assert not pages.holds(folder, [bodies.standing()], DissectConfig().to_json())
+    assert not pages.holds(folder / "absent", [bodies.standing()], QUICK.to_json())
 
 
 def test_an_earlier_dissection_is_replaced_and_anything_else_is_left_alone(standing, tmp_path):
