@@ -27,7 +27,11 @@ from nca.rule import Rule, Spec
 FORMAT = 1
 UNFINISHED = ".unfinished-"
 LARGEST_FILE = 256 * 2**20
-ALIASES = {"lizard": "lizard-regenerating", "planarian": "planarian-regenerating"}
+ALIASES = {
+    "lizard": "lizard-regenerating",
+    "planarian": "planarian-regenerating",
+    "starfish": "starfish-regenerating",
+}
 
 
 def save(organism: Organism, path: str | Path) -> Path:

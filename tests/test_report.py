@@ -244,7 +244,7 @@ ODD = {
     "single": (single, {"axes"}, "a body of 1 cell"),
     "tiny": (lambda: bodies.standing(radius=2.1), {"axes"}, "13 cells"),
     "two channels": (lambda: bodies.standing(channels=2), set(), "149 cells"),
-    "no hidden channel": (lambda: bodies.standing(channels=4), set(), "149 cells"),
+    "no hidden channel": (lambda: bodies.standing(channels=4), {"axes"}, "149 cells"),
     "no target": (lambda: bodies.standing(target=False), set(), "149 cells"),
     "no margin": (lambda: bodies.standing(radius=40), set(), "576 cells"),
 }
