@@ -132,7 +132,7 @@ def training_step(task: Task, trainer: Trainer, key: Array) -> tuple[Trainer, di
     (error, ends), gradients = jax.value_and_grad(loss, has_aux=True)(trainer.parameters)
     updates, optimiser = adam(task.config).update(gradients, trainer.optimiser, trainer.parameters)
     parameters = optax.apply_updates(trainer.parameters, updates)
-    pool = trainer.pool if task.config.regime == "growing" else trainer.pool.at[drawn].set(ends)
+    pool = trainer.pool.at[drawn].set(ends)
     body = mature(task.rule(trainer.parameters), ends)
     watch = {
         "loss": error,

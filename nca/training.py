@@ -85,7 +85,7 @@ def begin(config: TrainConfig) -> tuple[Task, Trainer]:
     seed = organism.start()
     padded = jnp.asarray(organism.picture())
     task = Task(config, (structure, fixed), seed, padded, _capacities(config, rule, padded))
-    samples = 1 if config.regime == "growing" else config.pool
+    samples = config.batch if config.regime == "growing" else config.pool  # there only to look at
     pool = jnp.tile(seed[None], (samples, 1, 1, 1))
     return task, Trainer(parameters, adam(config).init(parameters), pool)
 
