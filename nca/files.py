@@ -28,6 +28,7 @@ FORMAT = 1
 UNFINISHED = ".unfinished-"
 LARGEST_FILE = 256 * 2**20
 ALIASES = {
+    "flag": "flag-regenerating",
     "lizard": "lizard-regenerating",
     "planarian": "planarian-regenerating",
     "starfish": "starfish-regenerating",
