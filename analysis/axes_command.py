@@ -84,7 +84,7 @@ class Axes:
         out: folder for the report; NAME-axes if none.
     """
 
-    organisms: Positional[Sources]
+    organism: Positional[Sources]
     out: Path | None = None
     config: OmitArgPrefixes[AxesConfig] = field(default_factory=AxesConfig)
 
@@ -95,8 +95,8 @@ def axes(command: Axes) -> None:
     from analysis.axes_comparison import comparison_section
     from analysis.axes_examination import examine_axes
 
-    organisms = organisms_of(command.organisms)
-    first = Path(command.organisms[0])
+    organisms = organisms_of(command.organism)
+    first = Path(command.organism[0])
     folder = command.out or Path(f"{first.stem or first.resolve().name}-axes")
     pages.check_place(folder, "nca axes")
     begun, config = time.monotonic(), command.config

@@ -316,13 +316,21 @@ def test_deterministic_training_asks_xla_for_it_before_jax_is_loaded(here, monke
 
 def test_dissect_is_given_the_organism_its_folder_and_the_options(here, capsys, monkeypatch):
     seen = []
-    monkeypatch.setattr("analysis.dissect.dissect", lambda *given: seen.append(given) or given[1])
+
+    def dissected(*given, again):
+        seen.append((*given, again))
+        return given[1]
+
+    monkeypatch.setattr("analysis.dissect.dissect", dissected)
     assert nca_("dissect", "tiny.safetensors") == 0
-    assert nca_("dissect", "tiny.safetensors", "--out", "elsewhere") == 0
-    assert [given[0].hash for given in seen] == [here.hash, here.hash]
+    assert nca_("dissect", "tiny.safetensors", "tiny.safetensors", "--out", "elsewhere", "--again") == 0
+    assert [[one.hash for one in given[0]] for given in seen] == [[here.hash], [here.hash] * 2]
     assert [str(given[1]) for given in seen] == ["tiny-dissection", "elsewhere"]
     assert seen[0][2] == commands.DissectConfig()
+    assert [given[-1] for given in seen] == [False, True]
     assert capsys.readouterr().out == "tiny-dissection\nelsewhere\n"
+    assert nca_("dissect") == 2
+    assert "At least one organism is needed" in capsys.readouterr().err
 
 
 def test_nobody_reading_is_no_failure():
