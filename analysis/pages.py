@@ -204,14 +204,14 @@ def plain(value: Any) -> Any:
 def page(report: Report) -> str:
     """The report as one self-contained page."""
     template = Template((resources.files("analysis") / "page.html").read_text(encoding="utf-8"))
-    names = ", ".join(organism.name for organism in report.organisms)
+    names, many = ", ".join(organism.name for organism in report.organisms), len(report.organisms) > 1
     files = ["summary.json", "tables/*.csv", "figures/*.svg"]
     files += [f"{film.name}.webp" for section in report.sections for film in section.films]
     text = template.substitute(
         title=html.escape(f"{names}: {report.command.removeprefix('nca ')}"),
         heading=html.escape(names),
         portrait=markup.portrait(report.portrait),
-        facts="".join(f'<p class="facts">{facts(organism)}</p>' for organism in report.organisms[:4]),
+        facts="".join(f'<p class="facts">{facts(one, many)}</p>' for one in report.organisms[:4]),
         contents="\n".join(
             f'<a href="#{s.name}">{html.escape(s.title)}</a>' for s in report.sections if shows(s)
         ),
@@ -261,12 +261,12 @@ def method(report: Report) -> str:
     )
 
 
-def facts(organism: Organism) -> str:
-    """What an organism is, in one breath."""
+def facts(organism: Organism, named: bool) -> str:
+    """What an organism is, in one breath, with its name where there are several."""
     spec, rule = organism.rule.spec, organism.rule
     hidden = " and ".join(str(w.shape[1]) for w in list(rule.weights)[:-1])
     parts = [
-        organism.name,
+        *([organism.name] if named else []),
         f"{spec.channels} channels, {hidden} hidden units, {rule.parameters:,} parameters",
         f"{spec.perception} perception, fire rate {spec.fire_rate:g}",
         f"canvas {organism.canvas[0]}×{organism.canvas[1]}",

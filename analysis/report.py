@@ -155,10 +155,10 @@ def cut_table(found: Examination) -> dict[str, pd.DataFrame]:
     return {"Recovered, by key": pd.DataFrame(rows)}
 
 
-def _cut_row(one: object) -> dict[str, str]:
-    name, values = str(one.wound.values), one.recovered.values  # type: ignore[attr-defined]
+def _cut_row(one: xr.Dataset) -> dict[str, str]:
+    name, values = str(one.wound.values), one.recovered.values
     keys, middle = [number(v) for v in values], number(metrics.median_interval(values)[0])
     if name == MARGIN:
-        changed = float(one.changed.max())  # type: ignore[attr-defined]
+        changed = float(one.changed.max())
         middle, keys = f"largest change {changed:g}", [""] * len(keys)
     return {"cut": name, "median": middle} | {f"key {k}": v for k, v in enumerate(keys)}
