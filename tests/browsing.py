@@ -158,7 +158,8 @@ class Browser:
     def file(self, name, seconds=30):
         """What was downloaded under a name."""
         path, end = self.folder / name, time.monotonic() + seconds
-        while not path.exists():
+        # The browser reserves the name with an empty file, and moves the finished one there.
+        while not path.exists() or not path.stat().st_size or any(self.folder.glob("*.crdownload")):
             self.js("1")
             assert time.monotonic() < end, f"no {name} among {os.listdir(self.folder)}"
             time.sleep(0.05)
