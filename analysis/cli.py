@@ -9,17 +9,17 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from analysis import commands as c
-from analysis.axes_command import Axes, Pca, axes, pca
-from analysis.export_command import Export, export
-from analysis.graft_command import Graft, graft
-from analysis.grow_command import Grow, grow
-from analysis.import_command import Import, import_
-from analysis.lesion_command import Lesion, lesion
-from analysis.regenerate_command import Regenerate, regenerate
-from analysis.robust_command import RobustCommand, robust
-from analysis.usage import parsed
-from analysis.view_command import View, view
+from analysis.commands import basic as c
+from analysis.commands.axes import Axes, Pca, axes, pca
+from analysis.commands.export import Export, export
+from analysis.commands.graft import Graft, graft
+from analysis.commands.grow import Grow, grow
+from analysis.commands.import_ import Import, import_
+from analysis.commands.lesion import Lesion, lesion
+from analysis.commands.regenerate import Regenerate, regenerate
+from analysis.commands.robust import RobustCommand, robust
+from analysis.commands.usage import parsed
+from analysis.commands.view import View, view
 from nca.errors import UserError
 
 COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {

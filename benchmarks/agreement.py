@@ -18,9 +18,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from analysis import axes, metrics, regeneration
-from analysis.recording import label
-from analysis.rollouts import grown, keys_of
+from analysis.axes import protocol as axes
+from analysis.experiments import metrics
+from analysis.experiments.recording import label
+from analysis.experiments.rollouts import grown, keys_of
+from analysis.healing import regeneration
 from nca.damage import CUTS
 from nca.errors import UserError
 from nca.foreign.build import opened, organism_of

@@ -3,7 +3,7 @@
 import bodies
 import numpy as np
 
-from analysis.recording import label
+from analysis.experiments.recording import label
 
 
 def recorded(values, mask, seen=None):

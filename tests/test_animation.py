@@ -9,8 +9,9 @@ from makers import random_rule
 from PIL import Image
 
 import nca
-from analysis import animation, captions, films
-from analysis.animation import counted, film, render, side_by_side
+from analysis.films import animation, captions
+from analysis.films import files as films
+from analysis.films.animation import counted, film, render, side_by_side
 from nca import damage, edits
 from nca.errors import UserError
 from nca.rule import Spec

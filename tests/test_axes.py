@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from fields import recorded
 
-from analysis import axes
-from analysis.axes_networks import long_axis
-from analysis.geometry import geodesic, places
-from analysis.position import angle_of_code, beside_null, corrected
-from analysis.recording import label
+from analysis.axes import protocol as axes
+from analysis.axes.networks import long_axis
+from analysis.axes.position import angle_of_code, beside_null, corrected
+from analysis.experiments.geometry import geodesic, places
+from analysis.experiments.recording import label
 from nca.errors import UserError
 
 

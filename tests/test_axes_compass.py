@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from analysis import axes, metrics
-from analysis.axes_compass import NO_COMPASS, fitted_turn, turn_between
-from analysis.rollouts import grown, keys_of
+from analysis.axes import protocol as axes
+from analysis.axes.compass import NO_COMPASS, fitted_turn, turn_between
+from analysis.experiments import metrics
+from analysis.experiments.rollouts import grown, keys_of
 from nca.errors import UserError
 from nca.targets import target
 

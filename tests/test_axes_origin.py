@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from fields import recorded
 
-from analysis import axes
-from analysis.axes_origin import _led, _lived, shuffled
-from analysis.firing import fire_masks
-from analysis.geometry import ages
-from analysis.recording import label, record
-from analysis.rollouts import keys_of
+from analysis.axes import protocol as axes
+from analysis.axes.origin import _led, _lived, shuffled
+from analysis.experiments.firing import fire_masks
+from analysis.experiments.geometry import ages
+from analysis.experiments.recording import label, record
+from analysis.experiments.rollouts import keys_of
 from nca.errors import UserError
 from nca.growth import trajectory
 

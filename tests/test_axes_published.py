@@ -6,9 +6,9 @@ import numpy as np
 import published as others
 import pytest
 
-from analysis import axes
-from analysis.recording import label
-from analysis.rollouts import grown, keys_of
+from analysis.axes import protocol as axes
+from analysis.experiments.recording import label
+from analysis.experiments.rollouts import grown, keys_of
 
 PLANARIAN = "google-planarian (ex3_planarian.webgl8.json)"
 NAMES = ("distill-gecko-persistent", "distill-gecko-regenerating", "distill-butterfly-growing", PLANARIAN)

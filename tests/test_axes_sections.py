@@ -11,13 +11,13 @@ import pytest
 
 import analysis
 from analysis import cli
-from analysis.axes_comparison import comparison_section, one_run
-from analysis.axes_config import QUICK, AxesConfig
-from analysis.axes_examination import examine_axes
-from analysis.axes_sections import axes_sections, components_section, place_section
-from analysis.kinship import related
-from analysis.recording import record
-from analysis.sections import Finding
+from analysis.axes.comparison import comparison_section, one_run
+from analysis.axes.config import QUICK, AxesConfig
+from analysis.axes.examination import examine_axes
+from analysis.axes.sections import axes_sections, components_section, place_section
+from analysis.experiments.kinship import related
+from analysis.experiments.recording import record
+from analysis.pages.sections import Finding
 from nca.errors import UserError
 from nca.files import save
 from nca.organism import Organism

@@ -5,9 +5,9 @@ import codes
 import numpy as np
 import pytest
 
-from analysis import axes
-from analysis.axes_use import directions
-from analysis.rollouts import keys_of, starts
+from analysis.axes import protocol as axes
+from analysis.axes.use import directions
+from analysis.experiments.rollouts import keys_of, starts
 from nca.errors import UserError
 
 START = 3

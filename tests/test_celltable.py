@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import analysis
-from analysis import recording as rec
-from analysis.axes import pca
-from analysis.celltable import cells, save_anndata, to_anndata
+from analysis.axes.protocol import pca
+from analysis.experiments import recording as rec
+from analysis.experiments.celltable import cells, save_anndata, to_anndata
 from nca.errors import UserError
 
 CHANNELS = 6

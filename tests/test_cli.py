@@ -14,7 +14,11 @@ from makers import random_rule
 from PIL import Image
 
 import nca
-from analysis import animation, cli, commands, grow_command, tables, usage
+from analysis import cli
+from analysis.commands import basic as commands
+from analysis.commands import grow as grow_command
+from analysis.commands import tables, usage
+from analysis.films import animation
 from nca import damage, edits
 from nca.config import TrainConfig
 from nca.rule import Spec, untrained
@@ -264,7 +268,7 @@ def test_training_saves_an_organism_with_what_was_measured(here, capsys, monkeyp
         asked.update(name=organism.name, runs=runs)
         return card
 
-    monkeypatch.setattr("analysis.regeneration.report_card", report_card)
+    monkeypatch.setattr("analysis.healing.regeneration.report_card", report_card)
     assert nca_("train", "flag", *SHORT, "--steps", 2, "--out", "run", "--measure", 3) == 0
     told = capsys.readouterr()
     assert told.out.splitlines()[-1] == "run/organism.safetensors"
@@ -321,7 +325,7 @@ def test_dissect_is_given_the_organism_its_folder_and_the_options(here, capsys, 
         seen.append((*given, again))
         return given[1]
 
-    monkeypatch.setattr("analysis.dissect.dissect", dissected)
+    monkeypatch.setattr("analysis.dissection.dissect.dissect", dissected)
     assert nca_("dissect", "tiny.safetensors") == 0
     assert nca_("dissect", "tiny.safetensors", "tiny.safetensors", "--out", "elsewhere", "--again") == 0
     assert [[one.hash for one in given[0]] for given in seen] == [[here.hash], [here.hash] * 2]

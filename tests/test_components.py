@@ -6,8 +6,8 @@ import pytest
 from fields import recorded
 
 import analysis
-from analysis import axes
-from analysis.recording import label
+from analysis.axes import protocol as axes
+from analysis.experiments.recording import label
 from nca.errors import UserError
 
 

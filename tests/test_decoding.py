@@ -6,8 +6,8 @@ import pytest
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
-from analysis.decoding import deal, decoded, left_out, residuals, weights
-from analysis.surrogates import band_rotated
+from analysis.axes.decoding import deal, decoded, left_out, residuals, weights
+from analysis.axes.surrogates import band_rotated
 from nca.errors import UserError
 
 

@@ -4,7 +4,7 @@ import bodies
 import numpy as np
 import pytest
 
-from analysis.geometry import ends, geodesic, main_island, places
+from analysis.experiments.geometry import ends, geodesic, main_island, places
 
 
 def drawn(text):

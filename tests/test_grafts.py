@@ -10,10 +10,13 @@ import published as others
 import pytest
 
 import nca
-from analysis import graft_command, graft_section, grafts, metrics
-from analysis.graft_config import GraftConfig
-from analysis.grafts import COLOUR, GRAFT, HIDDEN, SHAM
-from analysis.rollouts import grown, keys_of
+from analysis.commands import graft as graft_command
+from analysis.experiments import metrics
+from analysis.experiments.rollouts import grown, keys_of
+from analysis.grafts import section as graft_section
+from analysis.grafts import transplants as grafts
+from analysis.grafts.config import GraftConfig
+from analysis.grafts.transplants import COLOUR, GRAFT, HIDDEN, SHAM
 from nca import edits
 
 FLAG = {"radius": 3, "at": 100, "until": 240, "runs": 2, "map_runs": 0}

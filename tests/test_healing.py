@@ -6,9 +6,10 @@ import pytest
 import xarray as xr
 
 import nca
-from analysis import healing, healing_section
-from analysis.healing_config import HealingConfig
-from analysis.regeneration import MARGIN
+from analysis.healing import section as healing_section
+from analysis.healing import wounds as healing
+from analysis.healing.config import HealingConfig
+from analysis.healing.regeneration import MARGIN
 from nca.damage import CUTS
 from nca.organism import Organism
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 import nca
 from analysis.cli import main
-from analysis.import_command import Import
+from analysis.commands.import_ import Import
 from nca.files import save
 from nca.foreign import probe
 from nca.foreign.build import opened

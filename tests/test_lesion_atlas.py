@@ -12,13 +12,14 @@ import pytest
 import xarray as xr
 
 import nca
-from analysis import atlas, epistasis, lesion_section, periods
 from analysis.cli import main
-from analysis.lesion_battery import lesion
-from analysis.lesion_config import Cut, LesionConfig
-from analysis.lesion_kinds import Lesion, edit_of, scene
-from analysis.rollouts import grown, keys_of
-from analysis.sweeps import twins
+from analysis.experiments.rollouts import grown, keys_of
+from analysis.experiments.sweeps import twins
+from analysis.lesions import atlas, epistasis, periods
+from analysis.lesions import section as lesion_section
+from analysis.lesions.battery import lesion
+from analysis.lesions.config import Cut, LesionConfig
+from analysis.lesions.kinds import Lesion, edit_of, scene
 from nca.damage import CUTS
 
 AT, HORIZON = 20, 20

@@ -7,9 +7,10 @@ import pytest
 from makers import creeping_rule, masks, organism
 
 import nca
-from analysis import lesions, metrics
-from analysis.rollouts import grown, keys_of
-from analysis.sweeps import Row, follow, twins
+from analysis.experiments import metrics
+from analysis.experiments.rollouts import grown, keys_of
+from analysis.experiments.sweeps import Row, follow, twins
+from analysis.lesions import first as lesions
 from nca import edits
 from nca.perception import mature
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis import matching
+from analysis.grafts import matching
 from nca.damage import disc
 
 CANVAS = (48, 48)

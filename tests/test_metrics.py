@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analysis import metrics
+from analysis.experiments import metrics
 from nca.rule import Spec
 
 SPEC = Spec(channels=6)

@@ -8,11 +8,11 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 import nca
-from analysis import atlas, epistasis, periods, repair
-from analysis.lesion_kinds import scene
-from analysis.neutral import with_marker
-from analysis.rollouts import grown, keys_of
-from analysis.sweeps import twins
+from analysis.experiments.rollouts import grown, keys_of
+from analysis.experiments.sweeps import twins
+from analysis.lesions import atlas, epistasis, periods, repair
+from analysis.lesions.kinds import scene
+from analysis.lesions.neutral import with_marker
 
 AT, HORIZON = 20, 20
 

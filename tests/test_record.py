@@ -11,7 +11,7 @@ from makers import creeping_rule, masks, organism
 
 import analysis
 import nca
-from analysis.recording import label
+from analysis.experiments.recording import label
 from nca import edits
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import nca
-from analysis import regeneration
+from analysis.healing import regeneration
 from nca.damage import CUTS
 from nca.organism import Organism
 

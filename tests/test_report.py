@@ -13,14 +13,14 @@ import pytest
 from PIL import Image
 
 import nca
-from analysis import pages
-from analysis.config import DissectConfig
-from analysis.dissect import dissect
-from analysis.examination import examine
-from analysis.findings import fate
-from analysis.markup import together
-from analysis.metrics import number
-from analysis.report import report
+from analysis.dissection.config import DissectConfig
+from analysis.dissection.dissect import dissect
+from analysis.dissection.examination import examine
+from analysis.dissection.findings import fate
+from analysis.dissection.report import report
+from analysis.experiments.metrics import number
+from analysis.pages import folder as pages
+from analysis.pages.markup import together
 from nca.organism import Organism
 from nca.rule import Spec, untrained
 
@@ -230,8 +230,8 @@ def test_a_dissection_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     found = examine(bodies.fading(), QUICK, lambda line: None)
-    monkeypatch.setattr("analysis.pages.page", full)
-    monkeypatch.setattr("analysis.examination.examine", lambda *_: found)
+    monkeypatch.setattr("analysis.pages.folder.page", full)
+    monkeypatch.setattr("analysis.dissection.examination.examine", lambda *_: found)
     with pytest.raises(nca.UserError, match="No space left"):
         dissect(bodies.fading(), tmp_path / "report", QUICK, lambda line: None)
     assert list(tmp_path.iterdir()) == []

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import nca
-from analysis import robust_section, robustness
-from analysis.disturbances import LASTING, MOVED, ONCE, RATE, SMALL, UPDATES, WEIGHTS
-from analysis.disturbed_growth import blurred
-from analysis.robust_config import RobustConfig
+from analysis.robustness import battery as robustness
+from analysis.robustness import section as robust_section
+from analysis.robustness.config import RobustConfig
+from analysis.robustness.disturbances import LASTING, MOVED, ONCE, RATE, SMALL, UPDATES, WEIGHTS
+from analysis.robustness.growth import blurred
 
 NOTHING = {"once": (), "lasting": (), "weights": (), "rates": (), "edges": ()}
 SHORT = {**NOTHING, "runs": 2, "at": 20, "horizon": 20}

@@ -5,7 +5,8 @@ import makers
 import numpy as np
 import pytest
 
-from analysis import cli, sessions
+from analysis import cli
+from analysis.experiments import sessions
 from analysis.viewer.data import packed
 from nca import damage, edits
 from nca.errors import UserError

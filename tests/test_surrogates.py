@@ -4,10 +4,10 @@ import bodies
 import numpy as np
 import pytest
 
-from analysis.components import plane
-from analysis.decoding import decoded
-from analysis.geometry import places
-from analysis.surrogates import band_rotated, bands, haar, laplacian, modes, p_value
+from analysis.axes.components import plane
+from analysis.axes.decoding import decoded
+from analysis.axes.surrogates import band_rotated, bands, haar, laplacian, modes, p_value
+from analysis.experiments.geometry import places
 from nca.errors import UserError
 from nca.targets import target
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import analysis
-from analysis import rollouts
+from analysis.experiments import rollouts, sweeping
 from nca import edits
 from nca.damage import disc
 from nca.errors import UserError
@@ -91,13 +91,13 @@ def test_an_interrupted_sweep_goes_on_where_it_was(table, experiments, tmp_path,
     store, made = tmp_path / "rows.jsonl", []
     analysis.sweep(BODY, {k: experiments[k] for k in ("slow", "wound")}, store=store, **HERE)
     store.write_text(store.read_text() + '{"key": "half a li')
-    follow = analysis.sweeping.follow
+    follow = sweeping.follow
 
     def counted(organism, controls, rows, *given, **more):
         made.extend(rows)
         return follow(organism, controls, rows, *given, **more)
 
-    monkeypatch.setattr(analysis.sweeping, "follow", counted)
+    monkeypatch.setattr(sweeping, "follow", counted)
     again = analysis.sweep(
         BODY, experiments, ("fitness", "log_error", "worse", "e", "mature"), store=store, **HERE
     )
@@ -114,7 +114,7 @@ def test_an_interrupted_sweep_goes_on_where_it_was(table, experiments, tmp_path,
 
 def test_progress_is_told_with_the_time_left(monkeypatch):
     lines = []
-    monkeypatch.setattr("analysis.progress.Progress.__init__.__defaults__", (0.0,))
+    monkeypatch.setattr("analysis.experiments.progress.Progress.__init__.__defaults__", (0.0,))
     analysis.sweep(BODY, [edits.erase(BODY, channels="r")], say=lines.append, **HERE)
     assert any("left" in line for line in lines)
 

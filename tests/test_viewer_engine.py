@@ -14,7 +14,8 @@ import viewing
 from plain import plain_states
 
 import nca
-from analysis import grow_command, metrics
+from analysis.commands import grow as grow_command
+from analysis.experiments import metrics
 from analysis.viewer.data import described, packed
 from nca import damage, edits
 from nca.growth import trajectory

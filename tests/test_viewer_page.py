@@ -14,7 +14,8 @@ from browsing import Browser
 from PIL import Image
 
 import nca
-from analysis import cli, grow_command
+from analysis import cli
+from analysis.commands import grow as grow_command
 from analysis.viewer import page as pages
 from analysis.viewer.widget import Viewer, module
 from nca.errors import UserError

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from analysis import sessions
+from analysis.experiments import sessions
 from analysis.viewer.data import described
 from analysis.viewer.page import bundle, text
 from nca.edit import Edit

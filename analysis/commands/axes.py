@@ -1,0 +1,178 @@
+"""`nca pca` and `nca axes`: components of the cells' states, and whether they are axes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from tyro.conf import OmitArgPrefixes, Positional, arg
+
+from analysis.axes.config import AxesConfig
+from analysis.commands.basic import Source, say, tell
+from nca.errors import UserError
+
+if TYPE_CHECKING:
+    from analysis.axes.examination import Axes as Examined
+    from analysis.pages.sections import Section
+    from nca.organism import Organism
+
+MANY = 4
+FILE = ".safetensors"
+Sources = Annotated[
+    tuple[str, ...],
+    arg(metavar="ORGANISM...", help="names of bundled organisms, files, or folders of such files."),
+]
+
+
+@dataclass(frozen=True)
+class Pca:
+    """Show the principal components of an organism's states: maps, colours, scree, loadings.
+
+    Attributes:
+        at: step that they are fitted on; growth is shown up to it.
+        channels: the hidden channels, or all.
+        scaling: raw states, or z-scored.
+        seed: number that the randomness follows from.
+        out: folder for the report; NAME-pca if none.
+    """
+
+    organism: Positional[Source]
+    at: int = 200
+    channels: Literal["hidden", "all"] = "hidden"
+    scaling: Literal["raw", "zscore"] = "raw"
+    seed: int = 0
+    out: Path | None = None
+
+
+def pca(command: Pca) -> None:
+    """Grow, fit, write, say where."""
+    from analysis.axes.components import pca as fitted
+    from analysis.axes.sections import components_section
+    from analysis.experiments.recording import record
+    from analysis.pages import folder as pages
+    from nca.files import load
+
+    organism = load(command.organism)
+    folder = command.out or Path(f"{Path(command.organism).stem}-pca")
+    pages.check_place(folder, "nca pca")
+    if command.at < 1:
+        raise UserError(f"Components need a step after the seed, got {command.at}.")
+    say(f"growing {organism.name} to step {command.at}")
+    begun = time.monotonic()
+    recording = record(organism, command.at, seed=command.seed)
+    found = fitted(recording, at=command.at, channels=command.channels, scaling=command.scaling)
+    section = components_section(found)
+    config = {k: getattr(command, k) for k in ("at", "channels", "scaling", "seed")}
+    more = {"portrait": _portrait(organism, recording), "seconds": time.monotonic() - begun}
+    pages.write_sections(folder, [organism], [section], "nca pca", config, **more)
+    for finding in section.findings:
+        tell(finding.claim)
+    tell(str(folder / "report.html"))
+
+
+@dataclass(frozen=True)
+class Axes:
+    """Test the body axes of organisms, each statistic beside its null.
+
+    Several organisms are also compared; of more than four, and of the organisms kept along a training
+    run (a folder RUN/keep), only what their components and decoders are.
+
+    Attributes:
+        out: folder for the report; NAME-axes if none.
+    """
+
+    organism: Positional[Sources]
+    out: Path | None = None
+    config: OmitArgPrefixes[AxesConfig] = field(default_factory=AxesConfig)
+
+
+def axes(command: Axes) -> None:
+    """Examine, compare, write, say where."""
+    from analysis.axes.comparison import comparison_section
+    from analysis.axes.examination import examine_axes
+    from analysis.pages import folder as pages
+
+    organisms = organisms_of(command.organism)
+    first = Path(command.organism[0])
+    folder = command.out or Path(f"{first.stem or first.resolve().name}-axes")
+    pages.check_place(folder, "nca axes")
+    begun, config = time.monotonic(), command.config
+    if len(organisms) > MANY:
+        config = replace(config, permutations=0, course=0, randoms=0, angles=())
+    found = [examine_axes(organism, config, say=say) for organism in organisms]
+    sections = sections_of(found)
+    if len(found) > 1:
+        sections.insert(0, comparison_section(found))
+    more: dict[str, Any] = {"seconds": time.monotonic() - begun}
+    if len(found) == 1:
+        more["portrait"] = _portrait(organisms[0], found[0].recording)
+    pages.write_sections(folder, organisms, sections, "nca axes", config.to_json(), **more)
+    for section in sections:
+        for finding in section.findings[:3]:
+            tell(finding.claim)
+    tell(str(folder / "report.html"))
+
+
+def organisms_of(sources: Sequence[str]) -> list[Organism]:
+    """The organisms that are named, those of a folder in the order of their training.
+
+    Raises:
+        UserError: none is named, or a folder without organisms.
+    """
+    from nca.files import bundled, load
+
+    if not sources:
+        raise UserError("Name at least one organism, such as lizard, or a folder of organisms.")
+    found: list[Organism] = []
+    for source in sources:
+        if Path(source).is_dir() and source not in bundled():
+            inside = [load(path) for path in sorted(Path(source).glob(f"*{FILE}"))]
+            if not inside:
+                raise UserError(f"The folder {source} holds no organism (a {FILE} file).")
+            found += sorted(inside, key=_trained)
+        else:
+            found.append(load(source))
+    return found
+
+
+def _trained(organism: Organism) -> int:
+    steps = organism.provenance.get("steps")
+    return steps if isinstance(steps, int) else -1
+
+
+def sections_of(found: Sequence[Examined]) -> list[Section]:
+    """The sections of each organism; names, titles and files tell several apart."""
+    from analysis.axes.sections import axes_sections
+
+    if len(found) == 1:
+        return axes_sections(found[0])
+    if len(found) > MANY:
+        return []
+    return [
+        _named(section, f"{number}-", one.organism.name)
+        for number, one in enumerate(found, 1)
+        for section in axes_sections(one)
+    ]
+
+
+def _named(section: Section, prefix: str, name: str) -> Section:
+    return replace(
+        section,
+        name=f"{section.name}-{prefix.rstrip('-')}",
+        title=f"{section.title}: {name}",
+        findings=[replace(f, topic=f"{f.topic}-{prefix.rstrip('-')}") for f in section.findings],
+        drawings=[replace(d, name=prefix + d.name) for d in section.drawings],
+        tables={prefix + k: v for k, v in section.tables.items()},
+        data={prefix + k: v for k, v in section.data.items()},
+        method="",
+    )
+
+
+def _portrait(organism: Organism, recording: Any) -> Any:
+    """The first run's last picture."""
+    from analysis.experiments import metrics
+
+    return metrics.picture(organism.rule.spec, recording.state.values[0, -1])

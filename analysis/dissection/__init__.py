@@ -1,0 +1,1 @@
+"""All assays of one organism, or of several side by side, as one report."""

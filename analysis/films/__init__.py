@@ -1,0 +1,1 @@
+"""Growth as films: states become pictures, pictures become a file."""

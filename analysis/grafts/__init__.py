@@ -1,0 +1,1 @@
+"""States moved to another place or another body: is the code that they carry used?"""

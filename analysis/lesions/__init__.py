@@ -1,0 +1,1 @@
+"""What an organism needs, when, and what backs up what: atlas, pairs, periods, repair."""

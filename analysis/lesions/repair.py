@@ -1,0 +1,162 @@
+"""Self-repair: what the other hidden channels do about a lost one.
+
+The total effect TE of a lesion lets everything respond. For its direct effect DE the updates of the
+other hidden channels are held to those of the undisturbed run of the same key, while colour and alpha run
+free. What they make up for is DE - TE (after Rushing & Nanda 2024).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from analysis.experiments import metrics
+from analysis.experiments.rollouts import Tick
+from analysis.experiments.sweeps import Row, follow
+from analysis.lesions.kinds import Scene
+from nca import edits
+from nca.errors import UserError
+from nca.growth import trajectory
+from nca.rule import Rule
+from nca.step import fire_mask, step_sites
+
+KINDS = {
+    "zero": "held at zero from the first step on",
+    "erase": "erased once, its own updates free",
+    "erase, held": "erased once, its own updates held as well, so that it cannot come back by itself",
+}
+WAYS = ("total", "direct")
+LEAST = 1e-4  # of W: an effect below is as good as none
+
+
+def self_repair(
+    scene: Scene,
+    channels: Sequence[int],
+    horizon: int,
+    *,
+    names: Sequence[str] | None = None,
+    tick: Tick | None = None,
+) -> xr.Dataset:
+    """Fitness after the loss of each channel, with the others free and with the others held.
+
+    Args:
+        scene: the runs; their marks hold the first step plus the horizon.
+        channels: hidden channels, two or more; those that are held are the others of the scene.
+        horizon: steps after the first at which the outcome is measured.
+        names: of the channels, if not the rule's.
+        tick: is told the steps done.
+
+    Returns:
+        Dataset over (kind, way, channel, run): effect (1 - W; NaN: not defined), overgrown, exploded.
+        Under "erase, held" the total lets the others respond while the channel's own updates are held.
+    """
+    if len(scene.hidden) < 2:
+        raise UserError("Self-repair needs two hidden channels or more: one is lost, others respond.")
+    runs, controls = len(scene.states), scene.controls
+    # As device arrays, so that the edits of one run share theirs.
+    paths = [jnp.asarray(path) for path in clean_updates(scene, horizon, tick)]
+    rows = [
+        Row(run, tuple(_edits(scene, kind, way, channel, paths[run], horizon)))
+        for kind in KINDS
+        for way in WAYS
+        for channel in channels
+        for run in range(runs)
+    ]
+    found = follow(scene.organism, controls, rows, tick)
+    mark = int(np.searchsorted(controls.marks, controls.marks[0] + horizon))
+    which = np.tile(np.arange(runs), len(rows) // runs)
+    e, before, dead = found["e"][:, mark], controls.e[which, mark], controls.dead[which, mark]
+    shape, dims = (len(KINDS), len(WAYS), len(channels), runs), ("kind", "way", "channel", "run")
+    lost = 1.0 - np.asarray(metrics.fitness(e, before, dead), np.float64)
+    data = {"effect": (dims, lost.reshape(shape))}
+    data |= {name: (dims, found[name].reshape(shape)) for name in ("overgrown", "exploded")}
+    labels = [scene.organism.rule.channel_names[c] for c in channels] if names is None else list(names)
+    coords = {"kind": list(KINDS), "way": list(WAYS), "channel": labels, "run": np.arange(runs)}
+    return xr.Dataset(data, coords, {"horizon": horizon, "at": scene.at})
+
+
+def clean_updates(scene: Scene, steps: int, tick: Tick | None = None) -> np.ndarray:
+    """The updates of the undisturbed runs, (run, step, y, x, channel)."""
+    organism, controls, when = scene.organism, scene.controls, jnp.arange(scene.at, scene.at + steps)
+    found = []
+    for run, key in enumerate(controls.keys):
+        fire = None if controls.fire is None else jnp.asarray(controls.fire[run, :steps])
+        noise: dict[str, Any] = {"key": key} if fire is None else {"fire": fire}
+        path = trajectory(organism, steps, state=controls.states[run], start=scene.at, **noise)[:-1]
+        found.append(np.asarray(_updates(organism.rule, path, when, key, fire)))
+        if tick is not None:
+            tick(2 * steps)
+    return np.stack(found)
+
+
+@jax.jit
+def _updates(rule: Rule, path: Any, when: Any, key: Any, fire: Any) -> Any:
+    """The site `update` of every step of a path."""
+
+    def one(step: Any) -> Any:
+        state, t, mask = step
+        mask = fire_mask(rule, key, t, state.shape[:2]) if mask is None else mask
+        return step_sites(rule, state, mask)["update"]
+
+    with jax.default_matmul_precision("highest"):
+        return jax.lax.map(one, (path, when, fire))
+
+
+def _edits(scene: Scene, kind: str, way: str, channel: int, path: Any, horizon: int) -> list[edits.Edit]:
+    """The lesion, and what is held to the undisturbed run's updates."""
+    whole, once = slice(scene.at, scene.at + horizon), scene.at
+    if kind == "zero":
+        made = [edits.scale(scene.organism, 0.0, channels=channel).at(whole)]
+    else:
+        made = [edits.scale(scene.organism, 0.0, channels=channel).at(once)]
+    others = [c for c in scene.hidden if c != channel] if way == "direct" else []
+    held = [*others, channel] if kind == "erase, held" else others
+    if held:
+        made.append(edits.follow(scene.organism, path, site="update", channels=held).at(whole))
+    return made
+
+
+def effects(found: xr.Dataset, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """Total and direct effects, and the share repaired.
+
+    Returns:
+        For each kind and channel: total, direct, repair = direct - total, medians over keys with 95 %
+        bootstrap intervals (..._low, ..._high); share = 1 - total / direct, of the medians, with its
+        interval, only where the direct effect's interval excludes 0, else NaN; overgrown_runs,
+        exploded_runs of either way; runs.
+    """
+    rows = []
+    for kind in found.kind.values:
+        for channel in found.channel.values:
+            one = found.sel(kind=kind, channel=channel)
+            total, direct = (one.effect.sel(way=way).values for way in WAYS)
+            row: dict[str, Any] = {"kind": str(kind), "channel": str(channel), "runs": len(total)}
+            for name, values in (("total", total), ("direct", direct), ("repair", direct - total)):
+                middle, low, high = metrics.median_interval(values, resamples=resamples, seed=seed)
+                row |= {name: middle, f"{name}_low": low, f"{name}_high": high}
+            row |= _share(row, total, direct, resamples, seed)
+            for what in ("overgrown", "exploded"):
+                row[f"{what}_runs"] = int((one[what].values >= 0).any(0).sum())
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _share(
+    row: dict[str, Any], total: np.ndarray, direct: np.ndarray, resamples: int, seed: int
+) -> dict[str, float]:
+    """1 - TE / DE with its interval, where DE is clear of 0."""
+    names, known = ("share", "share_low", "share_high"), np.isfinite(total) & np.isfinite(direct)
+    if not row["direct_low"] > LEAST and not row["direct_high"] < -LEAST:
+        return dict.fromkeys(names, float("nan"))
+    total, direct = total[known], direct[known]
+    drawn = np.random.default_rng(seed).integers(len(total), size=(resamples, len(total)))
+    below = np.median(direct[drawn], 1)
+    again = 1 - np.median(total[drawn], 1)[below != 0] / below[below != 0]
+    low, high = np.quantile(again, [0.025, 0.975])
+    return dict(zip(names, (1 - np.median(total) / np.median(direct), low, high), strict=True))
