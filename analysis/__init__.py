@@ -6,6 +6,7 @@ lesions        what is needed, when, and what backs up what
 healing        wounds, and where they close
 grafts         states moved to another place or another body
 robustness     how much disturbance growth and body bear
+populations    many networks as one subject: who counts, and what their regimes have in common
 films, pages   how results are shown: films, figures, one page that opens anywhere
 dissection     all of it, of one organism or several
 viewer         the living organism in a browser or a notebook
@@ -39,6 +40,7 @@ _PACKAGES = (
     "healing",
     "lesions",
     "pages",
+    "populations",
     "robustness",
     "viewer",
 )

@@ -13,7 +13,7 @@ import xarray as xr
 
 from analysis.axes import comparison_figures
 from analysis.axes import protocol as axes
-from analysis.axes.examination import Axes
+from analysis.axes.examination import Axes, trained_for
 from analysis.axes.position import corrected
 from analysis.axes.words import CLEAR, LONG, least
 from analysis.experiments import metrics
@@ -79,8 +79,13 @@ def compared(found: Sequence[Axes]) -> xr.Dataset:
 
 def one_run(found: Sequence[Axes]) -> bool:
     """Whether these are the organisms kept along one training run, in its order."""
-    steps = [one.training_step for one in found]
-    recipes = [dict(one.organism.provenance.get("config", {})) for one in found]
+    return same_run([one.organism for one in found])
+
+
+def same_run(organisms: Sequence[Organism]) -> bool:
+    """Whether these organisms are the steps of one training run, in its order."""
+    steps = [trained_for(one) for one in organisms]
+    recipes = [dict(one.provenance.get("config", {})) for one in organisms]
     known = [s for s in steps if s is not None]
     ascending = len(known) == len(steps) > 1 and all(a < b for a, b in pairwise(known))
     return ascending and bool(recipes[0]) and all(r == recipes[0] for r in recipes)

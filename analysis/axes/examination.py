@@ -71,8 +71,13 @@ class Axes:
     @property
     def training_step(self) -> int | None:
         """How long its network has been trained in its last run, where that is known."""
-        steps = self.organism.provenance.get("steps")
-        return steps if isinstance(steps, int) and not isinstance(steps, bool) else None
+        return trained_for(self.organism)
+
+
+def trained_for(organism: Organism) -> int | None:
+    """Training steps of an organism's last run, where they are known."""
+    steps = organism.provenance.get("steps")
+    return steps if isinstance(steps, int) and not isinstance(steps, bool) else None
 
 
 def examine_axes(

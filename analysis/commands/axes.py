@@ -5,26 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from tyro.conf import OmitArgPrefixes, Positional, arg
+from tyro.conf import OmitArgPrefixes, Positional
 
 from analysis.axes.config import AxesConfig
-from analysis.commands.basic import Source, say, tell
+from analysis.commands.basic import ADMIT, Source, Sources, say, tell
 from nca.errors import UserError
 
 if TYPE_CHECKING:
     from analysis.axes.examination import Axes as Examined
     from analysis.pages.sections import Section
+    from analysis.populations.members import Population
     from nca.organism import Organism
 
 MANY = 4
-FILE = ".safetensors"
-Sources = Annotated[
-    tuple[str, ...],
-    arg(metavar="ORGANISM...", help="names of bundled organisms, files, or folders of such files."),
-]
 
 
 @dataclass(frozen=True)
@@ -37,6 +34,7 @@ class Pca:
         scaling: raw states, or z-scored.
         seed: number that the randomness follows from.
         out: folder for the report; NAME-pca if none.
+        admit: largest L, at the grown step, with which a network of a population enters the statistics.
     """
 
     organism: Positional[Source]
@@ -45,6 +43,7 @@ class Pca:
     scaling: Literal["raw", "zscore"] = "raw"
     seed: int = 0
     out: Path | None = None
+    admit: float = ADMIT
 
 
 def pca(command: Pca) -> None:
@@ -53,13 +52,17 @@ def pca(command: Pca) -> None:
     from analysis.axes.sections import components_section
     from analysis.experiments.recording import record
     from analysis.pages import folder as pages
-    from nca.files import load
+    from analysis.populations.sources import one_of, population_of
 
-    organism = load(command.organism)
-    folder = command.out or Path(f"{Path(command.organism).stem}-pca")
-    pages.check_place(folder, "nca pca")
     if command.at < 1:
         raise UserError(f"Components need a step after the seed, got {command.at}.")
+    many = population_of([command.organism])
+    if many:
+        _components_of_many(command, many)
+        return
+    organism = one_of(command.organism, "nca pca")
+    folder = command.out or Path(f"{Path(command.organism).stem}-pca")
+    pages.check_place(folder, "nca pca")
     say(f"growing {organism.name} to step {command.at}")
     begun = time.monotonic()
     recording = record(organism, command.at, seed=command.seed)
@@ -73,19 +76,34 @@ def pca(command: Pca) -> None:
     tell(str(folder / "report.html"))
 
 
+def _components_of_many(command: Pca, population: Population) -> None:
+    from analysis.commands.population import told
+    from analysis.populations import battery
+
+    config = AxesConfig(
+        seed=command.seed, steps=command.at, channels=command.channels, scaling=command.scaling
+    )
+    folder = command.out or Path(f"{population.name}-pca")
+    part = partial(battery.components, config=config)
+    told(population, [part], "nca pca", folder, config.to_json(), command.admit)
+
+
 @dataclass(frozen=True)
 class Axes:
     """Test the body axes of organisms, each statistic beside its null.
 
     Several organisms are also compared; of more than four, and of the organisms kept along a training
-    run (a folder RUN/keep), only what their components and decoders are.
+    run (a folder RUN/keep), only what their components and decoders are. Of a population it asks whether
+    the codes of x and y rise over the regimes, lineage by lineage.
 
     Attributes:
         out: folder for the report; NAME-axes if none.
+        admit: largest L, at the grown step, with which a network of a population enters the statistics.
     """
 
     organism: Positional[Sources]
     out: Path | None = None
+    admit: float = ADMIT
     config: OmitArgPrefixes[AxesConfig] = field(default_factory=AxesConfig)
 
 
@@ -93,8 +111,17 @@ def axes(command: Axes) -> None:
     """Examine, compare, write, say where."""
     from analysis.axes.comparison import comparison_section
     from analysis.axes.examination import examine_axes
+    from analysis.commands.population import told
     from analysis.pages import folder as pages
+    from analysis.populations import battery
+    from analysis.populations.sources import organisms_of, population_of
 
+    many = population_of(command.organism)
+    if many:
+        folder = command.out or Path(f"{many.name}-axes")
+        part = partial(battery.places, config=command.config)
+        told(many, [part], "nca axes", folder, command.config.to_json(), command.admit)
+        return
     organisms = organisms_of(command.organism)
     first = Path(command.organism[0])
     folder = command.out or Path(f"{first.stem or first.resolve().name}-axes")
@@ -114,33 +141,6 @@ def axes(command: Axes) -> None:
         for finding in section.findings[:3]:
             tell(finding.claim)
     tell(str(folder / "report.html"))
-
-
-def organisms_of(sources: Sequence[str]) -> list[Organism]:
-    """The organisms that are named, those of a folder in the order of their training.
-
-    Raises:
-        UserError: none is named, or a folder without organisms.
-    """
-    from nca.files import bundled, load
-
-    if not sources:
-        raise UserError("Name at least one organism, such as lizard, or a folder of organisms.")
-    found: list[Organism] = []
-    for source in sources:
-        if Path(source).is_dir() and source not in bundled():
-            inside = [load(path) for path in sorted(Path(source).glob(f"*{FILE}"))]
-            if not inside:
-                raise UserError(f"The folder {source} holds no organism (a {FILE} file).")
-            found += sorted(inside, key=_trained)
-        else:
-            found.append(load(source))
-    return found
-
-
-def _trained(organism: Organism) -> int:
-    steps = organism.provenance.get("steps")
-    return steps if isinstance(steps, int) else -1
 
 
 def sections_of(found: Sequence[Examined]) -> list[Section]:

@@ -19,8 +19,11 @@ from analysis.dissection.config import DissectConfig
 from nca.config import TrainConfig
 from nca.errors import UserError
 
-ORGANISM = "name of a bundled organism, or a file."
+ORGANISM = "name of a bundled organism, a file, or a population and a member of it, as lizards/NAME."
+SEVERAL = "names of bundled organisms, files, or a population or folder of such files."
 Source = Annotated[str, arg(metavar="ORGANISM", help=ORGANISM)]
+Sources = Annotated[tuple[str, ...], arg(metavar="ORGANISM...", help=SEVERAL)]
+ADMIT = -2.7  # that of analysis.populations.members, which needs jax
 
 
 def say(line: str) -> None:
@@ -107,7 +110,7 @@ def measured(organism: Any, runs: int) -> Any:
 
 @dataclass(frozen=True)
 class Info:
-    """Tell what is known of an organism: conventions, size, provenance, metrics.
+    """Tell what is known of an organism: conventions, size, provenance, metrics; or of a population.
 
     Attributes:
         json: as JSON.
@@ -119,10 +122,16 @@ class Info:
 
 def info(command: Info) -> None:
     """Tell it."""
-    from analysis.commands import tables
-    from nca.files import load
+    from analysis.commands import population, tables
+    from analysis.populations.sources import one_of, population_of
 
-    organism = load(command.organism)
+    many = population_of([command.organism])
+    if many:
+        rows = population.overview(many)
+        told = {"name": many.name, "members": rows, "versions": dict(many.versions)}
+        tell(json.dumps(told, indent=1) if command.json else population.in_columns(rows))
+        return
+    organism = one_of(command.organism, "nca info")
     tell(json.dumps(tables.about(organism), indent=1) if command.json else tables.described(organism))
 
 
@@ -173,26 +182,33 @@ def targets(command: Targets) -> None:
 class Dissect:
     """Take an organism apart: axes, lesions, regeneration, and a report of it all.
 
-    Several organisms are compared: their axes, how they heal, and with --full what they bear.
+    Several organisms are compared: their axes, how they heal, and with --full what they bear. So are the
+    regimes of a population, with its networks as units.
 
     Attributes:
         out: folder for the report; NAME-dissection if none.
         again: dissect even if the folder holds this very dissection already.
+        admit: largest L, at the grown step, with which a network of a population enters the statistics.
     """
 
-    organism: Positional[tuple[Source, ...]]
+    organism: Positional[Sources]
     out: Path | None = None
     again: bool = False
+    admit: float = ADMIT
     config: OmitArgPrefixes[DissectConfig] = field(default_factory=DissectConfig)
 
 
 def dissect(command: Dissect) -> None:
     """Dissect, and say where the report is."""
+    from analysis.commands.population import dissected as dissected_together
     from analysis.dissection.dissect import dissect as dissected
-    from nca.files import load
+    from analysis.populations.sources import organisms_of, population_of
 
-    if not command.organism:
-        raise UserError("At least one organism is needed; nca organisms lists the bundled ones.")
+    many = population_of(command.organism)
+    if many:
+        folder = command.out or Path(f"{many.name}-dissection")
+        dissected_together(many, folder, command.config, command.admit, again=command.again)
+        return
+    organisms = organisms_of(command.organism)
     folder = command.out or Path(f"{Path(command.organism[0]).stem}-dissection")
-    organisms = [load(name) for name in command.organism]
     tell(str(dissected(organisms, folder, command.config, say, again=command.again)))

@@ -28,11 +28,11 @@ class Export:
 
 def export(command: Export) -> None:
     """Write it, and say where."""
-    from nca.files import load
+    from analysis.populations.sources import one_of
     from nca.foreign.export import SUFFIXES
     from nca.foreign.export import export as written
 
-    organism = load(command.organism)
+    organism = one_of(command.organism, "nca export")
     path = command.out or Path(Path(command.organism).stem + SUFFIXES[command.to])
     for place in written(organism, command.to, path):
         tell(str(place))

@@ -63,10 +63,10 @@ def graft(command: Graft) -> None:
     from analysis.grafts.section import section
     from analysis.grafts.transplants import graft as grafted
     from analysis.pages import folder as pages
-    from nca.files import load
+    from analysis.populations.sources import one_of
 
     config, begun = config_of(command), time.monotonic()
-    donor, host = load(command.donor), load(command.host)
+    donor, host = one_of(command.donor, COMMAND), one_of(command.host, COMMAND)
     if command.canvas:
         host = replace(host, canvas=command.canvas)
     folder = command.out or Path(f"{host.name}-graft")

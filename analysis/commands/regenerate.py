@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tyro.conf import OmitArgPrefixes, Positional
 
-from analysis.commands.basic import Source, say, tell
+from analysis.commands.basic import ADMIT, Sources, say, tell
+from analysis.commands.population import told
 from analysis.healing.config import HealingConfig
-from nca.errors import UserError
-
-if TYPE_CHECKING:
-    from nca.organism import Organism
 
 COMMAND = "nca regenerate"
 
@@ -24,12 +21,15 @@ class Regenerate:
     """Wound organisms and watch them heal: five cuts, half planes, holes everywhere, late fates.
 
     Attributes:
-        organism: one or more; they are told in one table and one set of figures.
+        organism: one or more, told in one table and one set of figures; or a
+            population, whose regimes are compared.
         out: folder for the page; NAME-regeneration if none.
+        admit: largest L, at the grown step, with which a network of a population enters the statistics.
     """
 
-    organism: Positional[tuple[Source, ...]]
+    organism: Positional[Sources]
     out: Path | None = None
+    admit: float = ADMIT
     config: OmitArgPrefixes[HealingConfig] = field(default_factory=HealingConfig)
 
 
@@ -38,12 +38,20 @@ def regenerate(command: Regenerate) -> None:
     from analysis.healing.section import section
     from analysis.healing.wounds import heal
     from analysis.pages import folder as pages
+    from analysis.populations import battery
+    from analysis.populations.sources import organisms_of, population_of
 
-    organisms, begun = loaded(command.organism), time.monotonic()
+    many = population_of(command.organism)
+    if many:
+        config, folder = battery.fewer(command.config), command.out or Path(f"{many.name}-regeneration")
+        part = partial(battery.healing, config=config)
+        told(many, [part], COMMAND, folder, config.to_json(), command.admit)
+        return
+    organisms, begun = organisms_of(command.organism), time.monotonic()
     folder = command.out or Path(f"{organisms[0].name}-regeneration")
     pages.check_place(folder, COMMAND)
     found = [heal(organism, command.config, say) for organism in organisms]
-    config = command.config.filled()
+    asked = command.config.filled()
     portrait = next((one.cuts.picture_before.values for one in found if one.cuts), None)
     tell(
         str(
@@ -52,25 +60,10 @@ def regenerate(command: Regenerate) -> None:
                 organisms,
                 [section(found)],
                 COMMAND,
-                config.to_json(),
+                asked.to_json(),
                 portrait=portrait,
                 seconds=time.monotonic() - begun,
-                data=config.full,
+                data=asked.full,
             )
         )
     )
-
-
-def loaded(names: tuple[str, ...]) -> list[Organism]:
-    """The organisms of these names, each under a name of its own."""
-    from nca.files import load
-
-    if not names:
-        raise UserError("At least one organism is needed; nca organisms lists the bundled ones.")
-    found = [load(name) for name in names]
-    seen: dict[str, int] = {}
-    for n, one in enumerate(found):
-        seen[one.name] = seen.get(one.name, 0) + 1
-        if seen[one.name] > 1:
-            found[n] = one.renamed(f"{one.name} ({seen[one.name]})")
-    return found

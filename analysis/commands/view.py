@@ -37,7 +37,8 @@ class View:
 def view(command: View) -> None:
     """Write it, say where it is."""
     from analysis import viewer
-    from nca.files import load
+    from analysis.populations.sources import one_of
 
+    organism = one_of(command.organism, "nca view")
     says = {"canvas": command.canvas, "seed": command.seed, "run": command.run}
-    tell(str(viewer.save(load(command.organism), command.out, source=command.organism, **says)))
+    tell(str(viewer.save(organism, command.out, source=command.organism, **says)))

@@ -56,6 +56,7 @@ class Report:
         portrait: a grown body, premultiplied RGBA (y, x, 4).
         seconds: how long it took.
         caveat: a paragraph under the verdict, plain text.
+        title: what the page is about, where names would be too many.
     """
 
     command: str
@@ -65,6 +66,7 @@ class Report:
     portrait: np.ndarray | None = None
     seconds: float = 0.0
     caveat: str = ""
+    title: str = ""
 
 
 def write_sections(
@@ -83,7 +85,7 @@ def write_sections(
         sections: what was found.
         command: what made it, such as "nca axes".
         config: what was asked for, as plain JSON values.
-        **more: portrait, seconds, caveat of `Report`; data=True also writes the labelled arrays.
+        **more: portrait, seconds, caveat, title of `Report`; data=True also writes the labelled arrays.
 
     Raises:
         UserError: the folder is in use or cannot be written.
@@ -205,7 +207,8 @@ def plain(value: Any) -> Any:
 def page(report: Report) -> str:
     """The report as one self-contained page."""
     template = Template((resources.files("analysis.pages") / "page.html").read_text(encoding="utf-8"))
-    names, many = ", ".join(organism.name for organism in report.organisms), len(report.organisms) > 1
+    many = len(report.organisms) > 1
+    names = report.title or ", ".join(organism.name for organism in report.organisms)
     files = ["summary.json", "tables/*.csv", "figures/*.svg"]
     files += [f"{film.name}.webp" for section in report.sections for film in section.films]
     text = template.substitute(

@@ -1,0 +1,164 @@
+"""Each assay of a whole population, from its networks to a section; who counts is looked at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeVar
+
+import numpy as np
+
+from analysis.axes.config import AxesConfig
+from analysis.experiments import metrics
+from analysis.experiments.progress import Say
+from analysis.healing.config import HealingConfig
+from analysis.lesions.config import LesionConfig
+from analysis.pages.sections import Section
+from analysis.populations import assays, codes
+from analysis.populations.members import LIMIT, PUBLISHED, Population, Verdict, admitted
+from analysis.populations.section import section
+from analysis.robustness.config import RobustConfig
+
+Config = TypeVar("Config", AxesConfig, HealingConfig, LesionConfig, RobustConfig)
+# Networks are the unit, so that keys of each need only steady its own value.
+FEWER: Mapping[type, Mapping[str, Any]] = {
+    AxesConfig: {},
+    HealingConfig: {"runs": 3},
+    LesionConfig: {"runs": 2},
+    RobustConfig: {
+        "runs": 2,
+        "once": (1.0,),
+        "lasting": (0.1,),
+        "weights": (0.1,),
+        "rates": (0.3, 1.0),
+        "edges": (),
+    },
+}
+PLACES = (
+    "For each network: R² of x, y, the radius and the distance to the edge, decoded from its hidden states "
+    "with cells held out by blocks of 8×8 (A1), less the median of the same for {surrogates} band-rotated "
+    "surrogates of these states (A2), which keep their smoothness, covariance and power at every scale; mean "
+    f"over {runs} runs. z is that excess over the surrogates’ mean in their sd, and p its rank among those "
+    "of the first run. An excess may be above 0 where R² itself is not: then smooth fields do worse still, "
+    "and place cannot be read; this is counted apart. On bodies as small as these few blocks remain, "
+    "decoders must reach beyond what they were fitted on, and power is low. The surrogates’ width depends on "
+    "a body’s size and shape, which differ between regimes: so the tests are repeated on z."
+)
+HEALING = (
+    "Five cuts (four halves, and 16×16 cells of the centre) at step {cut_at}, judged at step {until}: "
+    "recovered = (E_cut − E_end) / (E_cut − E_twin,end) beside the uncut twin of the same key, median over "
+    f"{runs} keys. Only networks that enter are cut."
+)
+LESIONS = (
+    "Each hidden channel in turn is multiplied by 0.95 at every step from step {at} on, beside the "
+    "undisturbed run of the same key; W (1 intact, 0 dead) {horizon} steps later, median over {runs} keys. A "
+    "channel is needed if that costs more than half of W. The spread of the harm h = 1 − W, held between 0 "
+    "and 1, is (Σh)² / Σh² over the number of channels: 1 if all are needed alike, near 0 if it all hangs on "
+    "one. Only networks that enter are harmed; one kind of lesion, one dose."
+)
+ROBUST = (
+    "W (1 as the undisturbed twin, 0 an empty canvas) under each disturbance, median over {runs} keys; "
+    "doses as shares of a channel’s sd over the body, of a weight array’s norm, or fire rates. Only networks "
+    "that enter are disturbed."
+)
+PARTS = (
+    "Principal components of the hidden states of mature cells, centred, fitted on {runs} runs of a network "
+    "together. Any smooth field shows gradients, so that nothing here says that a body has axes."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """A population under study.
+
+    Attributes:
+        population: whose networks.
+        say: is told the progress.
+        limit: L with which a network enters.
+        seed: number that all randomness follows from.
+        judged: verdicts by step and number of runs, as they are made.
+    """
+
+    population: Population
+    say: Say
+    limit: float = LIMIT
+    seed: int = 0
+    judged: dict[tuple[int, int], list[Verdict]] = field(default_factory=dict)
+
+    def verdicts(self, at: int, runs: int) -> list[Verdict]:
+        """Who enters at a step."""
+        if (at, runs) not in self.judged:
+            self.judged[at, runs] = admitted(
+                self.population.members, self.limit, at, runs=runs, seed=self.seed, say=self.say
+            )
+        return self.judged[at, runs]
+
+    def portrait(self) -> np.ndarray | None:
+        """A grown body of the last network that enters."""
+        for verdicts in self.judged.values():
+            for verdict in reversed(verdicts):
+                if verdict.admitted:
+                    return np.asarray(metrics.picture(verdict.member.organism.rule.spec, verdict.states[0]))
+        return None
+
+
+def fewer(config: Config) -> Config:
+    """A config for many networks: numbers left at their default are smaller."""
+    usual = {f.name: f.default for f in fields(config)}
+    less = {k: v for k, v in FEWER[type(config)].items() if getattr(config, k) == usual[k]}
+    return replace(config, **less)
+
+
+def places(bench: Bench, config: AxesConfig) -> Section:
+    """The founding question: does the code of place rise over the regimes."""
+    steps = [config.steps, *([PUBLISHED] if config.steps > PUBLISHED else [])]
+    judged = [bench.verdicts(at, config.runs) for at in steps]
+    studies = [codes.places(bench.population, verdicts, config, bench.say) for verdicts in judged]
+    how = PLACES.format(surrogates=config.surrogates, runs=config.runs)
+    return section(
+        bench.population, studies, judged, bench.limit, name="axes", title="Axes over the regimes", method=how
+    )
+
+
+def components(bench: Bench, config: AxesConfig) -> Section:
+    """Components of every network, which claim nothing."""
+    steps = [config.steps, *([PUBLISHED] if config.steps > PUBLISHED else [])]
+    judged = [bench.verdicts(at, config.runs) for at in steps]
+    studies = [codes.components(bench.population, verdicts, config) for verdicts in judged]
+    how = PARTS.format(runs=config.runs)
+    title = "Components over the regimes"
+    return section(bench.population, studies, judged, bench.limit, name="components", title=title, method=how)
+
+
+def healing(bench: Bench, config: HealingConfig) -> Section:
+    """What each regime heals."""
+    config = fewer(config)
+    judged = bench.verdicts(config.cut_at, config.runs)
+    study = assays.healing(bench.population, judged, config, bench.say)
+    how = HEALING.format(**config.to_json())
+    return _one(bench, study, judged, "regeneration", "Regeneration over the regimes", how)
+
+
+def lesions(bench: Bench, config: LesionConfig) -> Section:
+    """How many channels each regime needs."""
+    config = fewer(config)
+    judged = bench.verdicts(config.at, config.runs)
+    study = assays.lesions(bench.population, judged, config, bench.say)
+    how = LESIONS.format(**config.to_json(), horizon=config.horizons[-1])
+    return _one(bench, study, judged, "lesions", "Lesions over the regimes", how)
+
+
+def robustness(bench: Bench, config: RobustConfig) -> Section:
+    """What each regime bears."""
+    config = fewer(config)
+    judged = bench.verdicts(config.at, config.runs)
+    study = assays.robustness(bench.population, judged, config, bench.say)
+    how = ROBUST.format(**config.to_json())
+    return _one(bench, study, judged, "robustness", "Robustness over the regimes", how)
+
+
+def _one(bench: Bench, study: Any, judged: list[Verdict], name: str, title: str, how: str) -> Section:
+    return section(bench.population, [study], [judged], bench.limit, name=name, title=title, method=how)
+
+
+Part = Callable[[Bench], Section]
