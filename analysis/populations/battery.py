@@ -38,7 +38,7 @@ PLACES = (
     "For each network: R² of x, y, the radius and the distance to the edge, decoded from its hidden states "
     "with cells held out by blocks of 8×8 (A1), less the median of the same for {surrogates} band-rotated "
     "surrogates of these states (A2), which keep their smoothness, covariance and power at every scale; mean "
-    f"over {runs} runs. z is that excess over the surrogates’ mean in their sd, and p its rank among those "
+    "over {runs} runs. z is that excess over the surrogates’ mean in their sd, and p its rank among those "
     "of the first run. An excess may be above 0 where R² itself is not: then smooth fields do worse still, "
     "and place cannot be read; this is counted apart. On bodies as small as these few blocks remain, "
     "decoders must reach beyond what they were fitted on, and power is low. The surrogates’ width depends on "
@@ -47,7 +47,7 @@ PLACES = (
 HEALING = (
     "Five cuts (four halves, and 16×16 cells of the centre) at step {cut_at}, judged at step {until}: "
     "recovered = (E_cut − E_end) / (E_cut − E_twin,end) beside the uncut twin of the same key, median over "
-    f"{runs} keys. Only networks that enter are cut."
+    "{runs} keys. Only networks that enter are cut."
 )
 LESIONS = (
     "Each hidden channel in turn is multiplied by 0.95 at every step from step {at} on, beside the "

@@ -29,13 +29,14 @@ UNITS = (
 ADMISSION = (
     "A network enters with L of at most {limit} at the step of the study, median over keys; the others are "
     "drawn as crosses and counted nowhere. At step 200, the project’s rule, networks trained as growing are "
-    "expected to fail: their training ends at step 96 at the latest, and nothing ever asked them to hold "
-    "their body after it. An overgrown body is no fair witness of what a grown one codes, so that the rule "
+    "expected to fail: their training looked at no step after some 95, and nothing ever asked them to hold "
+    "their body longer. An overgrown body is no fair witness of what a grown one codes, so that the rule "
     "stands; but it leaves nothing to compare with. So the same question is asked at step 96 too, to which "
     "all three regimes were trained, with admission by L at that step. Neither is the better answer: step 96 "
     "compares bodies of one age, of which the persistent and regenerating are not yet at rest; step 200 "
     "compares bodies at rest, without the growing. Admission selects on the outcome of training, and regimes "
-    "of a lineage differ in how long it was trained as well as in how: neither can be told apart from the regime here. "
+    "of a lineage differ in how long it was trained as well as in how: neither can be told apart from the "
+    "regime here. "
 )
 
 

@@ -115,7 +115,8 @@ def _scaled(rows: pd.DataFrame, measures: Sequence[Measure]) -> str:
     """The same tests on z, which allows for nulls of different width."""
     each = [(m, _one(rows, m)) for m in measures]
     return "; ".join(
-        f"{m.name} effect {_ends(row.effect, row.low, row.high)}, p {_small(row.p)}, corrected {_small(row.holm)}"
+        f"{m.name} effect {_ends(row.effect, row.low, row.high)}, p {_small(row.p)}, corrected "
+        f"{_small(row.holm)}"
         for m, row in each
         if row is not None and row.n
     )
