@@ -27,7 +27,7 @@ CHUNK = 2**28
 
 @dataclass(frozen=True)
 class Grow:
-    """Grow an organism and film it.
+    """Grow an organism and film it, or all members of a population side by side.
 
     Attributes:
         out: the film: .gif, .png (animated), .webp or .mp4.
@@ -111,11 +111,17 @@ def grow(command: Grow) -> None:
     """Grow, film, say where the film is."""
     from analysis.films import animation, captions
     from analysis.films import files as films
-    from nca.files import load
+    from analysis.populations.sources import one_of, population_of
 
     films.checked_place(command.out)
     captions.colour(command.background)
-    organism = load(command.organism)
+    many = population_of([command.organism])
+    if many:
+        from analysis.commands import grow_many
+
+        grow_many.film(command, many)
+        return
+    organism = one_of(command.organism, "nca grow")
     command, session = with_session(command, organism)
     canvas = command.canvas or organism.canvas
     shown = animation.picked(organism.rule.spec, command.channels) if command.channels else None

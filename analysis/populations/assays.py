@@ -26,8 +26,8 @@ from nca.damage import CUTS
 from nca.errors import UserError
 
 CUT = (
-    Measure("all five", "median of five cuts", "what is recovered of five cuts, in the median", 0.0),
-    *(Measure(c, c, f"what is recovered of the {c} cut", 0.0, main=False) for c in CUTS),
+    Measure("all five", "median of five cuts", "recovery (median of five cuts)", 0.0),
+    *(Measure(c, c, f"recovery from the {c} cut", 0.0, main=False) for c in CUTS),
 )
 NEED = (
     Measure("needed", "share of channels needed", "the share of hidden channels that is needed"),
@@ -36,13 +36,13 @@ NEED = (
 )
 HALF = 0.5  # of W: a channel whose loss costs more is needed
 BORNE = (
-    Measure("all kinds", "median of all kinds", "W under disturbance, in the median of all kinds"),
+    Measure("all kinds", "median of all kinds", "W (median of all disturbances)"),
 )  # with one for each kind and dose beside it
 
 
 def healing(population: Population, verdicts: list[Verdict], config: HealingConfig, say: Say) -> Study:
     """What is recovered of the five cuts in every network, median over runs."""
-    progress = Progress(say, len(verdicts) * config.runs * 7 * (config.until - config.cut_at))
+    progress = Progress(say, _entering(verdicts) * config.runs * 7 * (config.until - config.cut_at))
     keys = keys_of(config.seed, config.runs)
 
     def one(verdict: Verdict) -> dict[str, float]:
@@ -64,7 +64,7 @@ def lesions(population: Population, verdicts: list[Verdict], config: LesionConfi
     same key; its harm is 1 - W, median over runs, held between 0 and 1.
     """
     horizon, runs = config.horizons[-1], config.runs
-    progress = Progress(say, len(verdicts) * runs * 17 * horizon)
+    progress = Progress(say, _entering(verdicts) * runs * 13 * horizon)
     keys = keys_of(config.seed, runs)
 
     def one(verdict: Verdict) -> dict[str, float]:
@@ -165,6 +165,10 @@ def _study(
     values = pd.DataFrame(rows, columns=["member", "measure", "value"])
     when = f"at step {at}" if name == "robustness" else f"from step {at} to {until}"
     return Study(name, at, when, label, null, population, verdicts, measures, values, outcomes)
+
+
+def _entering(verdicts: list[Verdict]) -> int:
+    return sum(v.admitted for v in verdicts)
 
 
 def _median(values: np.ndarray) -> float:

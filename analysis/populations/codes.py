@@ -17,10 +17,10 @@ from analysis.populations.studies import Measure, Study
 from nca.errors import UserError
 
 PLACES = (
-    Measure("x", "x", "the code of x", 0.0),
-    Measure("y", "y", "the code of y", 0.0),
-    Measure("radius", "radius", "the code of the radius", 0.0, main=False),
-    Measure("edge", "distance to edge", "the code of the distance to the edge", 0.0, main=False),
+    Measure("x", "x", "x beyond smoothness", 0.0),
+    Measure("y", "y", "y beyond smoothness", 0.0),
+    Measure("radius", "radius", "the radius beyond smoothness", 0.0, main=False),
+    Measure("edge", "distance to edge", "the distance to the edge beyond smoothness", 0.0, main=False),
 )
 COMPONENTS = (
     Measure("needed", "components for 95 %", "the number of components for 95 % of the variance"),

@@ -47,12 +47,25 @@ def answer(study: Study, tested: pd.DataFrame, measures: Sequence[Measure], open
     n = int(rows.n.max())
     parts = [f"{m.words} {_agreed(rows, scaled, m)}" for m in measures]
     claim = f"{opening}{study.when}, {_path(regimes)}, over {count(n, 'lineage')}: {'; '.join(parts)}."
+    claim += _clear(study, measures)
     evidence = "; ".join(_told(study, _one(rows, m), m) for m in measures)
     evidence += f". {_test_of(kind, rows)}"
     if scaled is not None:
         evidence += f". In units of the null’s sd (z) instead: {_scaled(scaled, measures)}"
     evidence += f". {absent(study)}" if absent(study) else ""
     return Finding(TOPIC, _capital(claim), evidence, numbers)
+
+
+def _clear(study: Study, measures: Sequence[Measure]) -> str:
+    """In how many networks a measure is beyond that network's own null, whatever its trend."""
+    if "p" not in study.values:
+        return ""
+    middle = levels(study)
+    each = []
+    for measure in measures:
+        own = middle[middle.measure == measure.name]
+        each.append(f"{measure.name} in {int(own.clear.sum())} of {int(own.networks.sum())}")
+    return f" By their own null alone, networks show {listed(each)}."
 
 
 def _path(regimes: Sequence[str]) -> str:
@@ -220,7 +233,10 @@ def exclusions(population: Population, judged: Sequence[Sequence[Verdict]], limi
     """Who enters the statistics and who does not, step by step."""
     said = [_entered(population, verdicts, limit) for verdicts in judged]
     if population.missing:
-        gone = "; ".join(f"{name}: {why}" for name, why in population.missing.items())
+        reasons: dict[str, list[str]] = {}
+        for name, why in population.missing.items():
+            reasons.setdefault(why, []).append(name)
+        gone = "; ".join(f"{why}: {', '.join(names)}" for why, names in reasons.items())
         claim = f"{count(len(population.missing), 'member')} that the folder lists could not be examined."
         said.append(Finding(TOPIC, claim, gone, {"missing": dict(population.missing)}))
     return said
