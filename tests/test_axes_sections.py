@@ -271,7 +271,7 @@ def test_nca_axes_of_two_organisms_tells_each_apart(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["axes"], "at least one organism"),
+        (["axes"], "At least one organism"),
         (["axes", "{empty}"], "holds no organism"),
         (["axes", "lizzard"], "did you mean"),
         (["pca", "lizard", "--at", "0"], "after the seed"),

@@ -209,13 +209,14 @@ def page(report: Report) -> str:
     template = Template((resources.files("analysis.pages") / "page.html").read_text(encoding="utf-8"))
     many = len(report.organisms) > 1
     names = report.title or ", ".join(organism.name for organism in report.organisms)
+    shown = () if report.title else report.organisms[:4]
     files = ["summary.json", "tables/*.csv", "figures/*.svg"]
     files += [f"{film.name}.webp" for section in report.sections for film in section.films]
     text = template.substitute(
         title=html.escape(f"{names}: {report.command.removeprefix('nca ')}"),
         heading=html.escape(names),
         portrait=markup.portrait(report.portrait),
-        facts="".join(f'<p class="facts">{facts(one, many)}</p>' for one in report.organisms[:4]),
+        facts="".join(f'<p class="facts">{facts(one, many)}</p>' for one in shown),
         contents="\n".join(
             f'<a href="#{s.name}">{html.escape(s.title)}</a>' for s in report.sections if shows(s)
         ),
