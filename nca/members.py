@@ -1,0 +1,216 @@
+"""The members of a population: their recipes, their files, and the table `population.json`.
+
+population.json            recipes, and what became of each member
+NAME.safetensors           an organism for each trained member
+runs/NAME/                 the training run of each
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from nca.config import REGIMES, TrainConfig
+from nca.errors import UserError
+from nca.files import load, write
+from nca.versions import versions
+
+FORMAT = 1
+TABLE = "population.json"
+MAY_DIFFER = ("target", "regime", "seed", "start", "steps")
+Status = Literal["trained", "failed", "waiting"]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network of a population.
+
+    Attributes:
+        config: its recipe.
+        home: the population's folder.
+        status: trained, failed (it gave up) or waiting (not begun, or not done).
+        why: what made it fail, in words.
+        metrics: what its training measured.
+    """
+
+    config: TrainConfig
+    home: Path
+    status: Status = "waiting"
+    why: str = ""
+    metrics: dict[str, Any] | None = None
+
+    @property
+    def name(self) -> str:
+        """TARGET-REGIME-SEED."""
+        return f"{Path(self.config.target).stem}-{self.config.regime}-{self.config.seed}"
+
+    @property
+    def folder(self) -> Path:
+        """Its training run."""
+        return self.home / "runs" / self.name
+
+    @property
+    def file(self) -> Path:
+        """Its organism."""
+        return self.home / f"{self.name}.safetensors"
+
+
+def recipes_of(
+    config: TrainConfig,
+    count: int,
+    folder: Path,
+    targets: Sequence[str] = (),
+    regimes: Sequence[str] = (),
+) -> list[TrainConfig]:
+    """The recipes of a population, regime by regime, each target with seeds from the config's on.
+
+    Args:
+        config: what all share.
+        count: seeds.
+        folder: where the population will be; later regimes start from its earlier ones.
+        targets: pictures; the config's if none.
+        regimes: in order, each begun from the member of the regime before with the same target and
+            seed; `REGIME:STEPS` gives a regime its own number of steps. The config's if none.
+
+    Raises:
+        UserError: there is none, a regime is unknown, or the seeds run out.
+    """
+    if count < 1:
+        raise UserError(f"A population needs at least 1 seed, got {count}.")
+    stages = [_stage(config, words) for words in regimes] or [(config.regime, config.steps)]
+    if len({regime for regime, _ in stages}) < len(stages):
+        raise UserError(f"Each regime can be trained once, got {' '.join(regimes)}.")
+    recipes, before = [], ""
+    for regime, steps in stages:
+        for target in targets or (config.target,):
+            for seed in range(config.seed, config.seed + count):
+                one = replace(config, target=target, regime=regime, steps=steps, seed=seed)  # type: ignore[arg-type]
+                start = config.start
+                if before:
+                    start = str(folder / f"{Path(target).stem}-{before}-{seed}.safetensors")
+                elif start is not None and (Path(start) / TABLE).is_file():
+                    start = str(_same_line(Path(start), target, seed))
+                recipes.append(replace(one, start=start))
+        before = regime
+    return recipes
+
+
+def _stage(config: TrainConfig, words: str) -> tuple[str, int]:
+    regime, _, steps = words.partition(":")
+    if regime not in REGIMES or (steps and not steps.isdecimal()):
+        raise UserError(f"Regimes are {', '.join(REGIMES)}, with :STEPS after them; got {words!r}.")
+    return regime, int(steps) if steps else config.steps
+
+
+def _same_line(start: Path, target: str, seed: int) -> Path:
+    """The last trained member of another population with this target and seed."""
+    wanted = (Path(target).stem, seed)
+    found = [
+        m.file
+        for m in read_table(start)
+        if (Path(m.config.target).stem, m.config.seed) == wanted and m.status == "trained"
+    ]
+    if not found:
+        raise UserError(f"{start} holds no trained member for {target} with seed {seed} to begin from.")
+    return found[-1]
+
+
+def lineages(recipes: Sequence[TrainConfig]) -> list[int]:
+    """For each recipe the number of its lineage: the same target and seed, regime after regime.
+
+    A lineage is not divided between processes or parts, since each regime begins from the one before.
+    """
+    lines = list(dict.fromkeys((r.target, r.seed) for r in recipes))
+    return [lines.index((r.target, r.seed)) for r in recipes]
+
+
+def check_alike(recipes: Sequence[TrainConfig]) -> None:
+    """Raise `UserError` where recipes cannot be one population."""
+    first = recipes[0].to_json()
+    for recipe in recipes[1:]:
+        other = recipe.to_json()
+        differ = [k for k in first if first[k] != other[k] and k not in MAY_DIFFER]
+        if differ:
+            raise UserError(f"Members of a population share {', '.join(differ)}; train these by themselves.")
+    names = [Member(r, Path()).name for r in recipes]
+    if len(set(names)) < len(names):
+        raise UserError("Two members of this population would have the same name: give other seeds.")
+
+
+def members_of(recipes: Sequence[TrainConfig], home: Path) -> list[Member]:
+    """The members by their recipes, with what became of each so far."""
+    return [_as_it_stands(Member(recipe, home)) for recipe in recipes]
+
+
+def _as_it_stands(member: Member) -> Member:
+    given_up = member.folder / "failed.txt"
+    if member.file.is_file():
+        organism = load(member.file)
+        known = {"steps": organism.provenance.get("steps"), **organism.metrics}
+        return replace(member, status="trained", metrics=known)
+    if given_up.is_file():
+        return replace(member, status="failed", why=given_up.read_text().strip())
+    return member
+
+
+def write_table(home: Path, members: Sequence[Member]) -> None:
+    """Write `population.json`, whole or not at all.
+
+    Raises:
+        UserError: the folder holds another population, or cannot be written.
+    """
+    recipes = [_described(m.config) for m in members]
+    path = home / TABLE
+    if path.is_file():
+        before = _read(path)["recipes"]
+        if before != recipes:
+            raise UserError(f"{home} holds another population; name another folder, or train that one.")
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"Cannot make the folder {home}: {error.strerror}; choose another.") from error
+    rows = [
+        {
+            "name": m.name,
+            "file": m.file.name,
+            "target": Path(m.config.target).name,
+            "regime": m.config.regime,
+            "seed": m.config.seed,
+            "status": m.status,
+            "why": m.why,
+            "metrics": m.metrics or {},
+        }
+        for m in members
+    ]
+    table = {"format": FORMAT, "recipes": recipes, "members": rows, "versions": versions()}
+    write(path, json.dumps(table, indent=1) + "\n")
+
+
+def _described(config: TrainConfig) -> dict[str, Any]:
+    """A recipe without the places of files: a population may be moved."""
+    start = None if config.start is None else Path(config.start).name
+    described = config.to_json() | {"target": Path(config.target).name, "start": start}
+    return json.loads(json.dumps(described))
+
+
+def read_table(home: Path) -> list[Member]:
+    """The members of the population in a folder, as its files stand.
+
+    Raises:
+        UserError: there is no population, or its table cannot be read.
+    """
+    recipes = [TrainConfig.from_json(r) for r in _read(home / TABLE)["recipes"]]
+    return members_of(recipes, home)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        table = json.loads(path.read_text())
+        if table["format"] != FORMAT or not isinstance(table["recipes"], list):
+            raise ValueError(f"its format is {table['format']}, not {FORMAT}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is not the table of a population: {error}.") from error
+    return table
