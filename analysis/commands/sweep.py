@@ -6,7 +6,7 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -109,8 +109,13 @@ def experiments_of(command: Sweep, organism: Organism) -> dict[str, Edit]:
         if len(last) != 1:
             raise UserError(f"--window is two steps, such as 100,160; got {command.window!r}.")
         window = slice(int(first), int(last[0]))
-    make = {"scale": edits.scale, "set": edits.clamp, "add": edits.add, "noise": edits.noise}[command.mode]
-    experiments = {}
+    kinds: dict[str, Callable[..., Edit]] = {
+        "scale": edits.scale,
+        "set": edits.clamp,
+        "add": edits.add,
+        "noise": edits.noise,
+    }
+    make, experiments = kinds[command.mode], {}
     for name, picked in entries(command, organism) if doses else ():
         for dose in doses:
             edit = make(organism, dose, site=command.site, **picked).at(window)

@@ -141,13 +141,14 @@ def _controls(plan: Plan, runs: Sequence[int], progress: Progress) -> Twins:
 def _fired(plan: Plan, controls: Twins, place: Mapping[int, int], todo: Sequence[tuple[str, int]]) -> Fired:
     """How many cells the edits of each row change when they first act, and by how much at most."""
     fired: Fired = {}
-    for name, acting in plan.experiments.items():
-        runs = [run for one, run in todo if one == name]
-        if runs:
-            at = np.asarray([place[run] for run in runs])
-            states, keys = controls.states[at], controls.keys[at]
-            cells, most = firing(plan.organism, plan.settings.start, states, keys, acting)
-            fired |= {(name, run): (int(c), float(m)) for run, c, m in zip(runs, cells, most, strict=True)}
+    by_experiment: dict[str, list[int]] = {}
+    for name, run in todo:
+        by_experiment.setdefault(name, []).append(run)
+    for name, runs in by_experiment.items():
+        at = np.asarray([place[run] for run in runs])
+        acting, states = plan.experiments[name], controls.states[at]
+        cells, most = firing(plan.organism, plan.settings.start, states, controls.keys[at], acting)
+        fired |= {(name, run): (int(c), float(m)) for run, c, m in zip(runs, cells, most, strict=True)}
     return fired
 
 
