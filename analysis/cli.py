@@ -16,8 +16,10 @@ from analysis.commands.graft import Graft, graft
 from analysis.commands.grow import Grow, grow
 from analysis.commands.import_ import Import, import_
 from analysis.commands.lesion import Lesion, lesion
+from analysis.commands.merge import Merge, merge
 from analysis.commands.regenerate import Regenerate, regenerate
 from analysis.commands.robust import RobustCommand, robust
+from analysis.commands.sweep import Sweep, sweep
 from analysis.commands.usage import parsed
 from analysis.commands.view import View, view
 from nca.errors import UserError
@@ -29,6 +31,8 @@ COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
     "dissect": (c.Dissect, c.dissect),
     "import": (Import, import_),
     "export": (Export, export),
+    "sweep": (Sweep, sweep),
+    "merge": (Merge, merge),
     "regenerate": (Regenerate, regenerate),
     "graft": (Graft, graft),
     "robust": (RobustCommand, robust),
