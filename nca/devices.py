@@ -6,6 +6,8 @@ population: each process takes its own lineages, and spreads them over its own d
 
 from __future__ import annotations
 
+import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,6 +50,21 @@ def join(coordinator: str, processes: int | None = None, process: int | None = N
     except (RuntimeError, ValueError) as error:
         said = str(error).splitlines()[0]
         raise UserError(f"Cannot train together by way of {coordinator}: {said}") from error
+
+
+def first() -> bool:
+    """Whether this process is the one that tells and writes what all share."""
+    return jax.process_index() == 0
+
+
+def leave(why: str) -> None:
+    """End this process at once, with the code of a mistake, after saying why.
+
+    The usual way out waits for the other processes, and aborts where one of them is gone.
+    """
+    sys.stderr.write(f"nca: {why}\n")
+    sys.stderr.flush()
+    os._exit(2)
 
 
 def spread(task: Task, trainer: Trainer) -> tuple[Task, Trainer]:

@@ -16,6 +16,8 @@ from typing import Any, Literal
 from nca.config import REGIMES, TrainConfig
 from nca.errors import UserError
 from nca.files import load, write
+from nca.parts import Part, all_parts
+from nca.runs import read_config
 from nca.versions import versions
 
 FORMAT = 1
@@ -34,6 +36,7 @@ class Member:
         status: trained, failed (it gave up) or waiting (not begun, or not done).
         why: what made it fail, in words.
         metrics: what its training measured.
+        part: which part of the population it belongs to, k/n.
     """
 
     config: TrainConfig
@@ -41,6 +44,7 @@ class Member:
     status: Status = "waiting"
     why: str = ""
     metrics: dict[str, Any] | None = None
+    part: str = "1/1"
 
     @property
     def name(self) -> str:
@@ -118,13 +122,18 @@ def _same_line(start: Path, target: str, seed: int) -> Path:
     return found[-1]
 
 
-def lineages(recipes: Sequence[TrainConfig]) -> list[int]:
-    """For each recipe the number of its lineage: the same target and seed, regime after regime.
+def parts_of(recipes: Sequence[TrainConfig], n: int) -> list[Part]:
+    """To which of n parts each recipe belongs.
 
-    A lineage is not divided between processes or parts, since each regime begins from the one before.
+    A lineage (the same target and seed, regime after regime) is not divided, since each regime begins
+    from the one before.
+
+    Raises:
+        UserError: fewer lineages than parts.
     """
     lines = list(dict.fromkeys((r.target, r.seed) for r in recipes))
-    return [lines.index((r.target, r.seed)) for r in recipes]
+    held = {lines[i]: part for part in all_parts(n) for i in part.of(len(lines))}
+    return [held[r.target, r.seed] for r in recipes]
 
 
 def check_alike(recipes: Sequence[TrainConfig]) -> None:
@@ -140,9 +149,11 @@ def check_alike(recipes: Sequence[TrainConfig]) -> None:
         raise UserError("Two members of this population would have the same name: give other seeds.")
 
 
-def members_of(recipes: Sequence[TrainConfig], home: Path) -> list[Member]:
-    """The members by their recipes, with what became of each so far."""
-    return [_as_it_stands(Member(recipe, home)) for recipe in recipes]
+def members_of(recipes: Sequence[TrainConfig], home: Path, n: int = 1) -> list[Member]:
+    """The members by their recipes, split in n parts, with what became of each so far."""
+    parts = parts_of(recipes, n)
+    pairs = zip(recipes, parts, strict=True)
+    return [_as_it_stands(Member(recipe, home, part=str(part))) for recipe, part in pairs]
 
 
 def _as_it_stands(member: Member) -> Member:
@@ -179,6 +190,7 @@ def write_table(home: Path, members: Sequence[Member]) -> None:
             "target": Path(m.config.target).name,
             "regime": m.config.regime,
             "seed": m.config.seed,
+            "part": m.part,
             "status": m.status,
             "why": m.why,
             "metrics": m.metrics or {},
@@ -196,14 +208,36 @@ def _described(config: TrainConfig) -> dict[str, Any]:
     return json.loads(json.dumps(described))
 
 
+def read_recipes(home: Path) -> list[TrainConfig]:
+    """The recipes of the population in a folder, those that begin from others of it placed there.
+
+    Raises:
+        UserError: there is no population, or its table cannot be read.
+    """
+    recipes = [TrainConfig.from_json(r) for r in _read(home / TABLE)["recipes"]]
+    own = {Member(r, home).file.name for r in recipes}
+    return [_begun(Member(r, home), own) for r in recipes]
+
+
+def _begun(member: Member, own: set[str]) -> TrainConfig:
+    """A member's recipe with the place of what it begins from."""
+    start = member.config.start
+    if start in own:
+        return replace(member.config, start=str(member.home / str(start)))
+    if start is not None and (member.folder / "config.json").is_file():
+        return read_config(member.folder)
+    return member.config
+
+
 def read_table(home: Path) -> list[Member]:
     """The members of the population in a folder, as its files stand.
 
     Raises:
         UserError: there is no population, or its table cannot be read.
     """
-    recipes = [TrainConfig.from_json(r) for r in _read(home / TABLE)["recipes"]]
-    return members_of(recipes, home)
+    recipes = read_recipes(home)
+    n = max(int(str(one.get("part", "1/1")).partition("/")[2] or 1) for one in _read(home / TABLE)["members"])
+    return members_of(recipes, home, n)
 
 
 def _read(path: Path) -> dict[str, Any]:

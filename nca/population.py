@@ -26,8 +26,9 @@ from nca.config import TrainConfig, kept_steps
 from nca.errors import UserError
 from nca.files import save, write
 from nca.learning import Task, Trainer, descend, draw_batch, step_key
-from nca.members import Member, check_alike, lineages, members_of, write_table
+from nca.members import Member, check_alike, members_of, write_table
 from nca.memory import told_what_fits
+from nca.parts import Part
 
 Say = Callable[[str], None]
 Step = Callable[..., tuple[Trainer, dict[str, Array]]]
@@ -89,7 +90,7 @@ def train_population(
     folder: str | Path,
     *,
     resume: bool = False,
-    chosen: Sequence[int] | None = None,
+    part: Part | None = None,
     say: Say | None = None,
 ) -> list[Member]:
     """Train several organisms, those of one regime at once, regime after regime.
@@ -98,7 +99,8 @@ def train_population(
         recipes: one each (`nca.members.recipes_of` makes them).
         folder: where everything goes.
         resume: go on from the members' checkpoints; members that are done stay as they are.
-        chosen: numbers of the recipes to train here, of a population trained in parts; all if none.
+        part: which part of the population to train here; all of it if none, or what falls to this
+            process where several train together.
         say: is told the progress, a line at a time; standard error if none.
 
     Returns:
@@ -109,29 +111,23 @@ def train_population(
     """
     say, home = say or training.to_stderr, Path(folder)
     check_alike(recipes)
-    everyone = members_of(recipes, home)
-    if not resume and any(m.status != "waiting" or m.folder.exists() for m in everyone):
+    part = part or Part(jax.process_index() + 1, jax.process_count())
+    everyone = members_of(recipes, home, part.n)
+    mine = [m for m in everyone if m.part == str(part)]
+    if not resume and any(m.status != "waiting" or m.folder.exists() for m in mine):
         raise UserError(f"{home} already holds members: go on with --resume, or name another folder.")
     write_table(home, everyone)
-    mine = [everyone[i] for i in (_share(recipes) if chosen is None else chosen)]
     for (regime, steps), group in groupby(mine, key=lambda m: (m.config.regime, m.config.steps)):
-        waiting = [m for m in group if m.status == "waiting"]
-        ready = [m for m in waiting if _has_its_start(m, say)]
+        ready = [m for m in group if m.status == "waiting" and _has_its_start(m, say)]
         if ready:
             say(f"training {len(ready)} members, {regime}, {steps} steps, on {training.device()}")
             with told_what_fits(recipes[0], len(ready)):
                 crew = gather(ready, resume)
                 work(crew, say)
             for i in range(len(ready)):
-                finish(crew, i, say)
-        write_table(home, members_of(recipes, home))
-    return members_of(recipes, home)
-
-
-def _share(recipes: Sequence[TrainConfig]) -> list[int]:
-    """The recipes whose lineages fall to this process."""
-    count, own = jax.process_count(), jax.process_index()
-    return [i for i, line in enumerate(lineages(recipes)) if line % count == own]
+                finish(crew, i)
+        write_table(home, members_of(recipes, home, part.n))
+    return members_of(recipes, home, part.n)
 
 
 def _has_its_start(member: Member, say: Say) -> bool:
@@ -283,7 +279,7 @@ def go_back(crew: Crew, i: int, trouble: str, say: Say) -> None:
     crew.standings[i] = Standing(mark, mark.step, mark.written, loss=standing.loss)
 
 
-def finish(crew: Crew, i: int, say: Say) -> None:
+def finish(crew: Crew, i: int) -> None:
     """Save the organism of a member that is done."""
     member, standing = crew.members[i], crew.standings[i]
     if standing.failed:
