@@ -98,12 +98,10 @@ def overview(population: Population) -> list[dict[str, Any]]:
 
 def in_columns(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows as text, a column for each of the first row's names."""
+    from analysis.commands import tables
+
     names = list(rows[0])
-    cells = [names] + [[_word(row.get(name)) for name in names] for row in rows]
-    widths = [max(len(row[k]) for row in cells) for k in range(len(names))]
-    return "\n".join(
-        "  ".join(f"{c:{w}}" for c, w in zip(row, widths, strict=True)).rstrip() for row in cells
-    )
+    return tables.columns([names, *([_word(row.get(name)) for name in names] for row in rows)])
 
 
 def _word(value: Any) -> str:

@@ -125,7 +125,8 @@ def unavailable(folder: Path, entry: Mapping[str, Any]) -> str:
     """Why a listed member cannot be examined; empty where it can."""
     status, file = entry.get("status", "trained"), entry.get("file")
     if status != "trained":
-        return "its training failed" if status == "failed" else "it is not trained yet"
+        why = f" ({entry['why']})" if entry.get("why") else ""
+        return f"its training failed{why}" if status == "failed" else "it is not trained yet"
     if not isinstance(file, str) or Path(file).name != file or not file.endswith(FILE):
         return f"population.json names no {FILE} file of this folder for it"
     return "" if (folder / file).is_file() else f"its file {file} is missing"
