@@ -37,7 +37,8 @@ def places(
 
     Args:
         population: the networks.
-        verdicts: of `admitted`: who counts, with what they grew; those excluded are measured as well.
+        verdicts: of `admitted`: who counts, with what they grew; those excluded are measured as well,
+            in their first run alone.
         config: its surrogates, deals, seed, channels and scaling are used.
         say: is told who is examined.
 
@@ -76,7 +77,7 @@ def _places(verdict: Verdict, config: AxesConfig) -> list[dict[str, object]]:
     drawn = {"surrogates": config.surrogates, "deals": config.deals, "seed": config.seed}
     found = [
         position_tests(recording, components, run=run, **drawn).sel(statistic=names)
-        for run in range(recording.sizes["run"])
+        for run in range(recording.sizes["run"] if verdict.admitted else 1)
     ]
     above = np.mean([f.observed.values - f.null_median.values for f in found], axis=0)
     ends = [
