@@ -4,15 +4,19 @@ Each `notebooks/NAME.ipynb` becomes `docs/notebooks/NAME.md` and the pictures be
 looks for sources. Git ignores them. Where there is no notebook there is no page.
 """
 
+from __future__ import annotations
+
 import base64
 import html
 import json
 import re
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sphinx.application import Sphinx
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
 
 PICTURES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif"}
 PLACE = "<!-- the notebooks -->"
