@@ -29,6 +29,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Write the pages when the settings are known, and list them where the tutorials are listed."""
     app.connect("config-inited", lambda app, _: write(Path(app.srcdir)))
     app.connect("source-read", list_them)
+    app.connect("env-get-outdated", lambda *_: ["tutorials"])  # notebooks come and go
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
