@@ -20,12 +20,13 @@ from analysis.commands.merge import Merge, merge
 from analysis.commands.regenerate import Regenerate, regenerate
 from analysis.commands.robust import RobustCommand, robust
 from analysis.commands.sweep import Sweep, sweep
+from analysis.commands.train import Train, train
 from analysis.commands.usage import parsed
 from analysis.commands.view import View, view
 from nca.errors import UserError
 
 COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
-    "train": (c.Train, c.train),
+    "train": (Train, train),
     "grow": (Grow, grow),
     "lesion": (Lesion, lesion),
     "dissect": (c.Dissect, c.dissect),

@@ -148,7 +148,12 @@ def _owners(shares: Sequence[Share]) -> dict[int, Share]:
                 )
             owners[number] = one
     whole = len(shares[0].described["recipes"])
-    parts = [part for part in all_parts(shares[0].n) if set(part.of(whole)) - set(owners)]
+    listed = shares[0].described["members"]
+    everyone = dict(_numbered(listed, whole))
+    if len(everyone) == whole:
+        parts = sorted({Part.parse(one["part"]) for i, one in everyone.items() if i not in owners})
+    else:
+        parts = [part for part in all_parts(shares[0].n) if set(part.of(whole)) - set(owners)]
     if parts:
         short = whole - len(owners)
         named = ", ".join(map(str, parts[:6])) + (f" and {len(parts) - 6} more" if len(parts) > 6 else "")
