@@ -476,7 +476,7 @@ def test_a_killed_part_goes_on_with_the_rows_that_it_left(here, capsys):
     how = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "analysis.cli", *words, "--part", "1/2"]
     with subprocess.Popen(command, env=how, stderr=subprocess.DEVNULL) as process:
-        until = time.monotonic() + 300
+        until = time.monotonic() + 900
         while process.poll() is None and time.monotonic() < until:
             if rows.exists() and rows.read_text().count("\n") >= 3:
                 break
