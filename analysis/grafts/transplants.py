@@ -18,7 +18,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from analysis.experiments import metrics
-from analysis.experiments.progress import Progress, Say
+from analysis.experiments.progress import Progress, Say, silent
 from analysis.experiments.rollouts import STRETCH, Course, Tick, grown, keys_of, stretch
 from analysis.grafts import matching
 from analysis.grafts.config import GraftConfig
@@ -64,7 +64,7 @@ class Grafted:
 
 
 def graft(
-    donor: Organism, host: Organism, config: GraftConfig, say: Say, twin: bool | None = None
+    donor: Organism, host: Organism, config: GraftConfig, say: Say = silent, twin: bool | None = None
 ) -> Grafted:
     """Grow both, move the disc, follow, and map.
 
