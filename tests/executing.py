@@ -9,7 +9,7 @@ import nbformat
 from nbclient import NotebookClient
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
-LONGEST = 600  # seconds a cell
+LONGEST = 1800  # seconds a cell
 
 
 def read(path: Path) -> nbformat.NotebookNode:
