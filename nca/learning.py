@@ -43,11 +43,13 @@ class Trainer:
         parameters: the rule's trained arrays.
         optimiser: the state of Adam.
         pool: end states of earlier roll-outs, (sample, y, x, channel).
+
+    Of a population all of these have a first axis, the member.
     """
 
     parameters: Any
     optimiser: Any
-    pool: Float[Array, "sample y x channel"]
+    pool: Float[Array, "*member sample y x channel"]
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,9 @@ def test_the_rate_drops_once():
 
 
 def test_the_error_of_a_sample_is_the_mean_square_over_colour_and_alpha(task):
-    np.testing.assert_allclose(sample_errors(task.target, old_states(task, 5)), (np.arange(5) / 100) ** 2, atol=1e-7)
+    np.testing.assert_allclose(
+        sample_errors(task.target, old_states(task, 5)), (np.arange(5) / 100) ** 2, atol=1e-7
+    )
 
 
 def test_the_worst_of_a_batch_becomes_a_seed_and_the_best_are_wounded(task):
@@ -192,7 +194,9 @@ def stepped(task):
 
 def test_end_states_are_written_back_to_where_they_were_drawn(task, stepped):
     before, after, _, key = stepped
-    drawn = set(np.asarray(draw_batch(task, task.target, before.pool, jax.random.split(key, 3)[0])[0]).tolist())
+    drawn = set(
+        np.asarray(draw_batch(task, task.target, before.pool, jax.random.split(key, 3)[0])[0]).tolist()
+    )
     changed = set(np.flatnonzero((np.asarray(before.pool) != np.asarray(after.pool)).any((1, 2, 3))).tolist())
     assert changed == drawn
 
