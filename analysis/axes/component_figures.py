@@ -13,8 +13,8 @@ from nca.rule import channel_names
 STEPS = (10, 20, 30, 50, 75, 96, 150, 200, 400, 1000, 2000)
 
 
-def maps(components: xr.Dataset, tests: xr.Dataset, run: int = 0) -> tuple[Figure, str]:
-    """The first components on the body at the step of the PCA, a surrogate's beneath if there is one."""
+def maps(components: xr.Dataset, tests: xr.Dataset | None = None, run: int = 0) -> tuple[Figure, str]:
+    """The first components on the body at the step of the PCA, a surrogate's beneath if there are tests."""
     at = components.attrs["at"]
     scores = components.scores.isel(run=run).sel(step=at).values
     shown = min(plots.SHOWN, scores.shape[-1])

@@ -156,7 +156,7 @@ def components_section(components: xr.Dataset) -> Section:
     ]
     drawn = _drawn(
         {
-            "maps": (True, lambda: component_figures.maps(components, xr.Dataset())),
+            "maps": (True, lambda: component_figures.maps(components)),
             "development": (True, lambda: component_figures.development(components)),
             "spectrum": (True, lambda: component_figures.spectrum(components)),
         }

@@ -9,6 +9,10 @@ from collections.abc import Callable
 Say = Callable[[str], None]
 
 
+def silent(line: str) -> None:
+    """Tell nobody."""
+
+
 class Progress:
     """Counts steps, and says every few seconds what share is done and what time is left."""
 

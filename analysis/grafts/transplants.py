@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from analysis.experiments.progress import Progress, Say
+from analysis.experiments.progress import Progress, Say, silent
 from analysis.experiments.rollouts import STRETCH, Course, grown, keys_of, stretch
 from analysis.grafts.config import GraftConfig
 from analysis.grafts.controls import compared
@@ -55,7 +55,7 @@ class Grafted:
 
 
 def graft(
-    donor: Organism, host: Organism, config: GraftConfig, say: Say, twin: bool | None = None
+    donor: Organism, host: Organism, config: GraftConfig, say: Say = silent, twin: bool | None = None
 ) -> Grafted:
     """Grow both, move the disc, follow, and map.
 

@@ -19,7 +19,7 @@ import xarray as xr
 from jaxtyping import Bool, Float
 
 from analysis.experiments import metrics
-from analysis.experiments.progress import Progress, Say
+from analysis.experiments.progress import Progress, Say, silent
 from analysis.experiments.rollouts import Tick, grown, keys_of
 from analysis.experiments.sweeps import Twins, twins
 from analysis.healing import regeneration
@@ -59,7 +59,7 @@ class Healing:
     trouble: str = ""
 
 
-def heal(organism: Organism, config: HealingConfig, say: Say) -> Healing:
+def heal(organism: Organism, config: HealingConfig, say: Say = silent) -> Healing:
     """Grow, wound, follow; an organism without a body to cut is said to have none."""
     config = config.filled()
     progress = Progress(say, planned(config))

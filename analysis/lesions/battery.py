@@ -13,7 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from analysis.experiments import metrics
-from analysis.experiments.progress import Progress, Say
+from analysis.experiments.progress import Progress, Say, silent
 from analysis.experiments.rollouts import STRETCH, grown, keys_of
 from analysis.experiments.sweeps import Twins, twins
 from analysis.lesions import atlas, epistasis, periods, repair
@@ -111,7 +111,7 @@ class Bench:
         return scene(self.organism, controls, self.marker, self.config.seed)
 
 
-def lesion(organism: Organism, config: LesionConfig, say: Say) -> Lesions:
+def lesion(organism: Organism, config: LesionConfig, say: Say = silent) -> Lesions:
     """Make every lesion that the config asks for.
 
     Args:

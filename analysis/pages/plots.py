@@ -97,6 +97,16 @@ def body(ax: Axes, premultiplied: np.ndarray, title: str = "") -> None:
     ax.set_title(title)
 
 
+def bodies(pictures: Sequence[np.ndarray], titles: Sequence[str]) -> Figure:
+    """Bodies (y, x, rgba) side by side, cropped to where any of them is."""
+    rows, columns = window(np.any([p[..., 3] > 0.1 for p in pictures], axis=0))
+    tall = (rows.stop - rows.start) / (columns.stop - columns.start)
+    made, axes = figure(1, len(pictures), 0.3 + tall * WIDTH / (len(pictures) + 0.3))
+    for ax, picture, title in zip(axes[0], pictures, titles, strict=True):
+        body(ax, picture[rows, columns], title)
+    return made
+
+
 def signed_map(ax: Axes, values: np.ndarray, limit: float, title: str = "") -> Any:
     """A map (y, x) of signed values from -limit to limit, NaN left empty."""
     image = ax.imshow(np.ma.masked_invalid(values), cmap=SIGNED, vmin=-limit, vmax=limit)

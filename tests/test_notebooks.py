@@ -1,0 +1,179 @@
+"""The notebooks: run from top to bottom, say what they should, and are kept small and clean."""
+
+import ast
+import re
+
+import executing
+import pytest
+
+PATHS = sorted(executing.FOLDER.glob("*.ipynb"))
+MOST, TOGETHER = 1_500_000, 5_000_000  # bytes
+PLACES = re.compile(r"/(?:work|tmp|root|home|Users|usr|var|private)/|site-packages|[A-Z]:\\\\")
+each = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+
+
+@pytest.fixture
+def quiet(monkeypatch, tmp_path):
+    """Kernels that see this package, and draw on no screen."""
+    root = str(executing.FOLDER.parent)
+    monkeypatch.setenv("PYTHONPATH", root)
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    return tmp_path
+
+
+def stored(number):
+    return executing.read(next(path for path in PATHS if path.name.startswith(str(number))))
+
+
+def run(notebook, folder):
+    """What a notebook says when it is run."""
+    done = executing.execute(notebook, folder)
+    assert not troubles(done)
+    return executing.told(done)
+
+
+def troubles(notebook):
+    """Errors and warnings among the outputs."""
+    return [
+        out
+        for out in executing.outputs(notebook)
+        if out.output_type == "error" or out.get("name") == "stderr" or "Warning" in out.get("text", "")
+    ]
+
+
+def number(pattern, text):
+    found = re.search(pattern, text)
+    assert found, f"{pattern} is nowhere in\n{text}"
+    return float(found[1].replace("−", "-"))
+
+
+def test_there_are_five():
+    assert [path.name[0] for path in PATHS] == list("12345")
+
+
+@each
+def test_it_is_stored_with_outputs_and_without_errors_or_warnings(path):
+    notebook = executing.read(path)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    assert sum("image/png" in out.get("data", {}) for out in executing.outputs(notebook)) >= 2
+    assert not troubles(notebook)
+
+
+@each
+def test_it_names_no_place_on_a_machine_and_no_time(path):
+    notebook, text = executing.read(path), path.read_text()
+    assert not PLACES.search(re.sub(r'"image/png": "[^"]*"', "", text))
+    assert set(notebook.metadata) == {"kernelspec", "language_info"}
+    assert all(not cell.metadata for cell in notebook.cells)
+
+
+@each
+def test_it_defines_nothing(path):
+    for cell in executing.read(path).cells:
+        if cell.cell_type == "code":
+            nodes = ast.walk(ast.parse(cell.source))
+            made = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+            assert not [node for node in nodes if isinstance(node, made)], cell.source
+
+
+def test_they_are_small():
+    sizes = [path.stat().st_size for path in PATHS]
+    assert max(sizes) < MOST
+    assert sum(sizes) < TOGETHER
+
+
+def test_a_starfish_is_trained_from_nothing_and_a_lizard_heals(quiet):
+    said = run(stored(1), quiet)
+    trained, late, empty = (number(rf"{what} (-\d\.\d+)", said) for what in ("step 50", "step 200", "canvas"))
+    assert trained < empty - 1  # a tenth of the error of nothing
+    assert late > trained
+    assert number(r"heals (\d) of 5 cuts", said) >= 3
+    assert "empty margin changes exactly nothing" in said
+
+
+def test_the_axis_is_not_in_the_first_components_beyond_smoothness(quiet):
+    said = run(stored(2), quiet)
+    assert "0 of 12 statistics clear of the null in noise" in said
+    assert "PC1 is radial" in said
+    assert "None of PC1, PC2, PC3 is a straighter gradient" in said
+    assert "a cell’s state tells distance to the edge." in said
+    assert "position along the body (s) in 0 of 3" in said
+    assert "distance to the edge in 3 of 3" in said
+    assert "makes a second body by step 400" in said
+    assert "The hidden channels alone make a second body" in said
+    assert "The colours alone make no second body" in said
+    assert "A random change as large in every cell makes a second body as well" in said
+    assert number(r"Discs from (\d+) of 15 places", said) < 8
+
+
+def test_lesions_periods_and_pairs_are_told_beside_the_marker(quiet):
+    said = run(stored(3), quiet)
+    assert "Whatever is done to a channel that nothing reads changes nothing" in said
+    assert "pairs with the marker: largest |ε| 0.000" in said
+    assert number(r"(\d+) of 12 hidden channels have a period in which any lapse harms", said) >= 3
+    assert "66 pairs of hidden channels" in said
+
+
+def test_a_published_organism_agrees_with_its_reference_and_a_mistaken_reading_does_not(published, quiet):
+    said = run(stored(4), quiet)
+    assert "The published gecko is here." in said
+    right, wrong, every = (number(p, said) for p in (r"as said (\d+)", r"swapped (\d+)", r", of (\d+)\."))
+    assert right == every > wrong
+    assert "distill-web" in said
+
+
+def test_a_bundled_organism_stands_in_where_none_is_published(quiet):
+    notebook = stored(4)
+    # What comes after is the same with any organism.
+    last = next(n for n, cell in enumerate(notebook.cells) if cell.source.startswith("## From here on"))
+    notebook.cells = notebook.cells[:last]
+    for cell in notebook.cells:
+        cell.source = cell.source.replace('"shared"', '"nowhere"')
+    said = run(notebook, quiet)
+    assert "the bundled lizard, written as the same kind of file, stands in" in said
+    assert number(r"weights move by (\d\.\d+)\.", said) < 0.05
+
+
+def test_cells_as_single_cell_data_show_what_its_tests_are_worth(quiet):
+    said = run(stored(5), quiet)
+    assert "12 of 12 channels of the lizard are spatial" in said
+    assert "12 of 12 of a surrogate" in said
+    assert re.search(r"Clear of the null \(q ≤ 0.05\): age", said)
+    assert number(r"age: \|ρ\| (\d\.\d+)", said) > number(r"surrogates (\d\.\d+)", said) + 0.2
+
+
+def test_a_finding_is_told_with_its_evidence(monkeypatch):
+    from IPython import display
+
+    from analysis.pages.notebooks import tell
+    from analysis.pages.sections import Finding
+
+    shown = []
+    monkeypatch.setattr(display, "display", shown.append)
+    tell([Finding("axes", "It is so.", "R² 0.5, p 0.005.")])
+    assert shown[0].data == "- **It is so.**  \n  R² 0.5, p 0.005."
+
+
+def test_a_figure_is_shown_on_white_with_its_caption(monkeypatch):
+    import io
+
+    import numpy as np
+    from IPython import display
+    from PIL import Image
+
+    from analysis.pages import plots
+    from analysis.pages.notebooks import DOTS, show
+
+    shown = []
+    monkeypatch.setattr(display, "display", shown.append)
+    picture = np.zeros((9, 9, 4))
+    picture[3:6, 3:6] = 1
+    show(plots.bodies, [picture, picture], ["one", "two"])
+    image = Image.open(io.BytesIO(shown[0].data)).convert("RGBA")
+    assert image.getpixel((0, 0)) == (255, 255, 255, 255)
+    assert shown[0].width == image.width * 100 // DOTS
+    with plots.style():
+        made = plots.figure(1, 1, 1.0)[0]
+    show(lambda: (made, "What to see."))
+    assert shown[-1].data == "What to see."
