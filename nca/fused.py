@@ -96,7 +96,7 @@ def check(config: TrainConfig, rule: Rule) -> None:
         if not fusible(rule):
             raise UserError(
                 f"The fused kernel is for {', '.join(KINDS)} perception and two layers; this rule has "
-                f"{rule.spec.perception} and {len(rule.weights)}: train it with --kernel xla."
+                f"{rule.spec.perception} and {len(rule.weights)} layers: train it with --kernel xla."
             )
         if platform != "gpu":
             raise UserError(f"--kernel pallas needs a GPU, and jax finds {platform} only: use --kernel xla.")
