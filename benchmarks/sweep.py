@@ -29,6 +29,9 @@ from nca.growth import grow
 from nca.organism import Organism
 
 
+HIDDEN = tuple(f"h{number}" for number in range(12))
+
+
 @dataclass(frozen=True)
 class Work:
     """What is swept.
@@ -53,16 +56,16 @@ def work(quick: bool) -> Work:
         organism = Organism(
             organism.rule, seed=body, canvas=organism.canvas, target=organism.picture(), name="still"
         )
-        return Work(organism, lesions(organism, 3, (0.99, 0.9)), 2, 20)
+        return Work(organism, lesions(organism, ("r", "h0", "h1"), (0.99, 0.9)), 2, 20)
     organism = load("lizard")
-    return Work(organism, lesions(organism, 12, (0.99, 0.95, 0.9, 0.5, 0.0)), 8, 200)
+    return Work(organism, lesions(organism, HIDDEN, (0.99, 0.95, 0.9, 0.5, 0.0)), 8, 200)
 
 
-def lesions(organism: Organism, channels: int, doses: tuple[float, ...]) -> dict[str, Edit]:
-    """Each hidden channel scaled by each dose."""
+def lesions(organism: Organism, channels: tuple[str, ...], doses: tuple[float, ...]) -> dict[str, Edit]:
+    """Each channel scaled by each dose."""
     return {
-        f"h{c} x{dose:g}": editing.scale(organism, dose, channels=f"h{c}")
-        for c in range(channels)
+        f"{channel} x{dose:g}": editing.scale(organism, dose, channels=channel)
+        for channel in channels
         for dose in doses
     }
 
