@@ -22,6 +22,8 @@ _HOMES = {
     "cells": "experiments.celltable",
     "to_anndata": "experiments.celltable",
     "sweep": "experiments.sweeping",
+    "merge": "experiments.merging",
+    "sweep_parts": "experiments.fleets",
     "pca": "axes.components",
     "examine_axes": "axes.examination",
     "axes_section": "axes.sections",

@@ -16,19 +16,24 @@ from analysis.commands.graft import Graft, graft
 from analysis.commands.grow import Grow, grow
 from analysis.commands.import_ import Import, import_
 from analysis.commands.lesion import Lesion, lesion
+from analysis.commands.merge import Merge, merge
 from analysis.commands.regenerate import Regenerate, regenerate
 from analysis.commands.robust import RobustCommand, robust
+from analysis.commands.sweep import Sweep, sweep
+from analysis.commands.train import Train, train
 from analysis.commands.usage import parsed
 from analysis.commands.view import View, view
 from nca.errors import UserError
 
 COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
-    "train": (c.Train, c.train),
+    "train": (Train, train),
     "grow": (Grow, grow),
     "lesion": (Lesion, lesion),
     "dissect": (c.Dissect, c.dissect),
     "import": (Import, import_),
     "export": (Export, export),
+    "sweep": (Sweep, sweep),
+    "merge": (Merge, merge),
     "regenerate": (Regenerate, regenerate),
     "graft": (Graft, graft),
     "robust": (RobustCommand, robust),

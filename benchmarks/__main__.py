@@ -11,7 +11,7 @@ import tyro
 if TYPE_CHECKING:
     from benchmarks.measure import Row, Table
 
-Name = Literal["step", "canvas", "living", "runs", "peak", "gpu"]
+Name = Literal["step", "canvas", "living", "runs", "peak", "gpu", "population", "devices"]
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,13 @@ class Options:
 
 def measure(options: Options) -> list[Table]:
     """The tables asked for."""
-    from benchmarks import costs
+    from benchmarks import costs, populations
     from benchmarks.scene import QUICK, Sizes, scene
     from benchmarks.steps import step_table
 
     given = scene(QUICK if options.quick else Sizes(), None if options.quick else options.organism)
     repeats = 2 if options.quick else options.repeats
+    members = (1, 2) if options.quick else populations.MEMBERS
     tables = {
         "step": lambda: step_table(given, repeats, options.cax_python, options.quick),
         "canvas": lambda: costs.by_canvas(given, repeats),
@@ -52,6 +53,8 @@ def measure(options: Options) -> list[Table]:
         "runs": lambda: costs.by_runs(given, repeats),
         "peak": lambda: costs.share_of_peak(given, repeats),
         "gpu": lambda: costs.whole_training(given, repeats),
+        "population": lambda: populations.by_members(given, repeats, members),
+        "devices": lambda: populations.by_devices(given, repeats, members),
     }
     found = [make() for name, make in tables.items() if options.only in (None, name)]
     return found if options.quick else [*found, *aims(found)]

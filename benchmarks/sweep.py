@@ -28,7 +28,6 @@ from nca.files import load
 from nca.growth import grow
 from nca.organism import Organism
 
-
 HIDDEN = tuple(f"h{number}" for number in range(12))
 
 

@@ -81,7 +81,7 @@ def plain(scene: Scene, step: Callable[[Rule, Array, Array], Array], unroll: int
 
     def training(parameters: Any, optimiser: Any, states: Array, key: Array) -> tuple[Any, Any, Array]:
         def loss(parameters: Any) -> Array:
-            return jnp.mean(sample_errors(task, forward(parameters, states, key)))
+            return jnp.mean(sample_errors(task.target, forward(parameters, states, key)))
 
         error, gradients = jax.value_and_grad(loss)(parameters)
         updates, optimiser = adam(task.config).update(gradients, optimiser, parameters)

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
+from jax.sharding import NamedSharding
 from jaxtyping import Array, Float
 
 from nca.compact import compact_steps, compactable
@@ -43,11 +44,13 @@ class Trainer:
         parameters: the rule's trained arrays.
         optimiser: the state of Adam.
         pool: end states of earlier roll-outs, (sample, y, x, channel).
+
+    Of a population all of these have a first axis, the member.
     """
 
     parameters: Any
     optimiser: Any
-    pool: Float[Array, "sample y x channel"]
+    pool: Float[Array, "*member sample y x channel"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Task:
         seed: s_0, (y, x, channel).
         target: the picture padded to the canvas, (y, x, 4).
         capacities: rows that the compact step may compute over the batch, ascending; none is dense.
+        place: how a batch is spread over devices; none where there is one.
     """
 
     config: TrainConfig
@@ -67,6 +71,7 @@ class Task:
     seed: Array
     target: Array
     capacities: tuple[int, ...]
+    place: NamedSharding | None = None
 
     def rule(self, parameters: Any) -> Rule:
         """The rule with these parameters."""
@@ -95,12 +100,12 @@ def advance(task: Task, parameters: Any, states: Array, key: Array, t: Array) ->
         return jax.vmap(partial(dense_step, rule))(states, fires)
 
 
-def sample_errors(task: Task, states: Float[Array, "b y x channel"]) -> Float[Array, " b"]:
+def sample_errors(target: Float[Array, "y x 4"], states: Float[Array, "b y x channel"]) -> Float[Array, " b"]:
     """Mean squared error of each sample's RGBA to the target; not clipped, as training sees it."""
-    return jnp.mean((states[..., :4] - task.target) ** 2, axis=(1, 2, 3))
+    return jnp.mean((states[..., :4] - target) ** 2, axis=(1, 2, 3))
 
 
-def draw_batch(task: Task, pool: Array, key: Array) -> tuple[Array, Array]:
+def draw_batch(task: Task, target: Array, pool: Array, key: Array) -> tuple[Array, Array]:
     """Pool indices and start states of a batch, worst first: seeds, old states, wounded ones."""
     config = task.config
     if config.regime == "growing":
@@ -108,7 +113,7 @@ def draw_batch(task: Task, pool: Array, key: Array) -> tuple[Array, Array]:
         return jnp.arange(config.batch), seeds
     pick, harm = jax.random.split(key)
     drawn = jax.random.choice(pick, pool.shape[0], (config.batch,), replace=False)
-    worst_first = jnp.argsort(-sample_errors(task, pool[drawn]))
+    worst_first = jnp.argsort(-sample_errors(target, pool[drawn]))
     drawn = drawn[worst_first]
     states = pool[drawn].at[: config.seeds].set(task.seed)
     if config.wounded:
@@ -118,6 +123,41 @@ def draw_batch(task: Task, pool: Array, key: Array) -> tuple[Array, Array]:
     return drawn, states
 
 
+def descend(
+    task: Task, target: Array, parameters: Any, optimiser: Any, states: Array, keys: tuple[Array, Array]
+) -> tuple[Any, Any, Array, dict[str, Array]]:
+    """Parameters and optimiser after one step on a batch, its end states, and what to watch.
+
+    Args:
+        task: what is fixed.
+        target: the picture.
+        parameters: of the rule.
+        optimiser: its state.
+        states: where the batch starts.
+        keys: of the number of steps, and of the fire masks.
+    """
+    if task.place is not None:
+        states = jax.lax.with_sharding_constraint(states, task.place)
+    length, fire = keys
+    steps = jax.random.randint(length, (), task.config.shortest, task.config.longest + 1)
+
+    def loss(parameters: Any) -> tuple[Array, Array]:
+        ends = unroll(partial(advance, task), task.config.longest, parameters, states, fire, steps)
+        return jnp.mean(sample_errors(target, ends)), ends
+
+    (error, ends), gradients = jax.value_and_grad(loss, has_aux=True)(parameters)
+    updates, optimiser = adam(task.config).update(gradients, optimiser, parameters)
+    body = mature(task.rule(parameters), ends)
+    parameters = optax.apply_updates(parameters, updates)
+    watch = {
+        "loss": error,
+        "dead": jnp.sum(~body.any(axis=(1, 2))),
+        "largest": jnp.max(jnp.abs(ends)),
+        "finite": jnp.isfinite(error) & _finite(parameters) & jnp.isfinite(ends).all(),
+    }
+    return parameters, optimiser, ends, watch
+
+
 def training_step(task: Task, trainer: Trainer, key: Array) -> tuple[Trainer, dict[str, Array]]:
     """The trainer after one step, and what to watch.
 
@@ -125,30 +165,21 @@ def training_step(task: Task, trainer: Trainer, key: Array) -> tuple[Trainer, di
         watch: loss (mean squared error), dead (samples without a mature cell), largest (absolute
         value of any state), finite (loss, gradients and states).
     """
-    pick, length, fire = jax.random.split(key, 3)
-    drawn, states = draw_batch(task, trainer.pool, pick)
-    steps = jax.random.randint(length, (), task.config.shortest, task.config.longest + 1)
-
-    def loss(parameters: Any) -> tuple[Array, Array]:
-        ends = unroll(partial(advance, task), task.config.longest, parameters, states, fire, steps)
-        return jnp.mean(sample_errors(task, ends)), ends
-
-    (error, ends), gradients = jax.value_and_grad(loss, has_aux=True)(trainer.parameters)
-    updates, optimiser = adam(task.config).update(gradients, trainer.optimiser, trainer.parameters)
-    parameters = optax.apply_updates(trainer.parameters, updates)
-    pool = trainer.pool.at[drawn].set(ends)
-    body = mature(task.rule(trainer.parameters), ends)
-    watch = {
-        "loss": error,
-        "dead": jnp.sum(~body.any(axis=(1, 2))),
-        "largest": jnp.max(jnp.abs(ends)),
-        "finite": jnp.isfinite(error) & _finite(parameters) & jnp.isfinite(ends).all(),
-    }
-    return Trainer(parameters, optimiser, pool), watch
+    pick, *keys = jax.random.split(key, 3)
+    drawn, states = draw_batch(task, task.target, trainer.pool, pick)
+    parameters, optimiser, ends, watch = descend(
+        task, task.target, trainer.parameters, trainer.optimiser, states, (keys[0], keys[1])
+    )
+    return Trainer(parameters, optimiser, trainer.pool.at[drawn].set(ends)), watch
 
 
 def _finite(tree: Any) -> Array:
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
+
+
+def step_key(seed: Array | int, rollbacks: Array | int, number: Array | int) -> Array:
+    """What a training step draws from: each rollback changes all keys after it."""
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), rollbacks + 1), number)
 
 
 def compiled(task: Task) -> Callable[[Trainer, Array], tuple[Trainer, dict[str, Array]]]:

@@ -14,12 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from nca import fused, runs, sheets
+from nca import devices, fused, runs, sheets
 from nca.compact import needed
 from nca.config import TrainConfig, kept_steps
 from nca.errors import UserError
 from nca.files import load, save
-from nca.learning import Task, Trainer, adam, compiled
+from nca.learning import Task, Trainer, adam, compiled, step_key
+from nca.memory import told_what_fits
 from nca.organism import Organism
 from nca.perception import alive
 from nca.rule import Rule, Spec, untrained
@@ -49,24 +50,31 @@ def train(
     Raises:
         UserError: what was asked does not fit, the folder is in use, or training kept failing.
     """
-    say = say or _to_stderr
+    say = say or to_stderr
     folder = Path(folder) if folder is not None else Path("runs") / run_name(config)
-    task, trainer = begin(config)
-    runs.prepare(folder, config, resume)
-    say(f"training {config.target}, {config.regime}, on {device()}; run folder {folder}")
-    if resume:
-        trainer, mark = runs.load_state(folder, trainer)
-        runs.truncate(folder, mark.written)
-        say(f"resuming at step {mark.step}" + ("" if exact(config) else ", equal to rounding on this device"))
-    else:
-        mark = runs.Mark(0, 0, 0)
-        runs.truncate(folder, 0)
-        runs.save_state(folder, trainer, mark)
-        keep(task, trainer, folder, 0)
-    trainer, mark = loop(task, trainer, mark, folder, say)
-    organism = hatch(task, trainer.parameters, mark, folder)
-    save(organism, folder / "organism.safetensors")
+    if jax.process_index() > 0:
+        say = silent
+    with told_what_fits(config), devices.lost_told(folder), devices.own_folder(folder) as place:
+        task, trainer = devices.spread(*begin(config))
+        say(f"training {config.target}, {config.regime}, on {device()}; run folder {folder}")
+        trainer, mark = open_run(task, trainer, place, resume and jax.process_index() == 0)
+        if resume:
+            exactly = "" if exact(config) else ", equal to rounding on this device"
+            say(f"resuming at step {mark.step}{exactly}")
+        trainer, mark = together(task, trainer, mark, place)
+        trainer, mark = loop(task, trainer, mark, place, say)
+        organism = hatch(task, trainer.parameters, mark, place)
+        save(organism, place / "organism.safetensors")
     return organism
+
+
+def together(task: Task, trainer: Trainer, mark: runs.Mark, folder: Path) -> tuple[Trainer, runs.Mark]:
+    """What the first process resumed, in all processes that train one organism."""
+    if jax.process_count() > 1:
+        trainer, step, rollbacks = devices.as_the_first((trainer, mark.step, mark.rollbacks))
+        mark = runs.Mark(int(step), int(rollbacks), mark.written)
+        runs.save_state(folder, trainer, mark)
+    return devices.everywhere(task, trainer), mark
 
 
 def run_name(config: TrainConfig) -> str:
@@ -118,6 +126,20 @@ def _capacities(config: TrainConfig, rule: Rule, padded: jax.Array) -> tuple[int
     return tuple(int(np.ceil(share * rows / 128)) * 128 for share in ROWS)
 
 
+def open_run(task: Task, trainer: Trainer, folder: Path, resume: bool) -> tuple[Trainer, runs.Mark]:
+    """The trainer and the mark that a folder's training begins from, or goes on from."""
+    runs.prepare(folder, task.config, resume)
+    if resume:
+        trainer, mark = runs.load_state(folder, trainer)
+        runs.truncate(folder, mark.written)
+        return trainer, mark
+    mark = runs.Mark(0, 0, 0)
+    runs.truncate(folder, 0)
+    runs.save_state(folder, trainer, mark)
+    keep(task, trainer, folder, 0)
+    return trainer, mark
+
+
 def loop(task: Task, trainer: Trainer, mark: runs.Mark, folder: Path, say: Say) -> tuple[Trainer, runs.Mark]:
     """Train from a mark to the last step, rolling back where a stretch fails."""
     config, step = task.config, compiled(task)
@@ -125,7 +147,7 @@ def loop(task: Task, trainer: Trainer, mark: runs.Mark, folder: Path, say: Say) 
     clock, since = time.monotonic(), mark.step
     number, written, stretch = mark.step, mark.written, []
     while number < config.steps:
-        trainer, watch = step(trainer, _key(config, mark.rollbacks, number))
+        trainer, watch = step(trainer, step_key(config.seed, mark.rollbacks, number))
         number += 1
         stretch.append(watch)
         end = number == config.steps
@@ -138,19 +160,29 @@ def loop(task: Task, trainer: Trainer, mark: runs.Mark, folder: Path, say: Say) 
                 trainer, mark = roll_back(task, mark, folder, trouble, number, say)
                 number, written, clock, since = mark.step, mark.written, time.monotonic(), mark.step
                 continue
-            row = {"step": number, "loss": float(np.mean([w["loss"] for w in seen]))}
-            row["log10_loss"] = float(np.log10(max(row["loss"], 1e-12)))
-            written = runs.append(folder, row)
-            say(_progress(config, number, row["loss"], (number - since) / (time.monotonic() - clock)))
+            loss, written = note(folder, number, seen)
+            say(_progress(config, number, loss, (number - since) / (time.monotonic() - clock)))
         if number in kept:
             keep(task, trainer, folder, number)
         if config.sheet_every and (number % config.sheet_every == 0 or end):
-            sheets.contact_sheet(trainer.pool, folder, number)
-            sheets.loss_curve(folder)
+            show(trainer, folder, number)
         if due:
             mark = runs.Mark(number, mark.rollbacks, written)
             runs.save_state(folder, trainer, mark)
     return trainer, mark
+
+
+def note(folder: Path, number: int, seen: list[dict[str, Any]]) -> tuple[float, int]:
+    """Write the mean loss of a stretch of steps; returns it, and the size of the file of metrics."""
+    loss = float(np.mean([w["loss"] for w in seen]))
+    row = {"step": number, "loss": loss, "log10_loss": float(np.log10(max(loss, 1e-12)))}
+    return loss, runs.append(folder, row)
+
+
+def show(trainer: Trainer, folder: Path, number: int) -> None:
+    """Draw the pool and the loss."""
+    sheets.contact_sheet(trainer.pool, folder, number)
+    sheets.loss_curve(folder)
 
 
 def failure(config: TrainConfig, seen: list[dict[str, Any]]) -> str | None:
@@ -175,7 +207,7 @@ def roll_back(
             f"the last good state is at step {mark.step} in {folder}: try a lower --rate."
         )
     trainer, mark = runs.load_state(folder, begin(config)[1])
-    trainer, reseeded = reseed(task, trainer)
+    trainer, reseeded = reseed(task, devices.everywhere(task, trainer))
     event = {"event": "rollback", "why": trouble, "failed_at": number, "step": mark.step}
     runs.truncate(folder, mark.written)
     written = runs.append(folder, event | {"reseeded": reseeded, "rollbacks": mark.rollbacks + 1})
@@ -257,11 +289,6 @@ def device() -> str:
     return f"{kinds[0].platform}: {kinds[0].device_kind}" + (f" x {len(kinds)}" if len(kinds) > 1 else "")
 
 
-def _key(config: TrainConfig, rollbacks: int, number: int) -> jax.Array:
-    stream = jax.random.fold_in(jax.random.key(config.seed), rollbacks + 1)
-    return jax.random.fold_in(stream, number)
-
-
 def _progress(config: TrainConfig, number: int, loss: float, speed: float) -> str:
     left = (config.steps - number) / max(speed, 1e-9)
     return (
@@ -270,5 +297,10 @@ def _progress(config: TrainConfig, number: int, loss: float, speed: float) -> st
     )
 
 
-def _to_stderr(line: str) -> None:
+def silent(line: str) -> None:
+    """No progress: another process tells it."""
+
+
+def to_stderr(line: str) -> None:
+    """A line of progress where nobody else wants it."""
     sys.stderr.write(line + "\n")

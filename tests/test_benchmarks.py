@@ -22,6 +22,8 @@ COLUMNS = {
     "runs": ("against one",),
     "peak": ("GFLOP/s", "share"),
     "gpu": ("minutes",),
+    "population": ("against alone",),
+    "devices": ("against one",),
 }
 
 
@@ -42,7 +44,16 @@ def rows(results):
 
 def test_the_quick_run_fills_every_table(rows):
     counts = {name: len(found) for name, found in rows.items()}
-    assert counts == {"step": 5, "canvas": 2, "living": 2, "runs": 2, "peak": 3, "gpu": 1}
+    assert counts == {
+        "step": 5,
+        "canvas": 2,
+        "living": 2,
+        "runs": 2,
+        "peak": 3,
+        "gpu": 1,
+        "population": 3,
+        "devices": 2,
+    }
 
 
 def test_every_ratio_that_was_measured_is_positive(rows):

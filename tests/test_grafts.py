@@ -16,7 +16,8 @@ from analysis.experiments.rollouts import grown, keys_of
 from analysis.grafts import section as graft_section
 from analysis.grafts import transplants as grafts
 from analysis.grafts.config import GraftConfig
-from analysis.grafts.transplants import COLOUR, GRAFT, HIDDEN, SHAM
+from analysis.grafts.controls import above
+from analysis.grafts.operations import COLOUR, GRAFT, HIDDEN, SHAM, kinds
 from nca import edits
 
 FLAG = {"radius": 3, "at": 100, "until": 240, "runs": 2, "map_runs": 0}
@@ -115,7 +116,7 @@ def test_a_graft_back_to_its_own_place_has_no_second_body_to_look_for(flag):
 def test_random_grafts_are_as_large_as_the_graft_in_every_cell(flag):
     states = np.asarray(grown(flag, 20, keys_of(0, 2)))
     config = GraftConfig(planted.SOURCE, planted.FAR, radius=3)
-    made = grafts.kinds(flag, states[0], states[1], states[1], config, 0)
+    made = kinds(flag, states[0], states[1], states[1], config, 0)
     region = np.asarray(made[GRAFT].region)
     sizes = [
         np.linalg.norm((np.asarray(made[k].value) - states[0])[region], axis=-1) for k in (GRAFT, "random")
@@ -167,9 +168,9 @@ def test_a_rule_without_hidden_channels_has_fewer_kinds():
 
 
 def test_p_is_exact_over_deals_of_keys():
-    assert grafts.above([3, 4], [1, 2]) == (pytest.approx(1 / 6), pytest.approx(1 / 6))
-    assert grafts.above([1, 2, 3, 4], [5, 6, 7, 8])[0] == pytest.approx(1)
-    assert np.isnan(grafts.above([np.nan], [1.0])[0])
+    assert above([3, 4], [1, 2]) == (pytest.approx(1 / 6), pytest.approx(1 / 6))
+    assert above([1, 2, 3, 4], [5, 6, 7, 8])[0] == pytest.approx(1)
+    assert np.isnan(above([np.nan], [1.0])[0])
 
 
 def test_places_are_read_as_row_and_column():

@@ -150,13 +150,15 @@ def test_the_rate_drops_once():
 
 
 def test_the_error_of_a_sample_is_the_mean_square_over_colour_and_alpha(task):
-    np.testing.assert_allclose(sample_errors(task, old_states(task, 5)), (np.arange(5) / 100) ** 2, atol=1e-7)
+    np.testing.assert_allclose(
+        sample_errors(task.target, old_states(task, 5)), (np.arange(5) / 100) ** 2, atol=1e-7
+    )
 
 
 def test_the_worst_of_a_batch_becomes_a_seed_and_the_best_are_wounded(task):
     pool = old_states(task)
     for number in range(8):
-        drawn, states = draw_batch(task, pool, jax.random.key(number))
+        drawn, states = draw_batch(task, task.target, pool, jax.random.key(number))
         drawn = np.asarray(drawn).tolist()
         assert sorted(drawn, reverse=True) == drawn
         assert len(set(drawn)) == 4
@@ -171,14 +173,14 @@ def test_the_worst_of_a_batch_becomes_a_seed_and_the_best_are_wounded(task):
 def test_without_wounds_the_others_are_left_as_they_are():
     task = begin(tiny(regime="persistent", seeds=2))[0]
     pool = old_states(task)
-    drawn, states = draw_batch(task, pool, jax.random.key(0))
+    drawn, states = draw_batch(task, task.target, pool, jax.random.key(0))
     np.testing.assert_array_equal(states[:2], jnp.stack([task.seed] * 2))
     np.testing.assert_array_equal(states[2:], pool[drawn[2:]])
 
 
 def test_growing_always_begins_from_the_seed():
     task, trainer = begin(tiny(regime="growing"))
-    _, states = draw_batch(task, trainer.pool, jax.random.key(0))
+    _, states = draw_batch(task, task.target, trainer.pool, jax.random.key(0))
     np.testing.assert_array_equal(states, jnp.stack([task.seed] * 4))
 
 
@@ -192,7 +194,9 @@ def stepped(task):
 
 def test_end_states_are_written_back_to_where_they_were_drawn(task, stepped):
     before, after, _, key = stepped
-    drawn = set(np.asarray(draw_batch(task, before.pool, jax.random.split(key, 3)[0])[0]).tolist())
+    drawn = set(
+        np.asarray(draw_batch(task, task.target, before.pool, jax.random.split(key, 3)[0])[0]).tolist()
+    )
     changed = set(np.flatnonzero((np.asarray(before.pool) != np.asarray(after.pool)).any((1, 2, 3))).tolist())
     assert changed == drawn
 
@@ -200,11 +204,11 @@ def test_end_states_are_written_back_to_where_they_were_drawn(task, stepped):
 def test_the_loss_is_that_of_the_end_states_under_the_rule_before_the_step(task, stepped):
     before, after, watch, key = stepped
     pick, length, fire = jax.random.split(key, 3)
-    drawn, states = draw_batch(task, before.pool, pick)
+    drawn, states = draw_batch(task, task.target, before.pool, pick)
     for t in range(int(jax.random.randint(length, (), 8, 13))):
         states = advance(task, before.parameters, states, fire, jnp.int32(t))
     np.testing.assert_allclose(after.pool[drawn], states, atol=1e-6)
-    assert float(watch["loss"]) == pytest.approx(float(sample_errors(task, states).mean()), rel=1e-5)
+    assert float(watch["loss"]) == pytest.approx(float(sample_errors(task.target, states).mean()), rel=1e-5)
     assert bool(watch["finite"])
     assert float(watch["largest"]) == pytest.approx(float(jnp.abs(states).max()), rel=1e-5)
 

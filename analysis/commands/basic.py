@@ -7,16 +7,14 @@ inside, so that `nca --help` answers at once.
 from __future__ import annotations
 
 import json
-import os
 import sys
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from analysis.dissection.config import DissectConfig
-from nca.config import TrainConfig
 from nca.errors import UserError
 
 ORGANISM = "name of a bundled organism, or a file."
@@ -37,72 +35,6 @@ def tell(text: str) -> None:
 def printable(text: str) -> str:
     """The text without what a name in a strange file could do to a terminal."""
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
-
-
-# The one record here that extends another: so that the recipe's fields are this command's options.
-@dataclass(frozen=True)
-class Train(TrainConfig):
-    """Train an organism and measure what it reaches.
-
-    Attributes:
-        target: a drawing's name (see `nca targets`), a picture file, or an emoji character.
-        start: organism (name or file) whose weights to begin from.
-        out: folder of the run; runs/TARGET-REGIME-SEED if none.
-        resume: go on where the run in the folder stopped, by its own recipe.
-        measure: roll-outs that the result is measured on; 0 leaves that out.
-    """
-
-    target: Annotated[Positional[str], arg(metavar="TARGET")] = "lizard"
-    start: Annotated[str | None, arg(name="from")] = None
-    out: Path | None = None
-    resume: bool = False
-    measure: int = 8
-
-
-def train(command: Train) -> None:
-    """Train, measure, save what was measured, say where it is."""
-    if command.measure < 0:
-        raise UserError(f"measure must not be negative, got {command.measure}.")
-    if command.deterministic:
-        flags = os.environ.get("XLA_FLAGS", "")
-        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
-    from nca import files
-    from nca.training import run_name
-    from nca.training import train as trained
-
-    config = recipe(command)
-    folder = command.out or Path("runs") / run_name(config)
-    try:
-        organism = trained(config, folder, resume=command.resume, say=say)
-    except KeyboardInterrupt:
-        hint = f"stopped; go on with: nca train --resume --out {folder}"
-        raise KeyboardInterrupt(hint if (folder / "state.safetensors").is_file() else "stopped") from None
-    if command.measure:
-        organism = measured(organism, command.measure)
-    tell(f"{files.save(organism, folder / 'organism.safetensors')}")
-
-
-def recipe(command: Train) -> TrainConfig:
-    """The training config that a command asks for: resumed runs go by their own."""
-    asked = {f.name: getattr(command, f.name) for f in fields(TrainConfig)}
-    if not command.resume or command.out is None:
-        return TrainConfig(**asked)
-    from nca.runs import read_config
-
-    usual = {f.name: f.default for f in fields(TrainConfig)}
-    changed = {name: value for name, value in asked.items() if value != usual[name]}
-    return replace(read_config(command.out), **changed)
-
-
-def measured(organism: Any, runs: int) -> Any:
-    """The organism with its report card among its metrics, which is told as well."""
-    from analysis.commands import tables
-    from analysis.healing.regeneration import report_card
-
-    say(f"measuring {organism.name} on {runs} roll-outs")
-    card = report_card(organism, runs=runs)
-    tell(tables.aligned(tables.measured(card)))
-    return replace(organism, metrics={**organism.metrics, **card})
 
 
 @dataclass(frozen=True)

@@ -131,6 +131,12 @@ def aligned(rows: Sequence[tuple[str, str]], indent: int = 0) -> str:
     return "\n".join(f"{'':{indent}}{name:{width}}  {value}".rstrip() for name, value in rows)
 
 
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of words as a table, its first row the heading."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join("  ".join(w.ljust(n) for w, n in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
 def number(value: Any, digits: int = 2) -> str:
     """A number in short, "-" where there is none."""
     known = isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -7,32 +7,28 @@ by side on an accelerator), and a run that overgrows or explodes stops there.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from analysis.experiments import metrics
+from analysis.experiments import metrics as measures
 from analysis.experiments.progress import Progress
-from analysis.experiments.rollouts import STRETCH, grown, keys_of
+from analysis.experiments.rollouts import grown, keys_of
+from analysis.experiments.stores import Found, Plan, Settings, Store
 from analysis.experiments.sweeps import Row, Twins, follow, twins
 from nca.edits import Edit
 from nca.errors import UserError
-from nca.files import write
 from nca.growth import replay
 from nca.organism import Organism
+from nca.parts import Part
 
 Experiments = Mapping[str, Edit | Sequence[Edit]] | Sequence[Edit]
-METRICS = ("fitness", "log_error", "worse", "e", "mature")
 Say = Callable[[str], None]
+Fired = dict[tuple[str, int], tuple[int, float]]
 
 
 def sweep(
@@ -46,6 +42,7 @@ def sweep(
     horizons: Sequence[int] = (200,),
     untouched: bool = False,
     store: str | Path | None = None,
+    part: Part | str | None = None,
     say: Say | None = None,
 ) -> pd.DataFrame:
     """Make every experiment on every run, and measure it beside the undisturbed run of the same key.
@@ -61,6 +58,7 @@ def sweep(
         horizons: steps after `start`, ascending, at which rows are measured.
         untouched: allow experiments that change nothing.
         store: a .jsonl file that finished rows are added to; rows found there are not made again.
+        part: make only these of the rows, "k/n"; `analysis.merge` makes one table of the n files.
         say: is told the progress and the time left.
 
     Returns:
@@ -70,27 +68,22 @@ def sweep(
         much at most.
 
     Raises:
-        UserError: an unknown metric, horizons that do not ascend, or an experiment that touches
-            nothing.
+        UserError: an unknown metric, horizons that do not ascend, an experiment that touches nothing,
+            or a store that holds something else.
     """
-    named = by_name(edits)
-    unknown = sorted(set(metrics) - set(METRICS))
-    if unknown or not metrics:
-        raise UserError(f"Metrics are of {', '.join(METRICS)}; got {', '.join(unknown) or 'none'}.")
-    if not horizons or list(horizons) != sorted(set(horizons)) or min(horizons) < 1:
-        raise UserError(f"Horizons are ascending steps after the start, got {list(horizons)}.")
-    progress = Progress(say or (lambda line: None), steps_of(len(named), runs, start, horizons))
-    controls = _controls(organism, runs, seed, start, horizons, progress)
-    fired = {name: firing(organism, controls, acting) for name, acting in named.items()}
-    idle = [name for name, (cells, _) in fired.items() if not cells.any()]
-    if idle and not untouched:
-        raise UserError(
-            f"{len(idle)} of {len(named)} experiments touch nothing (first: {idle[0]}); mend their channels, "
-            "region or steps, or ask for untouched=True."
-        )
-    rows = [Row(run, acting) for acting in named.values() for run in range(runs)]
-    found = kept_rows(organism, controls, rows, Store(store, organism, seed, controls), progress)
-    return _table(organism, controls, list(named), metrics, found, fired, horizons)
+    times = tuple(int(h) for h in horizons)
+    settings = Settings(tuple(metrics), int(runs), int(seed), int(start), times, bool(untouched))
+    plan = Plan(organism, by_name(edits), settings, None if part is None else Part.parse(part))
+    kept = Store(store, plan)
+    keys = {row: plan.key(*row) for row in plan.rows} if store is not None else {}
+    found = {row: kept.known[key] for row, key in keys.items() if key in kept.known}
+    todo = [row for row in plan.rows if row not in found]
+    if todo:
+        steps = len(todo) * times[-1] + len({run for _, run in todo}) * (start + times[-1])
+        found |= _made(plan, todo, found, kept, keys, Progress(say or (lambda line: None), steps))
+    elif plan.part is None and not untouched:
+        _check_touched(plan, todo, {row: one["cells"] for row, one in found.items()})
+    return table(settings, plan.rows, [found[row] for row in plan.rows])
 
 
 def by_name(edits: Experiments) -> dict[str, tuple[Edit, ...]]:
@@ -104,33 +97,80 @@ def by_name(edits: Experiments) -> dict[str, tuple[Edit, ...]]:
     }
 
 
-def steps_of(experiments: int, runs: int, start: int, horizons: Sequence[int]) -> int:
-    """Steps that a sweep takes at most."""
-    return runs * (start + (experiments + 1) * max(horizons))
+def _made(
+    plan: Plan,
+    todo: Sequence[tuple[str, int]],
+    known: Mapping[tuple[str, int], Found],
+    kept: Store,
+    keys: Mapping[tuple[str, int], str],
+    progress: Progress,
+) -> dict[tuple[str, int], Found]:
+    """The rows that are still to do, kept as they finish."""
+    runs = sorted({run for _, run in todo})
+    place = {run: number for number, run in enumerate(runs)}
+    controls = _controls(plan, runs, progress)
+    fired = _fired(plan, controls, place, todo)
+    if not plan.settings.untouched:
+        cells = {row: one["cells"] for row, one in known.items()}
+        _check_touched(plan, todo, cells | {row: many for row, (many, _) in fired.items()})
+    kept.open()
+    progress.stage = "experiments"
+    made: dict[tuple[str, int], Found] = {}
+
+    def done(number: int, measured: dict[str, np.ndarray]) -> None:
+        row = todo[number]
+        control, (cells, most) = place[row[1]], fired[row]
+        beside = {"alone": controls.e[control].tolist(), "dead": controls.dead[control].tolist()}
+        one = {k: np.asarray(v).tolist() for k, v in measured.items()}
+        made[row] = one | beside | {"cells": cells, "most": most}
+        kept.add(keys.get(row, ""), *row, made[row])
+
+    rows = [Row(place[run], plan.experiments[name]) for name, run in todo]
+    follow(plan.organism, controls, rows, progress.tick, done=done, ends=False)
+    return made
 
 
-def _controls(
-    organism: Organism, runs: int, seed: int, start: int, horizons: Sequence[int], progress: Progress
-) -> Twins:
+def _controls(plan: Plan, runs: Sequence[int], progress: Progress) -> Twins:
+    """The undisturbed runs of these numbers."""
     progress.stage = "undisturbed runs"
-    keys = keys_of(seed, runs)
-    states = grown(organism, start, keys, tick=progress.tick)
-    ticks = range(start, start + max(horizons), STRETCH)
-    return twins(organism, states, keys, sorted({*ticks, *(start + h for h in horizons)}), tick=progress.tick)
+    keys = keys_of(plan.settings.seed, plan.settings.runs)[np.asarray(runs)]
+    states = grown(plan.organism, plan.settings.start, keys, tick=progress.tick)
+    return twins(plan.organism, states, keys, plan.settings.marks, tick=progress.tick)
 
 
-def firing(organism: Organism, controls: Twins, acting: Sequence[Edit]) -> tuple[np.ndarray, np.ndarray]:
+def _fired(plan: Plan, controls: Twins, place: Mapping[int, int], todo: Sequence[tuple[str, int]]) -> Fired:
+    """How many cells the edits of each row change when they first act, and by how much at most."""
+    fired: Fired = {}
+    by_experiment: dict[str, list[int]] = {}
+    for name, run in todo:
+        by_experiment.setdefault(name, []).append(run)
+    for name, runs in by_experiment.items():
+        at = np.asarray([place[run] for run in runs])
+        acting, states = plan.experiments[name], controls.states[at]
+        cells, most = firing(plan.organism, plan.settings.start, states, controls.keys[at], acting)
+        fired |= {(name, run): (int(c), float(m)) for run, c, m in zip(runs, cells, most, strict=True)}
+    return fired
+
+
+def firing(
+    organism: Organism, begun: int, states: Any, keys: Any, acting: Sequence[Edit]
+) -> tuple[np.ndarray, np.ndarray]:
     """Cells that edits change at the first step at which they act, and the largest change, by run.
 
     That step is replayed from the undisturbed run, which the edited one equals until then.
+
+    Args:
+        organism: what grows.
+        begun: a step.
+        states: the undisturbed runs at that step.
+        keys: their keys.
+        acting: the edits.
     """
-    begun = int(controls.marks[0])
     first = max(begun, min(int(e.first) for e in acting))
-    states = controls.states
     if first > begun:
-        states = grown(organism, first - begun, controls.keys, states=states, start=begun)
+        states = grown(organism, first - begun, keys, states=states, start=begun)
     cells, most = [], []
-    for state, key in zip(states, controls.keys, strict=True):
+    for state, key in zip(states, keys, strict=True):
         plain = replay(organism, state, first, key=key)
         edited = replay(organism, state, first, key=key, edits=acting)
         changes = [
@@ -143,101 +183,57 @@ def firing(organism: Organism, controls: Twins, acting: Sequence[Edit]) -> tuple
     return np.asarray(cells), np.asarray(most)
 
 
-@dataclass
-class Store:
-    """Finished rows in a file, one JSON object a line, found again by what determines them."""
-
-    path: str | Path | None
-    organism: Organism
-    seed: int
-    controls: Twins
-
-    def __post_init__(self) -> None:
-        self.known: dict[str, dict[str, Any]] = {}
-        self.lock = threading.Lock()
-        if self.path is None:
-            return
-        try:
-            Path(self.path).touch()
-            text = Path(self.path).read_text()
-            if text and not text.endswith("\n"):  # it was interrupted while it wrote
-                text = text[: text.rfind("\n") + 1]
-                write(self.path, text)
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"Cannot keep rows in {self.path}: {error}; choose another file.") from error
-        for line in text.splitlines():
-            try:
-                row = json.loads(line)
-                self.known[row["key"]] = row["found"]
-            except (ValueError, KeyError, TypeError):
-                raise UserError(f"{self.path} holds no rows of a sweep; name another file.") from None
-
-    def key(self, row: Row) -> str:
-        """What determines a row, in forty hex digits."""
-        digest = hashlib.sha1(self.organism.hash.encode())
-        digest.update(json.dumps([self.seed, row.run, self.controls.marks.tolist()]).encode())
-        for edit in row.edits:
-            digest.update(f"{edit.site} {edit.mode} {edit.region is None}".encode())
-            for leaf in jax.tree.leaves(edit):
-                digest.update(np.ascontiguousarray(leaf).tobytes() + str(np.shape(leaf)).encode())
-        return digest.hexdigest()
-
-    def add(self, key: str, found: dict[str, Any]) -> None:
-        """Keep a finished row."""
-        if self.path is not None:
-            with self.lock, Path(self.path).open("a") as file:
-                file.write(json.dumps({"key": key, "found": found}) + "\n")
+def _check_touched(plan: Plan, todo: Sequence[tuple[str, int]], cells: Mapping[tuple[str, int], int]) -> None:
+    """Raise `UserError` if an experiment touches nothing in any run, those of other parts included."""
+    some = {name for (name, _), many in cells.items() if many}
+    asked = {name for name, _ in (plan.rows if plan.part is None else todo)}
+    idle = [name for name in plan.experiments if name in asked - some]
+    idle = [name for name in idle if not _touches_elsewhere(plan, name, cells)]
+    if idle:
+        raise UserError(
+            f"{len(idle)} of {len(plan.experiments)} experiments touch nothing (first: {idle[0]}); mend "
+            "their channels, region or steps, or ask for untouched=True."
+        )
 
 
-def kept_rows(
-    organism: Organism, controls: Twins, rows: Sequence[Row], store: Store, progress: Progress
-) -> list[dict[str, Any]]:
-    """Every row's measures at the marks, made or found again."""
-    progress.stage = "experiments"
-    keys = [store.key(row) for row in rows] if store.path is not None else [""] * len(rows)
-    found: list[Any] = [store.known.get(key) for key in keys]
-    whole = int(controls.marks[-1] - controls.marks[0])
-    todo = [j for j, row in enumerate(found) if row is None]
-    progress.tick(whole * (len(rows) - len(todo)))
-
-    def done(number: int, measured: dict[str, np.ndarray]) -> None:
-        j = todo[number]
-        found[j] = {k: np.asarray(v).tolist() for k, v in measured.items()}
-        store.add(keys[j], found[j])
-
-    if todo:
-        follow(organism, controls, [rows[j] for j in todo], progress.tick, done=done, ends=False)
-    return found
+def _touches_elsewhere(plan: Plan, name: str, cells: Mapping[tuple[str, int], int]) -> bool:
+    """Whether an experiment touches anything in the runs that are not this part's."""
+    others = [run for run in range(plan.settings.runs) if (name, run) not in cells]
+    if plan.part is None or not others:
+        return False
+    keys = keys_of(plan.settings.seed, plan.settings.runs)[np.asarray(others)]
+    states = grown(plan.organism, plan.settings.start, keys)
+    acting = plan.experiments[name]
+    return bool(firing(plan.organism, plan.settings.start, states, keys, acting)[0].any())
 
 
-def _table(
-    organism: Organism,
-    controls: Twins,
-    names: Sequence[str],
-    wanted: Sequence[str],
-    found: Sequence[dict[str, Any]],
-    fired: Mapping[str, tuple[np.ndarray, np.ndarray]],
-    horizons: Sequence[int],
-) -> pd.DataFrame:
-    at = np.searchsorted(controls.marks, controls.marks[0] + np.asarray(horizons))
-    runs = len(controls.states)
-    e = np.asarray([row["e"] for row in found])[:, at].reshape(len(names), runs, -1)
-    mature = np.asarray([row["mature"] for row in found])[:, at].reshape(e.shape)
-    alone, dead = controls.e[:, at], controls.dead[:, at]
+def table(settings: Settings, rows: Sequence[tuple[str, int]], found: Sequence[Found]) -> pd.DataFrame:
+    """Rows as `sweep` returns them, one for each horizon."""
+    marks, horizons = settings.marks, settings.horizons
+    at = np.searchsorted(marks, settings.start + np.asarray(horizons))
+    by = {name: np.asarray([one[name] for one in found])[:, at] for name in ("e", "mature", "alone", "dead")}
+    e, alone, dead = (jnp.asarray(by[name]) for name in ("e", "alone", "dead"))
+    log_error = np.asarray(measures.log_error(e))
     values = {
-        "e": e,
-        "mature": mature,
-        "fitness": np.asarray(metrics.fitness(jnp.asarray(e), alone, dead)),
-        "log_error": np.asarray(metrics.log_error(e)),
+        "e": by["e"],
+        "mature": by["mature"],
+        "fitness": np.asarray(measures.fitness(e, alone, dead)),
+        "log_error": log_error,
+        "worse": log_error - np.asarray(measures.log_error(alone)),
     }
-    values["worse"] = values["log_error"] - np.asarray(metrics.log_error(alone))
-    index = pd.MultiIndex.from_product(
-        [names, range(runs), (int(controls.marks[0]) + np.asarray(horizons)).tolist()],
-        names=["experiment", "run", "step"],
+    each = len(horizons)
+    frame = pd.DataFrame(
+        {
+            "experiment": [name for name, _ in rows for _ in range(each)],
+            "run": np.repeat([run for _, run in rows], each),
+            "step": np.tile(settings.start + np.asarray(horizons), len(rows)),
+        }
     )
-    frame = pd.DataFrame({name: values[name].ravel() for name in wanted}, index=index).reset_index()
-    for flag in ("overgrown", "exploded"):
-        frame[flag] = np.repeat([int(row[flag]) for row in found], len(horizons))
-    for k, name in enumerate(("fired_cells", "fired_most")):
-        frame[name] = np.repeat(np.concatenate([fired[n][k] for n in names]), len(horizons))
+    for name in settings.metrics:
+        frame[name] = values[name].ravel()
+    for name, field in (
+        *((flag, flag) for flag in ("overgrown", "exploded")),
+        *(("fired_cells", "cells"), ("fired_most", "most")),
+    ):
+        frame[name] = np.repeat([one[field] for one in found], each)
     return frame

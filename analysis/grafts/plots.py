@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
-from analysis.grafts.transplants import COLOUR, GRAFT, HIDDEN, RANDOM, SHAM, Grafted
+from analysis.grafts.operations import COLOUR, GRAFT, HIDDEN, RANDOM, SHAM
+from analysis.grafts.transplants import Grafted
 from analysis.healing.plots import nearest_map, recovered_bar
 from analysis.pages import plots
 from analysis.pages.plots import BLUE, FAINT, GREEN, INK, MUTED, ORANGE, PURPLE

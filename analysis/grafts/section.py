@@ -13,7 +13,9 @@ from analysis.films import animation, captions
 from analysis.films import files as films
 from analysis.grafts import matching
 from analysis.grafts import plots as graft_plots
-from analysis.grafts.transplants import COLOUR, GRAFT, HIDDEN, RANDOM, SHAM, Grafted, above
+from analysis.grafts.controls import above
+from analysis.grafts.operations import COLOUR, GRAFT, HIDDEN, RANDOM, SHAM
+from analysis.grafts.transplants import Grafted
 from analysis.pages import plots
 from analysis.pages.sections import Drawing, Film, Finding, Section, drawing
 
