@@ -100,7 +100,8 @@ def share(folder: Path) -> Share:
         for one in finished.values():
             if one["status"] == "trained" and Path(str(one["file"])).name != one["file"]:
                 raise ValueError(f"{one['file']!r} is no file of its folder")
-            str(one["name"])
+            if Path(str(one["name"])).name != one["name"]:
+                raise ValueError(f"{one['name']!r} is no name of a member")
     except (OSError, KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise UserError(f"{place} does not describe a population: {error}.") from error
     return Share(folder, described, finished, count.pop())
@@ -196,6 +197,11 @@ def _write(owners: Mapping[int, Share], described: Mapping[str, Any], out: Path)
                     raise UserError(f"{member['name']} is said to be trained, but {source} is not there.")
                 read(source)  # a damaged file is not merged
                 write(beside / member["file"], source.read_bytes())
+                continue
+            why = Path("runs") / member["name"] / "failed.txt"
+            if (owner.folder / why).is_file():
+                (beside / why.parent).mkdir(parents=True)
+                write(beside / why, (owner.folder / why).read_bytes())
         write(beside / INDEX, json.dumps(described, indent=1) + "\n")
         beside.chmod(0o755)
         os.replace(beside, out)

@@ -25,7 +25,7 @@ from nca.errors import UserError
 from nca.parts import Part, all_parts
 
 ROOT = Path(nca.__file__).parents[1]
-BODY = bodies.standing()
+BODY = bodies.standing(bias=np.asarray([0.01, 0, 0, 0, 0, 0]))  # no two runs drift alike
 ALL = ("fitness", "log_error", "worse", "e", "mature")
 HERE = {"runs": 3, "start": 10, "horizons": (10, 20)}
 
@@ -131,6 +131,10 @@ def test_a_part_alone_is_its_rows_of_the_whole_and_grows_only_their_controls(exp
     third = analysis.sweep(BODY, experiments, ALL, part="3/3", **HERE)
     assert grown == [1]
     assert set(third.run) == {2}
+    alone = np.asarray(nca.grow(BODY, 30, key=nca.run_key(0, 2)))[..., :4].clip(0, 1)
+    e = np.square(alone - BODY.picture()).sum() / (72 * 72 * 4)
+    last = third[third.step == 30]
+    np.testing.assert_allclose(last.log_error - last.worse, np.log10(e), atol=1e-4)
     same(third, whole[whole.run == 2].reset_index(drop=True))
 
 
@@ -421,7 +425,7 @@ def test_a_mistake_in_a_sweep_is_told_in_a_sentence_and_leaves_nothing(here, cap
 
 
 def test_every_site_and_mode_can_be_swept(here):
-    body = bodies.standing()
+    body = BODY
     for site, names in (("update", 1), ("pre", 1), ("perception", 1), ("fire", 0)):
         words = ["--channels", "0"] if names else []
         command = cli.parsed(
@@ -472,7 +476,7 @@ def test_a_killed_part_goes_on_with_the_rows_that_it_left(here, capsys):
     how = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "analysis.cli", *words, "--part", "1/2"]
     with subprocess.Popen(command, env=how, stderr=subprocess.DEVNULL) as process:
-        until = time.monotonic() + 300
+        until = time.monotonic() + 900
         while process.poll() is None and time.monotonic() < until:
             if rows.exists() and rows.read_text().count("\n") >= 3:
                 break

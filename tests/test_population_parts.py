@@ -9,6 +9,7 @@ import pytest
 import nca
 from analysis import cli
 from nca.errors import UserError
+from nca.members import read_table
 from nca.parts import Part, all_parts
 from nca.population_parts import merge_population
 
@@ -40,6 +41,9 @@ def population(folder, part, n=2, whole=5, **changes):
         )
         if status == "trained":
             nca.save(makers.organism(makers.random_rule(number), name=name), folder / f"{name}.safetensors")
+        elif status == "failed":
+            (folder / "runs" / name).mkdir(parents=True)
+            (folder / "runs" / name / "failed.txt").write_text("it exploded")
     described = {"format": 1, "recipes": recipes, "members": members, "versions": {"nca-dissection": "0.1"}}
     (folder / "population.json").write_text(json.dumps(described | changes))
     return folder
@@ -68,8 +72,9 @@ def test_the_parts_of_a_population_merge_to_one_folder(here, capsys, all_listed)
     for number in (0, 2, 3, 4):
         name = f"lizard-growing-{number}"
         assert nca.load(f"all/{name}.safetensors").hash == makers.organism(makers.random_rule(number)).hash
-    assert sorted(p.name for p in Path("all").iterdir())[-1] == "population.json"
-    assert len(list(Path("all").iterdir())) == 5
+    assert [m.status for m in read_table(Path("all"))] == ["trained", "failed", *["trained"] * 3]
+    assert read_table(Path("all"))[1].why == "it exploded"
+    assert len(list(Path("all").iterdir())) == 6
 
 
 def waiting(described):
@@ -89,6 +94,10 @@ def twin(described):
     described["members"][2]["name"] = "lizard-growing-3"
 
 
+def elsewhere(described):
+    described["members"][2]["name"] = "../body"
+
+
 def split(described):
     for member in described["members"]:
         member["part"] = "2/3"
@@ -102,6 +111,7 @@ def split(described):
         (lambda d: d["recipes"].append({}), "5 and 6 members|does not describe"),
         (lambda d: d.update(versions={"nca-dissection": "9"}), "nca-dissection 0.1 and p2 by 9"),
         (outside, "no file of its folder"),
+        (elsewhere, "no name of a member"),
         (twin, "Two members have the name"),
         (split, "splits in 2 and 3 parts"),
         (lambda d: d.update(format=2), "newer version"),

@@ -12,7 +12,6 @@ _HOMES = {
     "Viewer": "analysis.viewer.widget",
     "described": "analysis.viewer.data",
     "frame": "analysis.viewer.page",
-    "page": "analysis.viewer.page",
     "save": "analysis.viewer.page",
 }
 
