@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import re
-import time
-from dataclasses import asdict, dataclass
-from datetime import date
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -91,38 +87,11 @@ def aims(tables: list[Table]) -> list[Table]:
     return [Table("aims", "Aims", "Only those that this run measured.", rows)] if rows else []
 
 
-def save(folder: Path, tables: list[Table], text: str, found: Row) -> Path:
-    """Write the results as Markdown and, with all times, as JSON."""
-    slug = re.sub(r"[^a-z0-9]+", "-", f"{found['device']} {found['cores']} cores".lower()).strip("-")
-    folder.mkdir(exist_ok=True)
-    path = folder / f"{date.today().isoformat()}-{slug}"
-    path.with_suffix(".md").write_text(text + "\n")
-    data = found | {"tables": [asdict(table) for table in tables]}
-    path.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n")
-    return path.with_suffix(".md")
-
-
 def main(options: Options) -> None:
     """Measure, print, and save where asked."""
-    from benchmarks.measure import load, machine, markdown
+    from benchmarks.saving import report
 
-    begin = time.perf_counter()
-    found = machine()
-    tables = measure(options)
-    found |= {"load after": load(), "seconds": round(time.perf_counter() - begin)}
-    found["options"] = {k: v for k, v in asdict(options).items() if k in ("quick", "only", "repeats")}
-    lines = [f"- {name}: {listed(value)}" for name, value in found.items()]
-    text = "\n\n".join(["# Benchmarks", "\n".join(lines), *(markdown(table) for table in tables)])
-    print(text)
-    if options.save:
-        print(f"\nSaved as {save(options.results, tables, text, found).name}")
-
-
-def listed(value: object) -> str:
-    """A value in one line."""
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {listed(part)}" for name, part in value.items())
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    report("", options, lambda: measure(options))
 
 
 if __name__ == "__main__":

@@ -58,15 +58,16 @@ def windows(scene: Scene) -> Variant:
 
 def slices(scene: Scene) -> Variant:
     """This project's plain step: every cell, perception and pooling by shifted slices."""
-    return _plain(scene, lambda rule, states, fires: jax.vmap(partial(dense_step, rule))(states, fires))
+    return plain(scene, lambda rule, states, fires: jax.vmap(partial(dense_step, rule))(states, fires))
 
 
 def convolution(scene: Scene) -> Variant:
     """The usual way: every cell, perception by a depthwise convolution, pooling by `reduce_window`."""
-    return _plain(scene, convolution_step)
+    return plain(scene, convolution_step)
 
 
-def _plain(scene: Scene, step: Callable[[Rule, Array, Array], Array]) -> Variant:
+def plain(scene: Scene, step: Callable[[Rule, Array, Array], Array], unroll: int = 1) -> Variant:
+    """A given step, scanned over, several to a turn of the loop; each is recomputed in the gradient."""
     task, trainer = scene.task, scene.trainer
 
     def forward(parameters: Any, states: Array, key: Array) -> Array:
@@ -76,7 +77,7 @@ def _plain(scene: Scene, step: Callable[[Rule, Array, Array], Array]) -> Variant
             fires = jax.random.uniform(jax.random.fold_in(key, t), states.shape[:3]) <= rule.spec.fire_rate
             return step(rule, states, fires), None
 
-        return lax.scan(body, states, jnp.arange(scene.sizes.steps))[0]
+        return lax.scan(body, states, jnp.arange(scene.sizes.steps), unroll=unroll)[0]
 
     def training(parameters: Any, optimiser: Any, states: Array, key: Array) -> tuple[Any, Any, Array]:
         def loss(parameters: Any) -> Array:

@@ -155,7 +155,7 @@ def _sides(
     def few(capacity: int, real: list[Array]) -> Array:
         rule, states, _, edits, t = join(layout, real, rest)
         rows, _ = row_numbers(need, capacity)
-        return _finished(rule, states, before, compact_update(rule, states, before, rows, edits, t))
+        return finished(rule, states, before, compact_update(rule, states, before, rows, edits, t))
 
     def every(real: list[Array]) -> Array:
         rule, states, fires, edits, t = join(layout, real, rest)
@@ -163,11 +163,12 @@ def _sides(
         def one(state: Array, fire: Array) -> Array:
             return step_sites(rule, state, fire, edits=edits, t=t)["update"]
 
-        return _finished(rule, states, before, jax.vmap(one)(states, fires))
+        return finished(rule, states, before, jax.vmap(one)(states, fires))
 
     return number, [*(partial(few, c) for c in capacities), every]
 
 
-def _finished(rule: Rule, states: Array, before: Array, update: Array) -> Array:
+def finished(rule: Rule, states: Array, before: Array, update: Array) -> Array:
+    """The next states: updated, clipped, the dead erased."""
     grown = clipped(rule.spec, states + update)
     return jnp.where(survivors(rule, before, grown)[..., None], grown, 0.0)

@@ -53,6 +53,10 @@ class TrainConfig:
         limit: largest absolute state that is not an explosion.
         dense: compute every cell in every step (slower on a CPU; the default on a GPU).
         deterministic: on a GPU, choose reproducible kernels.
+        kernel: on a GPU, how a step is computed: xla, or pallas, one fused kernel (not measured here;
+            see docs/gpu.md).
+        precision: of products on a GPU: float32, or bfloat16 with float32 sums and states (not
+            measured here).
     """
 
     target: str = "lizard"
@@ -88,6 +92,8 @@ class TrainConfig:
     limit: float = 1e3
     dense: bool = False
     deterministic: bool = False
+    kernel: Literal["xla", "pallas"] = "xla"
+    precision: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
         if self.regime not in REGIMES:
@@ -121,6 +127,9 @@ class TrainConfig:
         if not self.wounds or set(self.wounds) - set(WOUNDS):
             raise UserError(f"wounds are of {', '.join(WOUNDS)}; got {self.wounds!r}.")
         kept_steps(self.keep, self.steps)
+        for name, known in (("kernel", ("xla", "pallas")), ("precision", ("float32", "bfloat16"))):
+            if getattr(self, name) not in known:
+                raise UserError(f"{name} is {' or '.join(known)}; got {getattr(self, name)!r}.")
 
     @property
     def wounded(self) -> int:

@@ -21,6 +21,7 @@ from jaxtyping import Array, Float
 
 from nca.compact import compact_steps, compactable
 from nca.damage import random_wound
+from nca.fused import fused_steps, products
 from nca.perception import mature
 from nca.rule import Rule
 from nca.step import dense_step
@@ -91,9 +92,12 @@ def advance(task: Task, parameters: Any, states: Array, key: Array, t: Array) ->
     """One step of a batch of roll-outs."""
     rule = task.rule(parameters)
     fires = jax.random.uniform(jax.random.fold_in(key, t), states.shape[:3]) <= rule.spec.fire_rate
-    if task.capacities and compactable(rule):
-        return compact_steps(rule, states, fires, task.capacities)
-    return jax.vmap(partial(dense_step, rule))(states, fires)
+    if task.config.kernel == "pallas":
+        return fused_steps(rule, states, fires, halves=task.config.precision == "bfloat16")
+    with products(task.config.precision):
+        if task.capacities and compactable(rule):
+            return compact_steps(rule, states, fires, task.capacities)
+        return jax.vmap(partial(dense_step, rule))(states, fires)
 
 
 def sample_errors(target: Float[Array, "y x 4"], states: Float[Array, "b y x channel"]) -> Float[Array, " b"]:

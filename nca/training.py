@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from nca import devices, runs, sheets
+from nca import devices, fused, runs, sheets
 from nca.compact import needed
 from nca.config import TrainConfig, kept_steps
 from nca.errors import UserError
@@ -87,6 +87,7 @@ def begin(config: TrainConfig) -> tuple[Task, Trainer]:
     picture = target(config.target, config.size, background=config.background)
     key = jax.random.fold_in(jax.random.key(config.seed), 0)
     rule = _first_rule(config, key)
+    fused.check(config, rule)
     organism = Organism(rule, canvas=config.canvas, target=picture)
     parts: Any = nnx.split(rule, nnx.Param, ...)
     structure, parameters, fixed = parts

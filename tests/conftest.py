@@ -10,7 +10,7 @@ from jaxtyping import install_import_hook
 
 # Where numbers are worked out, every annotated shape is checked at every call that the tests make. Not so
 # at the border, which takes NumPy arrays too and answers mistakes by sentences of its own.
-INNER = ("compact", "learning", "perception", "step", "unroll", "window")
+INNER = ("compact", "kernels", "learning", "perception", "step", "unroll", "window")
 if importlib.util.find_spec("beartype"):
     install_import_hook([f"nca.{name}" for name in INNER], "checking.checked")
 
