@@ -94,19 +94,32 @@ def write_with(path: str | Path, fill: Callable[[Path], Any]) -> Path:
 
 def bundled() -> tuple[str, ...]:
     """The names of the organisms that come with the package."""
+    return members("")
+
+
+def bundled_populations() -> tuple[str, ...]:
+    """The names of the populations that come with the package; `NAME/MEMBER` is an organism of one."""
     folder = resources.files("nca") / "organisms"
+    found = folder.iterdir() if folder.is_dir() else ()
+    return tuple(sorted(f.name for f in found if (f / "population.json").is_file()))
+
+
+def members(population: str) -> tuple[str, ...]:
+    """The names of a bundled population's members."""
+    folder = resources.files("nca") / "organisms" / population
     found = (f.name for f in folder.iterdir()) if folder.is_dir() else ()
     return tuple(sorted(n.removesuffix(".safetensors") for n in found if n.endswith(".safetensors")))
 
 
 def load(source: str | Path) -> Organism:
-    """An organism by bundled name or from a file.
+    """An organism by bundled name, as a bundled population's member (`lizards/NAME`), or from a file.
 
     Raises:
         UserError: no such name or file, or a file that is not an organism.
     """
     name = ALIASES.get(str(source), str(source))
-    if name in bundled():
+    where, _, member = name.rpartition("/")
+    if name in bundled() or (where in bundled_populations() and member in members(where)):
         return read(Path(str(resources.files("nca") / "organisms" / f"{name}.safetensors")))
     if not os.path.isfile(source):
         close = difflib.get_close_matches(str(source), (*bundled(), *ALIASES), n=1)

@@ -21,6 +21,7 @@ from analysis.commands import tables, usage
 from analysis.films import animation
 from nca import damage, edits
 from nca.config import TrainConfig
+from nca.files import bundled_populations
 from nca.rule import Spec, untrained
 from nca.runs import read_config
 
@@ -247,8 +248,9 @@ def test_an_organism_of_odd_provenance_is_described():
 def test_organisms_lists_every_bundled_one(capsys):
     assert nca_("organisms") == 0
     told = capsys.readouterr().out
-    assert all(name in told for name in nca.bundled())
-    assert len(told.splitlines()) == max(1, len(nca.bundled()))
+    names = (*nca.bundled(), *bundled_populations())
+    assert all(name in told for name in names)
+    assert len(told.splitlines()) == len(names)
 
 
 def test_targets_are_listed_and_drawn(here, capsys):

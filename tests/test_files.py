@@ -19,7 +19,7 @@ from safetensors import safe_open
 import nca
 from nca import files
 from nca.errors import UserError
-from nca.files import bundled, load, save, write, write_with
+from nca.files import bundled, bundled_populations, load, members, save, write, write_with
 from nca.growth import grow, run_key
 from nca.organism import Organism
 
@@ -246,3 +246,33 @@ def test_on_a_full_disk_saving_is_refused_and_the_old_file_stays(tmp_path):
     assert load(path).name == "old"
     assert left_in(tmp_path) == ["it.safetensors"]
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 20000
+
+
+# Bundled populations.
+
+
+@pytest.mark.parametrize("name", bundled_populations())
+def test_a_bundled_population_is_whole_and_small(name):
+    folder = Path(files.__file__).parent / "organisms" / name
+    table = json.loads((folder / "population.json").read_text())
+    assert {row["name"] for row in table["members"]} == set(members(name))
+    assert all(row["status"] == "trained" for row in table["members"])
+    assert sum(f.stat().st_size for f in folder.iterdir()) < 2e6
+    for row in table["members"]:
+        organism = load(f"{name}/{row['name']}")
+        assert organism.name == row["name"]
+        assert organism.provenance["config"]["seed"] == row["seed"]
+        assert organism.metrics["log10_error"] == row["metrics"]["log10_error"]
+        before = organism.provenance["started_from"]
+        assert (before is None) == (row["regime"] == "growing")
+        if before:
+            assert before["hash"] == load(f"{name}/{before['name']}").hash
+
+
+def test_eight_lineages_of_lizards_are_bundled():
+    assert "lizards" in bundled_populations()
+    assert len(members("lizards")) == 24
+    with pytest.raises(UserError, match="No organism"):
+        load("lizards/lizard-growing-99")
+    with pytest.raises(UserError, match="No organism"):
+        load("../organisms/lizard-growing")

@@ -69,15 +69,20 @@ def info(command: Info) -> None:
 
 @dataclass(frozen=True)
 class Organisms:
-    """List the bundled organisms, what they were trained for and what they reach."""
+    """List the bundled organisms and populations, what they were trained for and what they reach."""
 
 
 def organisms(command: Organisms) -> None:
     """List them."""
     from analysis.commands import tables
-    from nca.files import bundled, load
+    from nca.files import bundled, bundled_populations, load, members
 
-    tell(tables.aligned([(name, tables.one_line(load(name))) for name in bundled()]) or "none is bundled")
+    alone = [(name, tables.one_line(load(name))) for name in bundled()]
+    several = [
+        (name, f"a population of {len(members(name))}, such as {name}/{members(name)[0]}")
+        for name in bundled_populations()
+    ]
+    tell(tables.aligned([*alone, *several]) or "none is bundled")
 
 
 @dataclass(frozen=True)
