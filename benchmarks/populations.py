@@ -58,11 +58,10 @@ def by_devices(scene: Scene, repeats: int, devices: tuple[int, ...] = DEVICES) -
 
 def small(sizes: Sizes) -> TrainConfig:
     """The shipped population's recipe, its roll-outs all of one length."""
-    if sizes.size < 24:
-        sizes = replace(sizes, size=8, margin=3)
+    quick = sizes.size < 24
     return TrainConfig(
         regime="persistent", size=min(sizes.size, 24), margin=min(sizes.margin, 8), hidden=sizes.hidden,
-        batch=sizes.batch, pool=32, seeds=0, shortest=sizes.steps, longest=sizes.steps,
+        batch=sizes.batch, pool=32, seeds=0, shortest=sizes.steps, longest=sizes.steps, dense=quick,
     )  # fmt: skip
 
 

@@ -292,8 +292,8 @@ def finish(crew: Crew, i: int) -> None:
 def _progress(crew: Crew, speed: float) -> str:
     left = [m.config.steps - s.number for m, s in zip(crew.members, crew.standings, strict=True)]
     left = [left[i] for i in crew.working()] or [0]
-    losses = np.log10(np.clip([s.loss for s in crew.standings], 1e-12, None))
-    low, middle, high = np.nanquantile(losses, (0, 0.5, 1))
+    known = [s.loss for s in crew.standings if s.loss == s.loss] or [float("nan")]
+    low, middle, high = np.quantile(np.log10(np.clip(known, 1e-12, None)), (0, 0.5, 1))
     steps = crew.members[0].config.steps
     return (
         f"step {steps - max(left)}/{steps}  {len(crew.working())} members  log10 loss {middle:+.2f} "

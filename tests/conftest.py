@@ -31,3 +31,12 @@ def published() -> Path:
             pytest.fail(f"CI needs the published organisms in {folder}")
         pytest.skip("the published organisms are not beside this checkout")
     return folder
+
+
+@pytest.fixture
+def quiet(monkeypatch, tmp_path):
+    """Kernels that see this package, and draw on no screen."""
+    root = str(Path(__file__).parents[1])
+    monkeypatch.setenv("PYTHONPATH", root)
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    return tmp_path

@@ -1,5 +1,6 @@
 """Notebooks run from top to bottom in a fresh folder; `python tests/executing.py` stores their outputs."""
 
+import re
 import sys
 import tempfile
 import time
@@ -9,6 +10,7 @@ import nbformat
 from nbclient import NotebookClient
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
+PATHS = sorted(FOLDER.glob("*.ipynb"))
 LONGEST = 1800  # seconds a cell
 
 
@@ -36,6 +38,32 @@ def told(notebook: nbformat.NotebookNode) -> str:
         words.append(out.get("text", ""))
         words += [text for kind, text in out.get("data", {}).items() if kind.startswith("text/")]
     return "\n".join(words)
+
+
+def stored(number):
+    return read(next(path for path in PATHS if path.name.startswith(str(number))))
+
+
+def run(notebook, folder):
+    """What a notebook says when it is run."""
+    done = execute(notebook, folder)
+    assert not troubles(done)
+    return told(done)
+
+
+def troubles(notebook):
+    """Errors and warnings among the outputs."""
+    return [
+        out
+        for out in outputs(notebook)
+        if out.output_type == "error" or out.get("name") == "stderr" or "Warning" in out.get("text", "")
+    ]
+
+
+def number(pattern, text):
+    found = re.search(pattern, text)
+    assert found, f"{pattern} is nowhere in\n{text}"
+    return float(found[1].replace("−", "-"))
 
 
 def main(names: list[str]) -> None:

@@ -18,6 +18,7 @@ from analysis import cli
 from analysis.commands import basic as commands
 from analysis.commands import grow as grow_command
 from analysis.commands import tables, usage
+from analysis.commands import train as train_command
 from analysis.films import animation
 from nca import damage, edits
 from nca.config import TrainConfig
@@ -316,8 +317,8 @@ def test_deterministic_training_asks_xla_for_it_before_jax_is_loaded(here, monke
     with pytest.raises(pytest.fail.Exception) as failed:
         nca_("train", "--deterministic")
     assert failed.value.msg == "--xla_dump_to=x --xla_gpu_deterministic_ops=true"
-    text = Path(commands.__file__).read_text()
-    assert text.index("XLA_FLAGS") < text.index("from nca.training import")
+    text = Path(train_command.__file__).read_text()
+    assert text.index("XLA_FLAGS") < text.index("from nca import devices")
 
 
 def test_dissect_is_given_the_organism_its_folder_and_the_options(here, capsys, monkeypatch):

@@ -5,46 +5,12 @@ import re
 
 import executing
 import pytest
+from executing import number, run, stored, troubles
 
-PATHS = sorted(executing.FOLDER.glob("*.ipynb"))
+PATHS = executing.PATHS
 MOST, TOGETHER = 1_500_000, 5_000_000  # bytes
 PLACES = re.compile(r"/(?:work|tmp|root|home|Users|usr|var|private)/|site-packages|[A-Z]:\\\\")
 each = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
-
-
-@pytest.fixture
-def quiet(monkeypatch, tmp_path):
-    """Kernels that see this package, and draw on no screen."""
-    root = str(executing.FOLDER.parent)
-    monkeypatch.setenv("PYTHONPATH", root)
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    return tmp_path
-
-
-def stored(number):
-    return executing.read(next(path for path in PATHS if path.name.startswith(str(number))))
-
-
-def run(notebook, folder):
-    """What a notebook says when it is run."""
-    done = executing.execute(notebook, folder)
-    assert not troubles(done)
-    return executing.told(done)
-
-
-def troubles(notebook):
-    """Errors and warnings among the outputs."""
-    return [
-        out
-        for out in executing.outputs(notebook)
-        if out.output_type == "error" or out.get("name") == "stderr" or "Warning" in out.get("text", "")
-    ]
-
-
-def number(pattern, text):
-    found = re.search(pattern, text)
-    assert found, f"{pattern} is nowhere in\n{text}"
-    return float(found[1].replace("−", "-"))
 
 
 def test_there_are_five():
@@ -90,29 +56,6 @@ def test_a_starfish_is_trained_from_nothing_and_a_lizard_heals(quiet):
     assert late > trained
     assert number(r"heals (\d) of 5 cuts", said) >= 3
     assert "empty margin changes exactly nothing" in said
-
-
-def test_the_axis_is_not_in_the_first_components_beyond_smoothness(quiet):
-    said = run(stored(2), quiet)
-    assert "0 of 12 statistics clear of the null in noise" in said
-    assert "PC1 is radial" in said
-    assert "None of PC1, PC2, PC3 is a straighter gradient" in said
-    assert "a cell’s state tells distance to the edge." in said
-    assert "position along the body (s) in 0 of 3" in said
-    assert "distance to the edge in 3 of 3" in said
-    assert "makes a second body by step 400" in said
-    assert "The hidden channels alone make a second body" in said
-    assert "The colours alone make no second body" in said
-    assert "A random change as large in every cell makes a second body as well" in said
-    assert number(r"Discs from (\d+) of 15 places", said) < 8
-
-
-def test_lesions_periods_and_pairs_are_told_beside_the_marker(quiet):
-    said = run(stored(3), quiet)
-    assert "Whatever is done to a channel that nothing reads changes nothing" in said
-    assert "pairs with the marker: largest |ε| 0.000" in said
-    assert number(r"(\d+) of 12 hidden channels have a period in which any lapse harms", said) >= 3
-    assert "66 pairs of hidden channels" in said
 
 
 def test_a_published_organism_agrees_with_its_reference_and_a_mistaken_reading_does_not(published, quiet):

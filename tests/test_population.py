@@ -249,7 +249,7 @@ def test_what_does_not_fit_is_told_with_what_to_lower():
 
 # Several devices, several processes.
 
-WORDS = ["lizard", "--measure", "0"]
+WORDS = ["lizard", "--measure", "0", "--dense"]
 for name, value in (
     SHORT | OFTEN | {"hidden": 16, "channels": 8, "sheet_every": 0, "regime": "persistent"}
 ).items():
@@ -270,7 +270,7 @@ def finished(process):
 
 
 def test_eight_devices_train_what_one_does(tmp_path):
-    alone = train(tiny(**SHORT | {"batch": 8}, **OFTEN, seed=0), tmp_path / "alone", say=quiet)
+    alone = train(tiny(**SHORT | {"batch": 8}, **OFTEN, seed=0, dense=True), tmp_path / "alone", say=quiet)
     code, _, err = finished(nca([*WORDS, "--batch", "8", "--out", str(tmp_path / "batch")], devices=8))
     assert code == 0, err
     assert "cpu x 8" in err
@@ -309,7 +309,7 @@ def test_two_processes_train_what_one_does_and_the_loss_of_one_loses_nothing(tmp
     both = two(port + 1, ["--resume", "--steps", str(last)])
     for code, _, err in map(finished, both):
         assert code == 0, err
-    alone = train(tiny(**SHORT | {"steps": last}, **OFTEN, seed=0), tmp_path / "alone", say=quiet)
+    alone = train(tiny(**SHORT | {"steps": last}, **OFTEN, seed=0, dense=True), tmp_path / "alone", say=quiet)
     assert distance(alone, load(tmp_path / "run/organism.safetensors")) < 1e-4
 
 

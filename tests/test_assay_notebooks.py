@@ -1,0 +1,26 @@
+"""The two notebooks that take longest, which say what the assays of axes and lesions find."""
+
+from executing import number, run, stored
+
+
+def test_the_axis_is_not_in_the_first_components_beyond_smoothness(quiet):
+    said = run(stored(2), quiet)
+    assert "0 of 12 statistics clear of the null in noise" in said
+    assert "PC1 is radial" in said
+    assert "None of PC1, PC2, PC3 is a straighter gradient" in said
+    assert "a cell’s state tells distance to the edge." in said
+    assert "position along the body (s) in 0 of 3" in said
+    assert "distance to the edge in 3 of 3" in said
+    assert "makes a second body by step 400" in said
+    assert "The hidden channels alone make a second body" in said
+    assert "The colours alone make no second body" in said
+    assert "A random change as large in every cell makes a second body as well" in said
+    assert number(r"Discs from (\d+) of 15 places", said) < 8
+
+
+def test_lesions_periods_and_pairs_are_told_beside_the_marker(quiet):
+    said = run(stored(3), quiet)
+    assert "Whatever is done to a channel that nothing reads changes nothing" in said
+    assert "pairs with the marker: largest |ε| 0.000" in said
+    assert number(r"(\d+) of 12 hidden channels have a period in which any lapse harms", said) >= 3
+    assert "66 pairs of hidden channels" in said
