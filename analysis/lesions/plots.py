@@ -135,7 +135,8 @@ def epistasis(
         i, j = sorted((place[pair.a], place[pair.b]))
         values[i, j], values[j, i] = pair.eps_w, pair.eps_l
         if pair.verdict.startswith(("backup", "series")):
-            both = [(j, i)] if pair.verdict.endswith("on W") else [(j, i), (i, j)]
+            on_l = np.isfinite(pair.eps_l) and not pair.verdict.endswith("on W")
+            both = [(j, i), (i, j)] if on_l else [(j, i)]
             for x, y in both:
                 ax.add_patch(Rectangle((x - 0.45, y - 0.45), 0.9, 0.9, fill=False, ec=INK, lw=1.0, zorder=3))
         elif pair.verdict == "masked":
