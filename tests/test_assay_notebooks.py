@@ -16,6 +16,9 @@ def test_the_axis_is_not_in_the_first_components_beyond_smoothness(quiet):
     assert "The colours alone make no second body" in said
     assert "A random change as large in every cell makes a second body as well" in said
     assert number(r"Discs from (\d+) of 15 places", said) < 8
+    assert "from growing to persistent to regenerating, over 8 lineages" in said
+    assert "x beyond smoothness neither rises nor falls clearly" in said
+    assert "y beyond smoothness neither rises nor falls clearly" in said
 
 
 def test_lesions_periods_and_pairs_are_told_beside_the_marker(quiet):
