@@ -48,7 +48,8 @@ def speeds(name: str = "lizard", sides: tuple[int, ...] = (72, 128, 256), second
             rate = (_step(browser) - first) / (time.perf_counter() - begin)
             rows.append({"canvas": f"{side}x{side}", "steps a second": rate, "load": load()[0]})
             browser.close()
-    return Table("viewer", "The viewer's page", f"The grown {name}, the page as it opens, as fast as it goes.", rows)
+    note = f"The grown {name}, the page as it opens, as fast as it goes."
+    return Table("viewer", "The viewer's page", note, rows)
 
 
 def _step(browser: object) -> int:
