@@ -107,3 +107,10 @@ def repairing():
     wiring.follow("g", {"h2": COLOURS["g"]})
     wiring.follow("b", {"h3": COLOURS["b"]}).follow("h3", {"h4": 1})
     return wiring.organism("repairing")
+
+
+def backing():
+    """Red follows h0 + h1, and h1 takes the place of what h0 lacks of 1, but not of what it has beyond."""
+    wiring = Wiring()
+    wiring.follow("r", {"h0": COLOURS["r"], "h1": COLOURS["r"]}).follow("h1", {"alpha": 1, "h0": -1})
+    return wiring.organism("backing", h1=0.0)

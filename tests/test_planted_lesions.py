@@ -170,10 +170,34 @@ def test_a_channel_remade_from_its_twin_is_lost_only_where_its_own_recovery_is_h
     assert np.isnan(free.share)  # there is no direct effect to repair
 
 
+def test_a_null_changes_as_much_as_the_loss_elsewhere(repaired):
+    body, rows = repaired
+    place = scene_of(body)
+    moved = repair.displacements(place, hidden(body)[:4])
+    for run, state in enumerate(place.states):
+        for n, channel in enumerate(hidden(body)[:4]):
+            lost = state[..., channel]
+            assert np.linalg.norm(moved[run, n]) == pytest.approx(np.linalg.norm(lost), rel=1e-5)
+            assert not moved[run, n][lost == 0].any()
+    # A channel that answers every change of another, as here up to 2, makes up for a null as well.
+    assert 0.8 < rows.loc["null of zero", "h0"].share < 1
+    assert rows.loc["zero", "h0"].beyond == pytest.approx(0, abs=0.05)
+    assert rows.loc["null of erase", "h2"].direct == pytest.approx(rows.loc["null of erase", "h2"].total)
+    assert np.isnan(rows.loc["null of zero", "h0"].beyond)
+
+
+def test_what_answers_a_loss_and_not_a_change_is_beyond_its_null():
+    body = planted.backing()
+    rows = repair.effects(repair.self_repair(scene_of(body), hidden(body)[:2], HORIZON))
+    lost = rows.set_index(["kind", "channel"]).loc["zero", "h0"]
+    assert lost.share == pytest.approx(1, abs=1e-3)
+    assert lost.beyond_low > 0.5 * share_of(body, "r")
+
+
 def test_updates_held_to_the_clean_run_change_nothing_of_it():
     body = planted.repairing()
     place = scene_of(body)
-    path = repair.clean_updates(place, HORIZON)
+    _, path = repair.clean_paths(place, HORIZON)
     for run in range(2):
         hold = nca.edits.follow(body, path[run], site="update").at(slice(AT, AT + HORIZON))
         start = {"state": place.states[run], "start": AT, "key": place.controls.keys[run]}

@@ -51,12 +51,14 @@ def rotated(
     waves: Float[np.ndarray, "cell mode"],
     number: int,
     seed: int = 0,
+    mean: bool = True,
 ) -> Float[np.ndarray, "surrogate cell channel"]:
-    """`band_rotated` on a body whose `modes` are known already."""
+    """`band_rotated` on a body whose `modes` are known already. Without `mean` the constant is rotated
+    with the longest waves: of a field's mean then only the power is kept."""
     coefficients = waves.T @ np.asarray(values, np.float64)
     rng = np.random.default_rng(seed)
     turned = np.broadcast_to(coefficients, (number, *coefficients.shape)).copy()
-    for band in bands(len(waves)):
+    for band in bands(len(waves), first=int(mean)):
         # Of a random rotation Q only Q times the band's few columns counts, and with these columns
         # written as (orthonormal) R, that is a random orthonormal frame times R: far less to draw.
         frame, r = np.linalg.qr(coefficients[band])
@@ -93,9 +95,9 @@ def laplacian(mask: Bool[np.ndarray, "y x"]) -> Float[np.ndarray, "cell cell"]:
     return matrix
 
 
-def bands(cells: int) -> list[slice]:
-    """The modes rotated together: 3, 5, 8, 13, 21, 34, 55, then 60 at a time, from mode 1 on."""
-    found, first, sizes = [], 1, iter(BANDS)
+def bands(cells: int, first: int = 1) -> list[slice]:
+    """The modes rotated together: 3, 5, 8, 13, 21, 34, 55, then 60 at a time, from mode `first` on."""
+    found, sizes = [], iter(BANDS)
     while first < cells:
         last = min(first + next(sizes, LAST_BANDS), cells)
         found.append(slice(first, last))

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from analysis.experiments.metrics import count
 from analysis.lesions import plots as lesion_plots
 from analysis.lesions.battery import PHASES, Lesions
+from analysis.lesions.repair import NULL
 from analysis.pages import plots
 from analysis.pages.sections import Drawing, drawing
 
@@ -185,18 +186,21 @@ def periods(found: Lesions) -> tuple[Figure, str]:
 
 def repair(found: Lesions) -> tuple[Figure, str]:
     """Direct against total effects."""
-    kinds = list(dict.fromkeys(found.effects.kind))
+    kinds = [kind for kind in dict.fromkeys(found.effects.kind) if not kind.startswith(NULL)]
     size = found.effects.channel.nunique()
-    made, axes = plots.figure(1, len(kinds), 0.23 * size + 1.0, sharey=True)
+    made, axes = plots.figure(1, len(kinds), 0.23 * size + 1.25, sharey=True)
     for ax, kind in zip(axes[0], kinds, strict=True):
-        rows = found.effects[found.effects.kind == kind].reset_index(drop=True)
-        lesion_plots.repair(ax, rows, kind)
-    axes[0, 0].legend(loc="lower right", fontsize=7.5)
+        rows, nulls = (
+            found.effects[found.effects.kind == name].reset_index(drop=True) for name in (kind, NULL + kind)
+        )
+        lesion_plots.repair(ax, rows, nulls, kind)
+    made.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=7.5)
     return made, (
         f"What a channel’s loss costs {found.config.repair_for} steps later, with everything free to "
         "respond (total) and with the updates of the other hidden channels held to those of the "
         "undisturbed run (direct): median and 95 % interval over "
         f"{count(int(found.effects.runs.max()), 'key')}. Where the direct effect is clear of 0, the share "
-        "that the others make up for stands at the right (negative: they make it worse). The marker is "
-        "the control."
+        "that the others make up for stands at the right (negative: they make it worse). Grey: the null, a "
+        "change of the same channel as large and as smooth as its loss, but elsewhere. Values outside −0.4 "
+        "to 1.4 stand at these. The marker is the control."
     )

@@ -193,8 +193,9 @@ def period(
     ax.set_title(title, fontsize=8.5, pad=3)
 
 
-def repair(ax: Axes, rows: pd.DataFrame, title: str) -> None:
-    """Direct and total effect by channel, with intervals; the share repaired where there is one."""
+def repair(ax: Axes, rows: pd.DataFrame, nulls: pd.DataFrame, title: str) -> None:
+    """Direct and total effect by channel, with intervals, each beside its null; the share repaired where
+    there is one."""
     for shift, name, colour, fill in (
         (-0.16, "direct", PURPLE, "none"),
         (0.16, "total", BLUE, BLUE),
@@ -203,6 +204,9 @@ def repair(ax: Axes, rows: pd.DataFrame, title: str) -> None:
         low, high = (rows[f"{name}_{end}"].clip(-0.4, 1.4) for end in ("low", "high"))
         ax.hlines(at, low, high, color=colour, lw=1.3)
         ax.plot(rows[name].clip(-0.4, 1.4), at, "o", color=colour, mfc=fill, ms=4.2, label=name)
+        if len(nulls):
+            grey = "none" if fill == "none" else MUTED
+            ax.plot(nulls[name].clip(-0.4, 1.4), at, "D", color=MUTED, mfc=grey, ms=3, label=f"{name}, null")
     for n, share in enumerate(rows.share):
         if np.isfinite(share):
             text = (

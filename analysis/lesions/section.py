@@ -70,8 +70,9 @@ def shown(found: Lesions) -> dict[str, pd.DataFrame]:
     if len(found.crossings):
         wanted["Critical periods"] = found.crossings
     if len(found.effects):
-        columns = ["kind", "channel", "direct", "direct_low", "direct_high", "total", "share", "runs"]
-        wanted["Self-repair"] = found.effects[columns]
+        columns = ["kind", "channel", "direct", "direct_low", "direct_high", "total", "share"]
+        columns += [c for c in ("beyond", "beyond_low", "beyond_high") if c in found.effects]
+        wanted["Self-repair"] = found.effects[[*columns, "runs"]]
     return {title: frame.round(3) for title, frame in wanted.items()}
 
 
@@ -92,5 +93,6 @@ def method(found: Lesions) -> str:
         "(Benjamini and Hochberg). Critical periods: half of the whole lesion’s effect, between the steps "
         "tried by a straight line. Self-repair: the share is 1 − TE / DE, given only where the interval "
         "of DE excludes 0; held channels answer to nothing, so DE is what the loss would do to a body "
-        "that cannot respond at all."
+        "that cannot respond at all. Its null changes the same channel by as much, with the same power at "
+        "every scale of the body, elsewhere; beyond is the repair (DE − TE) less the null’s, key by key."
     )

@@ -103,6 +103,12 @@ def repaired(found: Lesions) -> list[Finding]:
         f"The other hidden channels make up for the loss of {len(helped)} of "
         f"{count(len(zero), 'channel')}, and make it worse for {len(harmed)}."
     )
+    beyond = zero[zero.beyond_low > 0] if "beyond_low" in zero else None
+    if beyond is not None:
+        claim = (
+            f"{claim[:-1]}; for {len(beyond)} it is more than is made up for after an equally large and "
+            "smooth change elsewhere in the channel."
+        )
     if zero.empty:
         claim = "No hidden channel has a direct effect clear of 0, so there is nothing to repair."
     told = [
@@ -121,6 +127,11 @@ def repaired(found: Lesions) -> list[Finding]:
         + (f" … {told[-1]}" if len(told) > NAMED else "")
         + f"; where the interval of the direct effect holds 0 there is no share ({count(without, 'channel')})"
     )
+    if beyond is not None and len(zero):
+        evidence += (
+            f"; more than after the null in {', '.join(beyond.channel) or 'none'} (interval of the "
+            "difference above 0, uncorrected)"
+        )
     if len(itself):
         evidence += (
             f". Erased once, holding the channel’s own updates costs {number(float(itself.median()))} of W "
