@@ -23,7 +23,8 @@ from nca.learning import Task, Trainer, adam, compiled, step_key
 from nca.memory import told_what_fits
 from nca.organism import Organism
 from nca.perception import alive
-from nca.rule import Rule, Spec, untrained
+from nca.rule import Rule, untrained
+from nca.spec import Spec
 from nca.targets import target
 from nca.versions import versions
 

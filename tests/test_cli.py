@@ -23,8 +23,9 @@ from analysis.films import animation
 from nca import damage, edits
 from nca.config import TrainConfig
 from nca.files import bundled_populations
-from nca.rule import Spec, untrained
+from nca.rule import untrained
 from nca.runs import read_config
+from nca.spec import Spec
 
 ROOT = Path(nca.__file__).parents[1]
 RECIPE = {

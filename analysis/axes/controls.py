@@ -11,7 +11,7 @@ from analysis.axes.surrogates import modes, rotated
 from analysis.experiments.geometry import shape_features
 from analysis.experiments.recording import spec_of
 from nca.errors import UserError
-from nca.rule import channel_names
+from nca.spec import channel_names
 
 SOURCES = ("hidden", "shape", "colour", "shape + hidden", "colour + hidden")
 

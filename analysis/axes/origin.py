@@ -25,7 +25,8 @@ from analysis.experiments.firing import fire_masks
 from nca.errors import UserError
 from nca.organism import Organism
 from nca.perception import filter_bank
-from nca.rule import Rule, channel_names
+from nca.rule import Rule
+from nca.spec import channel_names
 from nca.step import read, respond, squashed, step_sites
 
 
