@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,6 +18,7 @@ from analysis.populations import assays, codes
 from analysis.populations.members import LIMIT, PUBLISHED, Population, Verdict, admitted
 from analysis.populations.section import section
 from analysis.robustness.config import RobustConfig
+from nca.options import where_left
 
 Config = TypeVar("Config", AxesConfig, HealingConfig, LesionConfig, RobustConfig)
 # Networks are the unit, so that keys of each need only steady its own value.
@@ -104,9 +105,7 @@ class Bench:
 
 def fewer(config: Config) -> Config:
     """A config for many networks: numbers left at their default are smaller."""
-    usual = {f.name: f.default for f in fields(config)}
-    less = {k: v for k, v in FEWER[type(config)].items() if getattr(config, k) == usual[k]}
-    return replace(config, **less)
+    return where_left(config, FEWER[type(config)])
 
 
 def places(bench: Bench, config: AxesConfig) -> Section:
