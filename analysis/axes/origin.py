@@ -19,7 +19,8 @@ import xarray as xr
 from jaxtyping import Array, Bool, Float
 
 from analysis.axes.components import check_cells
-from analysis.axes.position import beside_null, body_at, decoded_places
+from analysis.axes.nulls import beside_null
+from analysis.axes.reading import body_at, decoded_places
 from analysis.axes.surrogates import modes, rotated
 from analysis.experiments.firing import fire_masks
 from nca.errors import UserError
