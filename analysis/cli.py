@@ -9,12 +9,14 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from analysis.commands import basic as c
 from analysis.commands.axes import Axes, Pca, axes, pca
+from analysis.commands.basic import say, tell
+from analysis.commands.dissect import Dissect, dissect
 from analysis.commands.export import Export, export
 from analysis.commands.graft import Graft, graft
 from analysis.commands.grow import Grow, grow
 from analysis.commands.import_ import Import, import_
+from analysis.commands.info import Info, Organisms, Targets, info, organisms, targets
 from analysis.commands.lesion import Lesion, lesion
 from analysis.commands.merge import Merge, merge
 from analysis.commands.regenerate import Regenerate, regenerate
@@ -29,7 +31,7 @@ COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
     "train": (Train, train),
     "grow": (Grow, grow),
     "lesion": (Lesion, lesion),
-    "dissect": (c.Dissect, c.dissect),
+    "dissect": (Dissect, dissect),
     "import": (Import, import_),
     "export": (Export, export),
     "sweep": (Sweep, sweep),
@@ -39,10 +41,10 @@ COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
     "robust": (RobustCommand, robust),
     "pca": (Pca, pca),
     "axes": (Axes, axes),
-    "info": (c.Info, c.info),
+    "info": (Info, info),
     "view": (View, view),
-    "organisms": (c.Organisms, c.organisms),
-    "targets": (c.Targets, c.targets),
+    "organisms": (Organisms, organisms),
+    "targets": (Targets, targets),
 }
 DESCRIPTION = (
     "Grow neural cellular automata and take them apart. "
@@ -91,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(words: list[str]) -> None:
     """Do what the words ask for."""
     if words == ["--version"]:
-        c.tell(f"nca-dissection {version()}")
+        tell(f"nca-dissection {version()}")
         return
     command = parsed(words, {name: kind for name, (kind, _) in COMMANDS.items()}, DESCRIPTION)
     if command is not None:
@@ -112,7 +114,7 @@ def version() -> str:
 def told(message: str, code: int = MISTAKE) -> int:
     """Say a message in one line on standard error; returns the exit code."""
     with contextlib.suppress(OSError):
-        c.say("nca: " + " ".join(message.split()))
+        say("nca: " + " ".join(message.split()))
     return code
 
 

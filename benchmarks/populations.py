@@ -19,9 +19,9 @@ from jax.sharding import Mesh, NamedSharding
 from benchmarks.measure import Clock, Row, Table, alternate, clock, ratio, seconds
 from benchmarks.scene import ROOT, Scene, Sizes
 from nca.config import TrainConfig
+from nca.crew import PLACE
+from nca.crew import compiled as compiled_for_all
 from nca.learning import Trainer, compiled, step_key
-from nca.population import PLACE
-from nca.population import compiled as compiled_for_all
 from nca.training import begin
 
 MEMBERS, DEVICES = (1, 2, 4, 8), (1, 2, 4, 8)

@@ -18,7 +18,8 @@ from nca.files import load
 from nca.growth import grow, run_key
 from nca.learning import Task, Trainer, adam
 from nca.organism import Organism
-from nca.rule import Rule, Spec, untrained
+from nca.rule import Rule, untrained
+from nca.spec import Spec
 from nca.targets import target
 from nca.training import begin
 

@@ -9,7 +9,7 @@ from typing import Any
 _HOMES = {
     "Organism": "nca.organism",
     "Rule": "nca.rule",
-    "Spec": "nca.rule",
+    "Spec": "nca.spec",
     "TrainConfig": "nca.config",
     "UserError": "nca.errors",
     "bundled": "nca.files",

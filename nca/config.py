@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from nca.errors import UserError
+from nca.options import as_tuples, at_least
 
 Regime = Literal["growing", "persistent", "regenerating"]
 REGIMES: tuple[Regime, ...] = ("growing", "persistent", "regenerating")
@@ -98,9 +99,9 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.regime not in REGIMES:
             raise UserError(f"A regime is one of {', '.join(REGIMES)}; got {self.regime!r}.")
-        for name in ("steps", "batch", "pool", "shortest", "hidden", "log_every", "save_every", "drop_at"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        at_least(
+            1, self, "steps", "batch", "pool", "shortest", "hidden", "log_every", "save_every", "drop_at"
+        )
         for name, value in vars(self).items():
             if isinstance(value, int) and value >= 2**31:
                 raise UserError(f"{name} must be at most {2**31 - 1}, got {value}.")
@@ -123,7 +124,7 @@ class TrainConfig:
             raise UserError(
                 f"A batch of {self.batch} cannot hold {self.seeds} seeds and {self.wounded} wounded."
             )
-        object.__setattr__(self, "wounds", tuple(self.wounds))
+        as_tuples(self, "wounds")
         if not self.wounds or set(self.wounds) - set(WOUNDS):
             raise UserError(f"wounds are of {', '.join(WOUNDS)}; got {self.wounds!r}.")
         kept_steps(self.keep, self.steps)

@@ -57,6 +57,12 @@ def first() -> bool:
     return jax.process_index() == 0
 
 
+def in_words() -> str:
+    """The device in words."""
+    kinds = jax.devices()
+    return f"{kinds[0].platform}: {kinds[0].device_kind}" + (f" x {len(kinds)}" if len(kinds) > 1 else "")
+
+
 def leave(why: str) -> None:
     """End this process at once, with the code of a mistake, after saying why.
 

@@ -22,7 +22,8 @@ from safetensors.numpy import save as to_bytes
 
 from nca.errors import UserError
 from nca.organism import Organism
-from nca.rule import Rule, Spec
+from nca.rule import Rule
+from nca.spec import Spec
 
 FORMAT = 1
 UNFINISHED = ".unfinished-"

@@ -14,7 +14,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from nca.errors import UserError
-from nca.rule import Rule, Spec, check_shapes
+from nca.rule import Rule, check_shapes
+from nca.spec import Spec
 
 LARGEST_CANVAS = 2048
 

@@ -22,7 +22,8 @@ from jaxtyping import Array, Bool, Float
 
 from nca.edit import Edit, apply
 from nca.perception import alive, filter_bank
-from nca.rule import Rule, Spec
+from nca.rule import Rule
+from nca.spec import Spec
 
 Tap = Callable[[str, Array], Array]
 

@@ -19,13 +19,14 @@ from nca.compact import needed
 from nca.config import TrainConfig, kept_steps
 from nca.errors import UserError
 from nca.files import load, save
+from nca.hatching import hatch, keep, run_name
 from nca.learning import Task, Trainer, adam, compiled, step_key
 from nca.memory import told_what_fits
 from nca.organism import Organism
 from nca.perception import alive
-from nca.rule import Rule, Spec, untrained
+from nca.rule import Rule, untrained
+from nca.spec import Spec
 from nca.targets import target
-from nca.versions import versions
 
 Say = Callable[[str], None]
 ROWS = (0.5, 0.85, 1.0, 1.06, 1.12, 1.18, 1.25, 1.35, 1.6, 2.2)  # of a grown body's firing cells and ring
@@ -56,7 +57,7 @@ def train(
         say = silent
     with told_what_fits(config), devices.lost_told(folder), devices.own_folder(folder) as place:
         task, trainer = devices.spread(*begin(config))
-        say(f"training {config.target}, {config.regime}, on {device()}; run folder {folder}")
+        say(f"training {config.target}, {config.regime}, on {devices.in_words()}; run folder {folder}")
         trainer, mark = open_run(task, trainer, place, resume and jax.process_index() == 0)
         if resume:
             exactly = "" if exact(config) else ", equal to rounding on this device"
@@ -75,11 +76,6 @@ def together(task: Task, trainer: Trainer, mark: runs.Mark, folder: Path) -> tup
         mark = runs.Mark(int(step), int(rollbacks), mark.written)
         runs.save_state(folder, trainer, mark)
     return devices.everywhere(task, trainer), mark
-
-
-def run_name(config: TrainConfig) -> str:
-    """The name of a run's folder where none is given."""
-    return f"{Path(config.target).stem}-{config.regime}-{config.seed}"
 
 
 def begin(config: TrainConfig) -> tuple[Task, Trainer]:
@@ -227,66 +223,9 @@ def reseed(task: Task, trainer: Trainer) -> tuple[Trainer, int]:
     return replace(trainer, pool=pool), int(lost.sum())
 
 
-def hatch(task: Task, parameters: Any, mark: runs.Mark, folder: Path) -> Organism:
-    """The organism of these parameters, with its provenance."""
-    config = task.config
-    losses = [row["loss"] for row in runs.metrics(folder) if "loss" in row]
-    provenance = {
-        "trained_by": "nca-dissection",
-        "config": _without_places(config),
-        "steps": mark.step,
-        "rollbacks": mark.rollbacks,
-        "versions": versions(),
-        "device": device(),
-        "started_from": None if config.start is None else _lineage(config.start),
-    }
-    metrics = {"training_log10_loss": float(np.log10(np.mean(losses[-20:])))} if losses else {}
-    picture = target(config.target, config.size, background=config.background)
-    return Organism(
-        task.rule(jax.tree.map(jnp.asarray, parameters)),
-        seed=None,
-        canvas=config.canvas,
-        target=picture,
-        name=run_name(config),
-        provenance=provenance,
-        metrics=metrics,
-    )
-
-
-def _without_places(config: TrainConfig) -> dict[str, Any]:
-    """The recipe with files by their names alone: folders say nothing elsewhere."""
-    start = None if config.start is None else load(config.start).name
-    return config.to_json() | {"target": Path(config.target).name, "start": start}
-
-
-def _lineage(start: str) -> dict[str, Any]:
-    ancestor = load(start)
-    return {
-        "name": ancestor.name,
-        "hash": ancestor.hash,
-        "steps": ancestor.provenance.get("steps"),
-        "started_from": ancestor.provenance.get("started_from"),
-    }
-
-
-def keep(task: Task, trainer: Trainer, folder: Path, number: int) -> None:
-    """Save the organism of this moment, where the schedule asks for it."""
-    if number not in kept_steps(task.config.keep, task.config.steps):
-        return
-    (folder / "keep").mkdir(exist_ok=True)
-    organism = hatch(task, trainer.parameters, runs.Mark(number, 0, 0), folder)
-    save(organism.renamed(f"{organism.name}-{number}"), folder / "keep" / f"step-{number:06d}.safetensors")
-
-
 def exact(config: TrainConfig) -> bool:
     """Whether a resumed run repeats to the bit here."""
     return jax.default_backend() == "cpu" or config.deterministic
-
-
-def device() -> str:
-    """The device in words."""
-    kinds = jax.devices()
-    return f"{kinds[0].platform}: {kinds[0].device_kind}" + (f" x {len(kinds)}" if len(kinds) > 1 else "")
 
 
 def _progress(config: TrainConfig, number: int, loss: float, speed: float) -> str:

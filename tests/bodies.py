@@ -4,7 +4,8 @@ import numpy as np
 import scipy.ndimage
 
 from nca.organism import Organism
-from nca.rule import Rule, Spec, visible
+from nca.rule import Rule, visible
+from nca.spec import Spec
 
 
 def disc(canvas=(24, 24), radius=7.0):

@@ -5,7 +5,8 @@ from itertools import pairwise
 import numpy as np
 
 from nca.organism import Organism
-from nca.rule import PERCEPTIONS, Rule
+from nca.rule import Rule
+from nca.spec import PERCEPTIONS
 
 
 def random_rule(number, *, hidden=(12,), strength=0.3, filters=3, kernel_channels=None, **says):

@@ -14,7 +14,7 @@ from analysis.films import files as films
 from analysis.films.animation import counted, film, render, side_by_side
 from nca import damage, edits
 from nca.errors import UserError
-from nca.rule import Spec
+from nca.spec import Spec
 
 SPEC = Spec(channels=6)
 FORMATS = (".gif", ".png", ".webp")

@@ -6,8 +6,8 @@ import pytest
 from fields import recorded
 
 from analysis.axes import protocol as axes
-from analysis.axes.networks import long_axis
-from analysis.axes.position import angle_of_code, beside_null, corrected
+from analysis.axes.networks import angle_of_code, long_axis
+from analysis.axes.nulls import beside_null, corrected
 from analysis.experiments.geometry import geodesic, places
 from analysis.experiments.recording import label
 from nca.errors import UserError

@@ -15,16 +15,18 @@ from PIL import Image
 
 import nca
 from analysis import cli
-from analysis.commands import basic as commands
+from analysis.commands import dissect as dissect_command
 from analysis.commands import grow as grow_command
+from analysis.commands import info as info_command
 from analysis.commands import tables, usage
 from analysis.commands import train as train_command
 from analysis.films import animation
 from nca import damage, edits
 from nca.config import TrainConfig
 from nca.files import bundled_populations
-from nca.rule import Spec, untrained
+from nca.rule import untrained
 from nca.runs import read_config
+from nca.spec import Spec
 
 ROOT = Path(nca.__file__).parents[1]
 RECIPE = {
@@ -333,7 +335,7 @@ def test_dissect_is_given_the_organism_its_folder_and_the_options(here, capsys, 
     assert nca_("dissect", "tiny.safetensors", "tiny.safetensors", "--out", "elsewhere", "--again") == 0
     assert [[one.hash for one in given[0]] for given in seen] == [[here.hash], [here.hash] * 2]
     assert [str(given[1]) for given in seen] == ["tiny-dissection", "elsewhere"]
-    assert seen[0][2] == commands.DissectConfig()
+    assert seen[0][2] == dissect_command.DissectConfig()
     assert [given[-1] for given in seen] == [False, True]
     assert capsys.readouterr().out == "tiny-dissection\nelsewhere\n"
     assert nca_("dissect") == 2
@@ -364,7 +366,7 @@ def test_a_bug_shows_its_traceback(monkeypatch):
     def broken(_):
         return 1 / 0
 
-    monkeypatch.setitem(cli.COMMANDS, "targets", (commands.Targets, broken))
+    monkeypatch.setitem(cli.COMMANDS, "targets", (info_command.Targets, broken))
     with pytest.raises(ZeroDivisionError):
         nca_("targets")
 
@@ -382,7 +384,7 @@ def test_what_a_machine_refuses_is_told_in_a_sentence(monkeypatch, capsys, failu
     def refused(_):
         raise failure
 
-    monkeypatch.setitem(cli.COMMANDS, "targets", (commands.Targets, refused))
+    monkeypatch.setitem(cli.COMMANDS, "targets", (info_command.Targets, refused))
     assert nca_("targets") == code
     told = capsys.readouterr().err
     assert told.startswith(says)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.experiments import metrics
-from nca.rule import Spec
+from nca.spec import Spec
 
 SPEC = Spec(channels=6)
 

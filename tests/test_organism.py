@@ -10,7 +10,8 @@ from makers import random_rule
 
 from nca.errors import UserError
 from nca.organism import Organism, check_canvas, one_cell, placed
-from nca.rule import Spec, untrained
+from nca.rule import untrained
+from nca.spec import Spec
 
 RULE = random_rule(0)
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from recipes import quiet, tiny
 
-from nca import devices, memory, population, runs
+from nca import crew, devices, memory, runs
 from nca.errors import UserError
 from nca.files import load, save
 from nca.members import check_alike, members_of, parts_of, read_recipes, read_table, recipes_of
@@ -65,7 +65,7 @@ def pretending(spoilt=lambda member, number, rollbacks: False):
 
 @pytest.fixture
 def pretended(monkeypatch):
-    monkeypatch.setattr(population, "compiled", pretending())
+    monkeypatch.setattr(crew, "compiled", pretending())
 
 
 def test_members_trained_at_once_are_those_trained_alone(tmp_path):
@@ -86,9 +86,7 @@ def test_members_trained_at_once_are_those_trained_alone(tmp_path):
 def test_a_member_that_dies_stops_no_other(tmp_path, monkeypatch):
     recipes = recipes_of(tiny(rollbacks=2), 3, tmp_path)
     lines = []
-    monkeypatch.setattr(
-        population, "compiled", pretending(lambda member, number, _: member == 1 and number > 14)
-    )
+    monkeypatch.setattr(crew, "compiled", pretending(lambda member, number, _: member == 1 and number > 14))
     members = train_population(recipes, tmp_path, say=lines.append)
     assert [m.status for m in members] == ["trained", "failed", "trained"]
     assert "Training failed 3 times" in members[1].why
@@ -98,7 +96,7 @@ def test_a_member_that_dies_stops_no_other(tmp_path, monkeypatch):
     assert rows[1]["why"] == members[1].why
     assert len([r for r in runs.metrics(members[1].folder) if "event" in r]) == 2
     alone = recipes_of(tiny(rollbacks=2), 3, tmp_path / "again")
-    monkeypatch.setattr(population, "compiled", pretending())
+    monkeypatch.setattr(crew, "compiled", pretending())
     unharmed = train_population(alone, tmp_path / "again", say=quiet)
     for number in (0, 2):
         assert load(unharmed[number].file).hash == load(members[number].file).hash
@@ -112,7 +110,7 @@ def test_a_member_taken_back_once_goes_on_with_another_key(tmp_path, monkeypatch
         seen.add((member, number, rollbacks))
         return member == 0 and number == 17 and rollbacks == 0
 
-    monkeypatch.setattr(population, "compiled", pretending(spoilt))
+    monkeypatch.setattr(crew, "compiled", pretending(spoilt))
     members = train_population(recipes, tmp_path, say=quiet)
     assert [m.status for m in members] == ["trained", "trained"]
     assert (0, 12, 1) in seen
@@ -158,7 +156,7 @@ def test_each_regime_begins_from_its_own_ancestor(tmp_path, monkeypatch):
     later = recipes_of(tiny(start=str(tmp_path), seed=2), 1, tmp_path / "later")
     assert Path(later[0].start).name == "lizard-regenerating-2.safetensors"
 
-    monkeypatch.setattr(population, "compiled", pretending(lambda member, *_: member == 0))
+    monkeypatch.setattr(crew, "compiled", pretending(lambda member, *_: member == 0))
     lines = []
     home = tmp_path / "half"
     recipes = recipes_of(tiny(rollbacks=0), 2, home, regimes=("growing:10", "persistent:10"))
@@ -218,7 +216,7 @@ def test_what_cannot_be_one_population_is_refused(tmp_path):
 
 
 def test_rules_of_other_conventions_are_not_trained_by_one_program(tmp_path, monkeypatch):
-    monkeypatch.setattr(population, "compiled", pretending())
+    monkeypatch.setattr(crew, "compiled", pretending())
     first = train(tiny(**SHORT), tmp_path / "a", say=quiet)
     turned = replace(first, rule=first.rule.turned(1.0))
     save(turned, tmp_path / "turned.safetensors")

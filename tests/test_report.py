@@ -22,7 +22,8 @@ from analysis.experiments.metrics import number
 from analysis.pages import folder as pages
 from analysis.pages.markup import together
 from nca.organism import Organism
-from nca.rule import Spec, untrained
+from nca.rule import untrained
+from nca.spec import Spec
 
 QUICK = DissectConfig(
     runs=2, steps=40, surrogates=19, lesion_runs=2, horizons=(20, 40), until=80, late=100, late_runs=1

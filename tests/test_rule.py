@@ -11,7 +11,8 @@ from makers import blobs, masks, organism, random_rule
 
 from nca.errors import UserError
 from nca.growth import grow, replay, run_key
-from nca.rule import ALIVE, BOUNDARIES, PERCEPTIONS, SQUASHES, Rule, Spec, channel_names, untrained, visible
+from nca.rule import Rule, untrained, visible
+from nca.spec import ALIVE, BOUNDARIES, PERCEPTIONS, SQUASHES, Spec, channel_names
 
 GRID = (7, 9)
 

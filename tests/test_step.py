@@ -9,7 +9,8 @@ from makers import blobs, masks, organism, random_rule
 
 from nca.growth import replay, run_key, trajectory
 from nca.perception import alive, filter_bank, mature, pooled
-from nca.rule import ALIVE, BOUNDARIES, PERCEPTIONS, SQUASHES, Rule
+from nca.rule import Rule
+from nca.spec import ALIVE, BOUNDARIES, PERCEPTIONS, SQUASHES
 from nca.step import fire_mask
 
 GRID = (7, 9)

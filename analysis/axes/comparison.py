@@ -14,7 +14,7 @@ import xarray as xr
 from analysis.axes import comparison_figures
 from analysis.axes import protocol as axes
 from analysis.axes.examination import Axes, trained_for
-from analysis.axes.position import corrected
+from analysis.axes.nulls import corrected
 from analysis.axes.words import CLEAR, LONG, least
 from analysis.experiments import metrics
 from analysis.experiments.kinship import related

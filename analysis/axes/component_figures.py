@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from analysis.experiments.recording import spec_of
 from analysis.pages import plots
-from nca.rule import channel_names
+from nca.spec import channel_names
 
 STEPS = (10, 20, 30, 50, 75, 96, 150, 200, 400, 1000, 2000)
 

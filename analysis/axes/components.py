@@ -18,7 +18,7 @@ from analysis.axes.surrogates import islands
 from analysis.experiments.geometry import places
 from analysis.experiments.recording import spec_of
 from nca.errors import UserError
-from nca.rule import Spec, channel_names
+from nca.spec import Spec, channel_names
 
 Channels = Literal["hidden", "all"]
 Scaling = Literal["raw", "zscore"]

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from nca.errors import UserError
+from nca.options import at_least
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,7 @@ class AxesConfig:
     angles: tuple[float, ...] = (45, 90, 180)
 
     def __post_init__(self) -> None:
-        for name in ("runs", "steps", "deals", "horizon"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        at_least(1, self, "runs", "steps", "deals", "horizon")
         for name in ("surrogates", "permutations", "course", "randoms"):
             value = getattr(self, name)
             if value < 19 and not (value == 0 and name != "surrogates"):

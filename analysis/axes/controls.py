@@ -6,12 +6,12 @@ import numpy as np
 import xarray as xr
 
 from analysis.axes.components import check_cells
-from analysis.axes.position import QUANTITIES, beside_null, body_at, decoded_places
-from analysis.axes.surrogates import modes, rotated
+from analysis.axes.nulls import beside_null, with_surrogates
+from analysis.axes.reading import QUANTITIES, body_at, decoded_places, over_deals
 from analysis.experiments.geometry import shape_features
 from analysis.experiments.recording import spec_of
 from nca.errors import UserError
-from nca.rule import channel_names
+from nca.spec import channel_names
 
 SOURCES = ("hidden", "shape", "colour", "shape + hidden", "colour + hidden")
 
@@ -52,7 +52,7 @@ def controls(
     own, mask = body_at(recording, run, at, hidden)
     check_cells(own, at)
     seen, _ = body_at(recording, run, at, [n for n in names if n not in hidden])
-    fields = np.concatenate([own[None], rotated(own, modes(mask), surrogates, seed)])
+    fields = with_surrogates(own, mask, surrogates, seed)
     given = {"shape": shape_features(mask), "colour": seen}
     scores = {"hidden": decoded_places(fields[:1], mask, deals)}
     measures = {}
@@ -64,10 +64,7 @@ def controls(
             extra = (both[q] - alone).mean(1)
             known = not (name == "shape" and q == "edge")
             measures[f"{q} over {name}"] = extra if known else np.full_like(extra, np.nan)
-    table = np.full((len(SOURCES), len(QUANTITIES), 2), np.nan)
-    for i, source in enumerate(SOURCES):
-        for q, v in scores[source].items():
-            table[i, QUANTITIES.index(q)] = v[0].mean(), v[0].std()
+    table = over_deals([scores[source] for source in SOURCES])
     dims = ("source", "quantity")
     attrs = {"at": at, "run": run, "surrogates": surrogates, "deals": deals, "seed": seed, "cells": len(own)}
     return (

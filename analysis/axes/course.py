@@ -9,8 +9,9 @@ import xarray as xr
 from jaxtyping import Float
 
 from analysis.axes.decoding import decoded
-from analysis.axes.position import QUANTITIES, body_at, decoded_places
-from analysis.axes.surrogates import modes, p_value, rotated
+from analysis.axes.nulls import with_surrogates
+from analysis.axes.reading import QUANTITIES, body_at, decoded_places
+from analysis.axes.surrogates import p_value
 from analysis.experiments.geometry import ages
 from nca.errors import UserError
 
@@ -98,7 +99,7 @@ def _moment(
     steady = len(values) and np.isfinite(values).all() and (values.std(0) > 1e-9).any()
     if len(values) < FEWEST or blocks < 2 or not steady:
         return row
-    fields = np.concatenate([values[None], rotated(values, modes(mask), surrogates, seed)])
+    fields = with_surrogates(values, mask, surrogates, seed)
     clock = np.stack([age, np.log1p(age)], 1)
     plain = decoded_places(fields, mask, deals)
     timed = decoded_places(clock[None], mask, deals)

@@ -10,8 +10,9 @@ import xarray as xr
 from jaxtyping import Bool, Float
 
 from analysis.axes.decoding import residuals, weights
-from analysis.axes.position import angle_of_code, cells_of
-from analysis.axes.surrogates import haar, modes, p_value, rotated
+from analysis.axes.nulls import with_surrogates
+from analysis.axes.reading import cells_of
+from analysis.axes.surrogates import haar, p_value
 from analysis.experiments.geometry import places
 from nca.errors import UserError
 
@@ -49,7 +50,7 @@ def code_direction(
     rows, mask, at = cells_of(recording, components, run)
     where = places(mask)
     position = np.stack([where["x"], where["y"]], 1)
-    fields = np.concatenate([rows[None], rotated(rows, modes(mask), surrogates, seed)])
+    fields = with_surrogates(rows, mask, surrogates, seed)
     lost = residuals(fields, position, np.argwhere(mask), deals).mean(1)
     centred = position - position.mean(0)
     angle, best, worst = angle_of_code(lost, centred.T @ centred)
@@ -73,6 +74,34 @@ def code_direction(
     coords = {"code": list(CODES), "channel": components.channel.values}
     attrs = {"organism": recording.attrs["organism"], "hash": recording.attrs["hash"], "cells": len(rows)}
     return xr.Dataset(data, coords, attrs | {"at": at, "run": run, "deals": deals, "seed": seed})
+
+
+def angle_of_code(
+    lost: Float[np.ndarray, "*field 2 2"], spread: Float[np.ndarray, "2 2"]
+) -> tuple[Float[np.ndarray, "*field"], Float[np.ndarray, "*field"], Float[np.ndarray, "*field"]]:
+    """The direction across the body that is decoded best, and how well.
+
+    A ridge is linear in what it decodes, so the errors of x cos(a) + y sin(a) follow from those of x
+    and y: R2(a) = 1 - (v' lost v) / (v' spread v) with v = (cos(a), sin(a)).
+
+    Args:
+        lost: products of the errors of x and y, of `decoding.residuals`.
+        spread: products of x and y about their means.
+
+    Returns:
+        The angle of the best direction in degrees modulo 180 (from x towards y), its R2, and that of
+        the worst direction.
+
+    Raises:
+        UserError: a body that is a line.
+    """
+    if np.linalg.matrix_rank(spread) < 2:
+        raise UserError("Directions need a body that is more than one cell wide.")
+    root = np.linalg.inv(np.linalg.cholesky(spread))
+    worth, vectors = np.linalg.eigh(root @ lost @ root.T)
+    best = vectors[..., 0] @ root
+    angle = np.degrees(np.arctan2(best[..., 1], best[..., 0])) % 180 % 180
+    return angle, 1 - worth[..., 0], 1 - worth[..., 1]
 
 
 def long_axis(mask: Bool[np.ndarray, "y x"]) -> tuple[float, float]:

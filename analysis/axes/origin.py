@@ -19,13 +19,15 @@ import xarray as xr
 from jaxtyping import Array, Bool, Float
 
 from analysis.axes.components import check_cells
-from analysis.axes.position import beside_null, body_at, decoded_places
+from analysis.axes.nulls import beside_null
+from analysis.axes.reading import body_at, decoded_places
 from analysis.axes.surrogates import modes, rotated
 from analysis.experiments.firing import fire_masks
 from nca.errors import UserError
 from nca.organism import Organism
 from nca.perception import filter_bank
-from nca.rule import Rule, channel_names
+from nca.rule import Rule
+from nca.spec import channel_names
 from nca.step import read, respond, squashed, step_sites
 
 

@@ -29,7 +29,8 @@ from analysis.axes.controls import controls
 from analysis.axes.course import course
 from analysis.axes.networks import code_direction, networks, rayleigh
 from analysis.axes.origin import against_shuffled, shuffled_states
-from analysis.axes.position import QUANTITIES, across_runs, position_tests
+from analysis.axes.position import across_runs, position_tests
+from analysis.axes.reading import QUANTITIES
 from analysis.axes.use import Subject, steering, subject, subspaces
 from analysis.experiments.geometry import places
 

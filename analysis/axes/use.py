@@ -16,7 +16,8 @@ import xarray as xr
 from jaxtyping import Bool, Float
 
 from analysis.axes.decoding import weights
-from analysis.axes.position import QUANTITIES, beside_null
+from analysis.axes.nulls import beside_null
+from analysis.axes.reading import QUANTITIES
 from analysis.axes.surrogates import haar
 from analysis.experiments import metrics
 from analysis.experiments.geometry import geodesic, places

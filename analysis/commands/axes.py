@@ -5,20 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional
 
 from analysis.axes.config import AxesConfig
+from analysis.commands.assay import folder_for, of_population
 from analysis.commands.basic import ADMIT, Source, Sources, say, tell
 from nca.errors import UserError
 
 if TYPE_CHECKING:
     from analysis.axes.examination import Axes as Examined
     from analysis.pages.sections import Section
-    from analysis.populations.members import Population
     from nca.organism import Organism
 
 MANY = 4
@@ -52,40 +51,30 @@ def pca(command: Pca) -> None:
     from analysis.axes.sections import components_section
     from analysis.experiments.recording import record
     from analysis.pages import folder as pages
-    from analysis.populations.sources import one_of, population_of
+    from analysis.populations import battery
+    from analysis.populations.sources import one_of
 
     if command.at < 1:
         raise UserError(f"Components need a step after the seed, got {command.at}.")
-    many = population_of([command.organism])
-    if many:
-        _components_of_many(command, many)
+    config = AxesConfig(
+        seed=command.seed, steps=command.at, channels=command.channels, scaling=command.scaling
+    )
+    if of_population("nca pca", command, config, battery.components):
         return
     organism = one_of(command.organism, "nca pca")
-    folder = command.out or Path(f"{Path(command.organism).stem}-pca")
+    folder = folder_for("nca pca", command.organism, command.out)
     pages.check_place(folder, "nca pca")
     say(f"growing {organism.name} to step {command.at}")
     begun = time.monotonic()
     recording = record(organism, command.at, seed=command.seed)
     found = fitted(recording, at=command.at, channels=command.channels, scaling=command.scaling)
     section = components_section(found)
-    config = {k: getattr(command, k) for k in ("at", "channels", "scaling", "seed")}
+    asked = {k: getattr(command, k) for k in ("at", "channels", "scaling", "seed")}
     more = {"portrait": _portrait(organism, recording), "seconds": time.monotonic() - begun}
-    pages.write_sections(folder, [organism], [section], "nca pca", config, **more)
+    pages.write_sections(folder, [organism], [section], "nca pca", asked, **more)
     for finding in section.findings:
         tell(finding.claim)
     tell(str(folder / "report.html"))
-
-
-def _components_of_many(command: Pca, population: Population) -> None:
-    from analysis.commands.population import told
-    from analysis.populations import battery
-
-    config = AxesConfig(
-        seed=command.seed, steps=command.at, channels=command.channels, scaling=command.scaling
-    )
-    folder = command.out or Path(f"{population.name}-pca")
-    part = partial(battery.components, config=config)
-    told(population, [part], "nca pca", folder, config.to_json(), command.admit)
 
 
 @dataclass(frozen=True)
@@ -111,20 +100,14 @@ def axes(command: Axes) -> None:
     """Examine, compare, write, say where."""
     from analysis.axes.comparison import comparison_section
     from analysis.axes.examination import examine_axes
-    from analysis.commands.population import told
     from analysis.pages import folder as pages
     from analysis.populations import battery
-    from analysis.populations.sources import organisms_of, population_of
+    from analysis.populations.sources import organisms_of
 
-    many = population_of(command.organism)
-    if many:
-        folder = command.out or Path(f"{many.name}-axes")
-        part = partial(battery.places, config=command.config)
-        told(many, [part], "nca axes", folder, command.config.to_json(), command.admit)
+    if of_population("nca axes", command, command.config, battery.places):
         return
     organisms = organisms_of(command.organism)
-    first = Path(command.organism[0])
-    folder = command.out or Path(f"{first.stem or first.resolve().name}-axes")
+    folder = folder_for("nca axes", command.organism[0], command.out)
     pages.check_place(folder, "nca axes")
     begun, config = time.monotonic(), command.config
     if len(organisms) > MANY:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
+from analysis.commands.assay import folder_for
 from analysis.commands.basic import say, tell
 from analysis.grafts.config import GraftConfig
 from nca.errors import UserError
@@ -69,7 +70,7 @@ def graft(command: Graft) -> None:
     donor, host = one_of(command.donor, COMMAND), one_of(command.host, COMMAND)
     if command.canvas:
         host = replace(host, canvas=command.canvas)
-    folder = command.out or Path(f"{host.name}-graft")
+    folder = folder_for(COMMAND, command.host, command.out)
     pages.check_place(folder, COMMAND)
     found = grafted(donor, host, config, say)
     for warning in found.warnings:

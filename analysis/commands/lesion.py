@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tyro.conf import OmitArgPrefixes, Positional
 
-from analysis.commands.basic import ADMIT, Source, say, tell
-from analysis.commands.population import told
+from analysis.commands.assay import of_organisms
+from analysis.commands.basic import ADMIT, Source, say
 from analysis.lesions.config import LesionConfig
 
-NAME = "nca lesion"
+if TYPE_CHECKING:
+    import numpy as np
+
+    from analysis.pages.sections import Section
+    from nca.organism import Organism
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Lesion:
     Of a population it asks how many hidden channels the networks of each regime need.
 
     Attributes:
-        out: folder for the page; NAME-lesions if none.
+        out: folder for the page; NAME-lesion if none.
         admit: largest L, at the grown step, with which a network of a population enters the statistics.
     """
 
@@ -35,21 +38,12 @@ class Lesion:
 
 def lesion(command: Lesion) -> None:
     """Harm, write, say where."""
-    from analysis.lesions.battery import lesion as harmed
+    from analysis.lesions import battery
     from analysis.lesions.section import section
-    from analysis.pages.folder import check_place, write_sections
-    from analysis.populations import battery
-    from analysis.populations.sources import one_of, population_of
+    from analysis.populations.battery import lesions
 
-    many = population_of([command.organism])
-    if many:
-        config, folder = battery.fewer(command.config), command.out or Path(f"{many.name}-lesions")
-        told(many, [partial(battery.lesions, config=config)], NAME, folder, config.to_json(), command.admit)
-        return
-    organism = one_of(command.organism, NAME)
-    folder, begun = command.out or Path(f"{organism.name}-lesions"), time.monotonic()
-    check_place(folder, NAME)
-    found = harmed(organism, command.config, say)
-    more = {"seconds": time.monotonic() - begun, "portrait": found.portrait, "data": found.config.full}
-    asked = found.config.to_json()
-    tell(str(write_sections(folder, [organism], [section(found)], NAME, asked, **more)))
+    def harmed(organisms: list[Organism]) -> tuple[Section, np.ndarray | None]:
+        found = battery.lesion(organisms[0], command.config, say)
+        return section(found), found.portrait
+
+    of_organisms("nca lesion", command, harmed, lesions)

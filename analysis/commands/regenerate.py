@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tyro.conf import OmitArgPrefixes, Positional
 
-from analysis.commands.basic import ADMIT, Sources, say, tell
-from analysis.commands.population import told
+from analysis.commands.assay import of_organisms
+from analysis.commands.basic import ADMIT, Sources, say
 from analysis.healing.config import HealingConfig
 
-COMMAND = "nca regenerate"
+if TYPE_CHECKING:
+    import numpy as np
+
+    from analysis.pages.sections import Section
+    from nca.organism import Organism
 
 
 @dataclass(frozen=True)
@@ -37,33 +40,10 @@ def regenerate(command: Regenerate) -> None:
     """Wound, write, say where."""
     from analysis.healing.section import section
     from analysis.healing.wounds import heal
-    from analysis.pages import folder as pages
-    from analysis.populations import battery
-    from analysis.populations.sources import organisms_of, population_of
+    from analysis.populations.battery import healing
 
-    many = population_of(command.organism)
-    if many:
-        config, folder = battery.fewer(command.config), command.out or Path(f"{many.name}-regeneration")
-        part = partial(battery.healing, config=config)
-        told(many, [part], COMMAND, folder, config.to_json(), command.admit)
-        return
-    organisms, begun = organisms_of(command.organism), time.monotonic()
-    folder = command.out or Path(f"{organisms[0].name}-regeneration")
-    pages.check_place(folder, COMMAND)
-    found = [heal(organism, command.config, say) for organism in organisms]
-    asked = command.config.filled()
-    portrait = next((one.cuts.picture_before.values for one in found if one.cuts), None)
-    tell(
-        str(
-            pages.write_sections(
-                folder,
-                organisms,
-                [section(found)],
-                COMMAND,
-                asked.to_json(),
-                portrait=portrait,
-                seconds=time.monotonic() - begun,
-                data=asked.full,
-            )
-        )
-    )
+    def wounded(organisms: list[Organism]) -> tuple[Section, np.ndarray | None]:
+        found = [heal(organism, command.config, say) for organism in organisms]
+        return section(found), next((one.cuts.picture_before.values for one in found if one.cuts), None)
+
+    of_organisms("nca regenerate", command, wounded, healing)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tyro.conf import OmitArgPrefixes, Positional
 
-from analysis.commands.basic import ADMIT, Sources, say, tell
-from analysis.commands.population import told
+from analysis.commands.assay import of_organisms
+from analysis.commands.basic import ADMIT, Sources, say
 from analysis.robustness.config import RobustConfig
 
-COMMAND = "nca robust"
+if TYPE_CHECKING:
+    import numpy as np
+
+    from analysis.pages.sections import Section
+    from nca.organism import Organism
 
 
 @dataclass(frozen=True)
@@ -34,31 +37,12 @@ class RobustCommand:
 
 def robust(command: RobustCommand) -> None:
     """Disturb, write, say where."""
-    from analysis.pages import folder as pages
-    from analysis.populations import battery
-    from analysis.populations.sources import organisms_of, population_of
-    from analysis.robustness.battery import robust as disturbed
+    from analysis.populations.battery import robustness
+    from analysis.robustness import battery
     from analysis.robustness.section import section
 
-    many = population_of(command.organism)
-    if many:
-        config, folder = battery.fewer(command.config), command.out or Path(f"{many.name}-robustness")
-        part = partial(battery.robustness, config=config)
-        told(many, [part], COMMAND, folder, config.to_json(), command.admit)
-        return
-    organisms, begun = organisms_of(command.organism), time.monotonic()
-    folder = command.out or Path(f"{organisms[0].name}-robustness")
-    pages.check_place(folder, COMMAND)
-    found = [disturbed(organism, command.config, say) for organism in organisms]
-    asked = command.config.filled()
-    written = pages.write_sections(
-        folder,
-        organisms,
-        [section(found)],
-        COMMAND,
-        asked.to_json(),
-        portrait=next((one.portrait for one in found if one.portrait is not None), None),
-        seconds=time.monotonic() - begun,
-        data=asked.full,
-    )
-    tell(str(written))
+    def disturbed(organisms: list[Organism]) -> tuple[Section, np.ndarray | None]:
+        found = [battery.robust(organism, command.config, say) for organism in organisms]
+        return section(found), next((one.portrait for one in found if one.portrait is not None), None)
+
+    of_organisms("nca robust", command, disturbed, robustness)

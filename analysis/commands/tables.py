@@ -1,13 +1,16 @@
-"""Organisms in words: what `nca info` and `nca organisms` say, as plain text and as JSON."""
+"""Organisms and populations in words: what `nca info` and `nca organisms` say, as plain text and as JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nca.config import TrainConfig
 from nca.organism import Organism
+
+if TYPE_CHECKING:
+    from analysis.populations.members import Population
 
 Rows = list[tuple[str, str]]
 CUTS = ("bottom", "top", "right", "left", "centre")
@@ -137,10 +140,45 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("  ".join(w.ljust(n) for w, n in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
+def overview(population: Population) -> list[dict[str, Any]]:
+    """A row for each member, trained or not, as plain JSON values."""
+    rows: list[dict[str, Any]] = []
+    for m in population.members:
+        errors = m.organism.metrics.get("log10_error")
+        errors = errors if isinstance(errors, Mapping) else {}
+        rows.append(
+            {
+                "name": m.name,
+                "target": m.target,
+                "regime": m.regime,
+                "seed": m.seed,
+                "lineage": m.lineage,
+                "L at 96": errors.get("96"),
+                "L at 200": errors.get("200"),
+                "hash": m.organism.hash,
+                "status": "trained",
+            }
+        )
+    rows += [{"name": name, "status": why} for name, why in population.missing.items()]
+    return rows
+
+
+def in_columns(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as text, a column for each of the first row's names."""
+    names = list(rows[0])
+    return columns([names, *([_word(row.get(name)) for name in names] for row in rows)])
+
+
 def number(value: Any, digits: int = 2) -> str:
     """A number in short, "-" where there is none."""
     known = isinstance(value, (int, float)) and not isinstance(value, bool)
     return f"{value:.{digits}f}" if known else "-"
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.2f}"
+    return "-" if value is None else str(value)
 
 
 def _recovered(found: Any) -> str:

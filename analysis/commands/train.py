@@ -78,7 +78,7 @@ def train(command: Train) -> None:
 def train_one(command: Train) -> None:
     """One organism."""
     from nca import devices, files
-    from nca.training import run_name
+    from nca.hatching import run_name
     from nca.training import train as trained
 
     alone = [name for name in ("targets", "regimes", "part") if getattr(command, name)]

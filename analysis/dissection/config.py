@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nca.errors import UserError
+from nca.options import as_tuples, at_least, check_horizons
 
 
 @dataclass(frozen=True)
@@ -38,16 +39,13 @@ class DissectConfig:
     full: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("runs", "lesion_runs", "late_runs", "steps"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        at_least(1, self, "runs", "lesion_runs", "late_runs", "steps")
         if self.surrogates < 19:
             raise UserError(f"Fewer than 19 surrogates cannot give p of .05; got {self.surrogates}.")
         if self.until <= self.steps:
             raise UserError(f"until ({self.until}) must come after steps ({self.steps}).")
-        object.__setattr__(self, "horizons", tuple(self.horizons))
-        if not self.horizons or list(self.horizons) != sorted(set(self.horizons)) or self.horizons[0] < 1:
-            raise UserError(f"horizons are ascending numbers of steps, got {self.horizons}.")
+        as_tuples(self, "horizons")
+        check_horizons(self.horizons)
         if self.late and self.late <= self.until:
             raise UserError(f"late ({self.late}) must come after until ({self.until}), or be 0.")
         if max(self.lesion_runs, self.late_runs) > self.runs:

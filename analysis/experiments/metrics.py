@@ -14,7 +14,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from nca.perception import mature
-from nca.rule import Rule, Spec, visible
+from nca.rule import Rule, visible
+from nca.spec import Spec
 
 Arrays = Array | np.ndarray
 

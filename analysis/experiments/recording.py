@@ -21,7 +21,7 @@ from nca.errors import UserError
 from nca.files import write_with
 from nca.growth import trajectory
 from nca.organism import Organism
-from nca.rule import Spec, channel_names
+from nca.spec import Spec, channel_names
 from nca.versions import versions
 
 LARGEST = 2 * 10**9

@@ -112,7 +112,7 @@ class Plan:
         """The first line of a part's file."""
         if self.part is None:
             return None
-        from nca.training import device
+        from nca import devices
 
         return {
             "format": FORMAT,
@@ -121,7 +121,7 @@ class Plan:
             "experiments": {name: digest_of(edits) for name, edits in self.experiments.items()},
             "settings": json.loads(json.dumps(asdict(self.settings))),
             "versions": versions(),
-            "device": device(),
+            "device": devices.in_words(),
         }
 
 

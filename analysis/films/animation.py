@@ -32,7 +32,8 @@ from analysis.films.captions import (
 from analysis.films.files import film
 from nca.edits import index_of
 from nca.errors import UserError
-from nca.rule import Spec, channel_names, visible
+from nca.rule import visible
+from nca.spec import Spec, channel_names
 
 __all__ = [
     "VIEWS",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from nca.errors import UserError
+from nca.options import where_left
 
 FULL: dict[str, Any] = {"runs": 16, "map_runs": 4, "places": 100}
 
@@ -58,9 +59,7 @@ class GraftConfig:
 
     def filled(self) -> GraftConfig:
         """With `full`, every number left at its default is the larger one."""
-        fields = type(self).__dataclass_fields__
-        more = {k: v for k, v in FULL.items() if getattr(self, k) == fields[k].default}
-        return replace(self, **more) if self.full else self
+        return where_left(self, FULL) if self.full else self
 
     def to_json(self) -> dict[str, Any]:
         """The fields as plain JSON values."""

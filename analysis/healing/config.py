@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from nca.errors import UserError
+from nca.options import as_tuples, at_least, where_left
 
 FULL: dict[str, Any] = {"runs": 16, "sweep_runs": 8, "angles": 24, "places": 120, "late_runs": 8}
 
@@ -43,10 +44,8 @@ class HealingConfig:
     full: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "radii", tuple(self.radii))
-        for name in ("runs", "sweep_runs", "late_runs", "cut_at", "places"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        as_tuples(self, "radii")
+        at_least(1, self, "runs", "sweep_runs", "late_runs", "cut_at", "places")
         if self.angles < 0 or not all(0 < r < math.inf for r in self.radii):
             raise UserError("angles must not be negative, and radii are above 0 cells.")
         if self.until <= self.cut_at:
@@ -58,9 +57,7 @@ class HealingConfig:
 
     def filled(self) -> HealingConfig:
         """With `full`, every number left at its default is the larger one."""
-        usual = HealingConfig()
-        more = {k: v for k, v in FULL.items() if getattr(self, k) == getattr(usual, k)}
-        return replace(self, **more) if self.full else self
+        return where_left(self, FULL) if self.full else self
 
     def to_json(self) -> dict[str, Any]:
         """The fields as plain JSON values."""

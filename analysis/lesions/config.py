@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from nca.errors import UserError
+from nca.options import as_tuples, ascending, at_least, check_horizons, where_left
 
 Assay = Literal["atlas", "pairs", "periods", "repair"]
 ASSAYS: tuple[Assay, ...] = get_args(Assay)
@@ -69,34 +70,24 @@ class LesionConfig:
     full: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("assays", "horizons", "doses", "noises"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        for name in ("runs", "at", "young", "young_for", "pair_runs", "pair_for", "period_runs"):
-            self._at_least_one(name)
-        for name in ("period_end", "period_every", "repair_runs", "repair_for"):
-            self._at_least_one(name)
+        as_tuples(self, "assays", "horizons", "doses", "noises")
+        at_least(1, self, "runs", "at", "young", "young_for", "pair_runs", "pair_for", "period_runs")
+        at_least(1, self, "period_end", "period_every", "repair_runs", "repair_for")
         if not self.assays:
             raise UserError(f"assays are some of {', '.join(ASSAYS)}; got none.")
-        if not self.horizons or list(self.horizons) != sorted(set(self.horizons)) or self.horizons[0] < 1:
-            raise UserError(f"horizons are ascending numbers of steps, got {self.horizons}.")
-        if not all(0 < d < 1 for d in self.doses) or list(self.doses) != sorted(set(self.doses)):
+        check_horizons(self.horizons)
+        if not all(0 < d < 1 for d in self.doses) or not ascending(self.doses):
             raise UserError(f"doses are ascending shares between 0 and 1, got {self.doses}.")
-        if not all(0 < n < math.inf for n in self.noises) or list(self.noises) != sorted(set(self.noises)):
+        if not all(0 < n < math.inf for n in self.noises) or not ascending(self.noises):
             raise UserError(f"noises are ascending sizes above 0, got {self.noises}.")
         if self.cut not in get_args(Cut):
             raise UserError(f"cut is one of {', '.join(get_args(Cut))}; got {self.cut!r}.")
         if self.period_every >= self.period_end:
             raise UserError(f"period_every must be below period_end ({self.period_end}).")
 
-    def _at_least_one(self, name: str) -> None:
-        if getattr(self, name) < 1:
-            raise UserError(f"{name} must be at least 1, got {getattr(self, name)}.")
-
     def filled(self) -> LesionConfig:
         """With `full`, every number left at its default is the larger one."""
-        usual = LesionConfig()
-        more = {k: v for k, v in FULL.items() if getattr(self, k) == getattr(usual, k)}
-        return replace(self, **more) if self.full else self
+        return where_left(self, FULL) if self.full else self
 
     def to_json(self) -> dict[str, Any]:
         """The fields as plain JSON values."""

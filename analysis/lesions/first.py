@@ -23,7 +23,7 @@ from analysis.experiments.sweeps import Row, Twins, follow, twins
 from nca import edits
 from nca.errors import UserError
 from nca.organism import Organism
-from nca.rule import channel_names
+from nca.spec import channel_names
 
 KINDS = {
     "graded": "multiplied by 0.95 at every step",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,7 +18,9 @@ from analysis.pages.sections import Section
 from analysis.populations import assays, codes
 from analysis.populations.members import LIMIT, PUBLISHED, Population, Verdict, admitted
 from analysis.populations.section import section
+from analysis.populations.studies import Study
 from analysis.robustness.config import RobustConfig
+from nca.options import where_left
 
 Config = TypeVar("Config", AxesConfig, HealingConfig, LesionConfig, RobustConfig)
 # Networks are the unit, so that keys of each need only steady its own value.
@@ -104,61 +107,59 @@ class Bench:
 
 def fewer(config: Config) -> Config:
     """A config for many networks: numbers left at their default are smaller."""
-    usual = {f.name: f.default for f in fields(config)}
-    less = {k: v for k, v in FEWER[type(config)].items() if getattr(config, k) == usual[k]}
-    return replace(config, **less)
+    return where_left(config, FEWER[type(config)])
 
 
 def places(bench: Bench, config: AxesConfig) -> Section:
     """The founding question: does the code of place rise over the regimes."""
-    steps = [config.steps, *([PUBLISHED] if config.steps > PUBLISHED else [])]
-    judged = [bench.verdicts(at, config.runs) for at in steps]
-    studies = [codes.places(bench.population, verdicts, config, bench.say) for verdicts in judged]
     how = PLACES.format(surrogates=config.surrogates, runs=config.runs)
-    return section(
-        bench.population, studies, judged, bench.limit, name="axes", title="Axes over the regimes", method=how
-    )
+    return _young_and_grown(bench, partial(codes.places, say=bench.say), config, "axes", how)
 
 
 def components(bench: Bench, config: AxesConfig) -> Section:
     """Components of every network, which claim nothing."""
+    return _young_and_grown(bench, codes.components, config, "components", PARTS.format(runs=config.runs))
+
+
+def _young_and_grown(
+    bench: Bench, assay: Callable[..., Study], config: AxesConfig, name: str, how: str
+) -> Section:
+    """An assay at the grown step, and at the published one where that is earlier."""
     steps = [config.steps, *([PUBLISHED] if config.steps > PUBLISHED else [])]
     judged = [bench.verdicts(at, config.runs) for at in steps]
-    studies = [codes.components(bench.population, verdicts, config) for verdicts in judged]
-    how = PARTS.format(runs=config.runs)
-    title = "Components over the regimes"
-    return section(bench.population, studies, judged, bench.limit, name="components", title=title, method=how)
+    return _told(bench, [assay(bench.population, v, config) for v in judged], judged, name, how)
 
 
 def healing(bench: Bench, config: HealingConfig) -> Section:
     """What each regime heals."""
     config = fewer(config)
-    judged = bench.verdicts(config.cut_at, config.runs)
-    study = assays.healing(bench.population, judged, config, bench.say)
     how = HEALING.format(**config.to_json())
-    return _one(bench, study, judged, "regeneration", "Regeneration over the regimes", how)
+    return _grown(bench, assays.healing, config, config.cut_at, "regeneration", how)
 
 
 def lesions(bench: Bench, config: LesionConfig) -> Section:
     """How many channels each regime needs."""
     config = fewer(config)
-    judged = bench.verdicts(config.at, config.runs)
-    study = assays.lesions(bench.population, judged, config, bench.say)
     how = LESIONS.format(**config.to_json(), horizon=config.horizons[-1])
-    return _one(bench, study, judged, "lesions", "Lesions over the regimes", how)
+    return _grown(bench, assays.lesions, config, config.at, "lesions", how)
 
 
 def robustness(bench: Bench, config: RobustConfig) -> Section:
     """What each regime bears."""
     config = fewer(config)
-    judged = bench.verdicts(config.at, config.runs)
-    study = assays.robustness(bench.population, judged, config, bench.say)
     how = ROBUST.format(**config.to_json())
-    return _one(bench, study, judged, "robustness", "Robustness over the regimes", how)
+    return _grown(bench, assays.robustness, config, config.at, "robustness", how)
 
 
-def _one(bench: Bench, study: Any, judged: list[Verdict], name: str, title: str, how: str) -> Section:
-    return section(bench.population, [study], [judged], bench.limit, name=name, title=title, method=how)
+def _grown(bench: Bench, assay: Callable[..., Study], config: Any, at: int, name: str, how: str) -> Section:
+    """An assay of the grown bodies."""
+    judged = bench.verdicts(at, config.runs)
+    return _told(bench, [assay(bench.population, judged, config, bench.say)], [judged], name, how)
+
+
+def _told(bench: Bench, studies: list[Study], judged: list[list[Verdict]], name: str, how: str) -> Section:
+    title = f"{name.capitalize()} over the regimes"
+    return section(bench.population, studies, judged, bench.limit, name=name, title=title, method=how)
 
 
 Part = Callable[[Bench], Section]

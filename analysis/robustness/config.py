@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from nca.errors import UserError
+from nca.options import as_tuples, where_left
 
 FULL: dict[str, Any] = {"runs": 16, "horizon": 500, "edges": (8, 6, 4, 3, 2, 1, 0, -1, -2, -4, -8)}
 
@@ -42,8 +43,7 @@ class RobustConfig:
     full: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("once", "lasting", "weights", "rates", "edges"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        as_tuples(self, "once", "lasting", "weights", "rates", "edges")
         if min(self.runs, self.at, self.horizon) < 1:
             raise UserError("runs, at and horizon must be at least 1.")
         doses = (*self.once, *self.lasting, *self.weights)
@@ -54,9 +54,7 @@ class RobustConfig:
 
     def filled(self) -> RobustConfig:
         """With `full`, every value left at its default is the larger one."""
-        usual = RobustConfig()
-        more = {k: v for k, v in FULL.items() if getattr(self, k) == getattr(usual, k)}
-        return replace(self, **more) if self.full else self
+        return where_left(self, FULL) if self.full else self
 
     def to_json(self) -> dict[str, Any]:
         """The fields as plain JSON values."""

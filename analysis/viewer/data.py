@@ -12,7 +12,7 @@ from analysis.axes.protocol import LEAST_CELLS, pca
 from analysis.experiments.recording import record
 from nca.errors import UserError
 from nca.organism import Organism, check_canvas
-from nca.rule import Spec, channel_names
+from nca.spec import Spec, channel_names
 
 LARGEST_SIDE = 512
 LARGEST_STATE = 2**23  # numbers

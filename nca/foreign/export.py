@@ -23,7 +23,8 @@ from nca.foreign.build import seed_of
 from nca.foreign.conventions import Conventions
 from nca.foreign.features import NAMED
 from nca.organism import Organism
-from nca.rule import PERCEPTIONS, Rule, Spec
+from nca.rule import Rule
+from nca.spec import PERCEPTIONS, Spec
 
 SUFFIXES = {"npz": ".npz", "torch": ".pt", "web-json": ".json", "onnx": ".onnx"}
 

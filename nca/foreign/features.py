@@ -15,7 +15,8 @@ import numpy as np
 from nca.errors import UserError
 from nca.foreign.conventions import Conventions
 from nca.foreign.layers import Layers
-from nca.rule import PERCEPTIONS, Rule
+from nca.rule import Rule
+from nca.spec import PERCEPTIONS
 
 DX = np.array([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 8
 IDENTITY = np.array([[0.0, 0, 0], [0, 1, 0], [0, 0, 0]])

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from nca.foreign.wire import put
-from nca.rule import Spec
+from nca.spec import Spec
 
 FLOAT, INT64 = 1, 7
 OPSET, IR = 19, 9
