@@ -227,6 +227,12 @@ def test_a_study_tells_what_rises_what_falls_and_what_does_neither():
     assert "the code of edge falls" in said[-1].claim
 
 
+def test_what_is_said_of_more_than_two_measures_is_said_once():
+    said = {"a": "rises", "b": "falls", "c": "rises", "d": "rises"}
+    assert words.grouped(said) == ["a, c and d: each rises", "b falls"]
+    assert words.grouped({"a": "rises", "b": "rises"}) == ["a rises", "b rises"]
+
+
 def test_where_the_null_is_wider_the_other_scale_may_say_otherwise():
     values = rising()
     one = populace.study(values, z={k: -v if k == "x" else v for k, v in values.items()})

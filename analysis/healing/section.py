@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.experiments import metrics
-from analysis.experiments.metrics import count, number
+from analysis.experiments.metrics import count, number, percent
 from analysis.healing import plots as healing_plots
 from analysis.healing import wounds as healing
 from analysis.healing.wounds import AS_CUT, HEALED, Healing
@@ -48,7 +48,7 @@ def shown(found: Sequence[Healing]) -> pd.DataFrame:
                 rows.append(
                     {"organism": one.organism.name, "cut": row.wound, "recovered": interval(part)}
                     | {"keys": " ".join(keys), "steps to 90 %": timed(part)}
-                    | {"overshoot": f"{row.overshoot:.0%}", "overgrown": row.overgrown_runs}
+                    | {"overshoot": percent(row.overshoot), "overgrown": row.overgrown_runs}
                 )
     return pd.DataFrame(rows)
 
@@ -64,7 +64,7 @@ def five_cuts(one: Healing) -> Finding:
         claim = f"{name}: recovered is not defined after any cut."
     else:
         which = f": {', '.join(healed)}" if 0 < len(healed) < len(CUTS) else ""
-        claim = f"{name} heals {len(healed)} of {len(CUTS)} cuts by {HEALED:.0%} or more{which}."
+        claim = f"{name} heals {len(healed)} of {len(CUTS)} cuts by {percent(HEALED)} or more{which}."
     parts = [f"{n} {interval(rows.loc[n])}" + split(rows.loc[n]) for n in CUTS]
     took = [f"{n} {timed(rows.loc[n])}" for n in CUTS if known[n]]
     evidence = (
@@ -130,10 +130,10 @@ def sweeps(one: Healing) -> list[Finding]:
             continue
         good = int((known.recovered >= HEALED).sum())
         worst = known.loc[known.recovered.idxmin()]
-        claim = f"{one.organism.name} heals {good} of {count(len(known), what)} by {HEALED:.0%} or more."
+        claim = f"{one.organism.name} heals {good} of {count(len(known), what)} by {percent(HEALED)} or more."
         evidence = (
             f"{many}; median {number(float(known.recovered.median()))}, worst {number(worst.recovered)} "
-            f"({worst.wound}, which takes {worst.removed:.0%} of the body)"
+            f"({worst.wound.replace('-', '−')}, which takes {percent(worst.removed)} of the body)"
         )
         if what == "hole":
             sizes = known.groupby("radius").recovered

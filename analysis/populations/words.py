@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from analysis.experiments.metrics import count, number, probability, span
+from analysis.experiments.metrics import count, number, probability, span, tiny
 from analysis.pages.sections import Finding
 from analysis.populations.members import Population, Verdict
 from analysis.populations.studies import FEWEST, THREE, Measure, Study, by, compared, levels, table
@@ -45,7 +45,7 @@ def answer(study: Study, tested: pd.DataFrame, measures: Sequence[Measure], open
         return Finding(TOPIC, _capital(claim), evidence, numbers)
     scaled = _of(compared(by(study, "z")), kind, measures) if "z" in study.values else None
     n = int(rows.n.max())
-    parts = [f"{m.words} {_agreed(rows, scaled, m)}" for m in measures]
+    parts = grouped({m.words: _agreed(rows, scaled, m) for m in measures})
     claim = f"{opening}{study.when}, {_path(regimes)}, over {count(n, 'lineage')}: {'; '.join(parts)}."
     claim += _clear(study, measures)
     evidence = "; ".join(_told(study, _one(rows, m), m) for m in measures)
@@ -54,6 +54,20 @@ def answer(study: Study, tested: pd.DataFrame, measures: Sequence[Measure], open
         evidence += f". In units of the null’s sd (z) instead: {_scaled(scaled, measures)}"
     evidence += f". {absent(study)}" if absent(study) else ""
     return Finding(TOPIC, _capital(claim), evidence, numbers)
+
+
+def grouped(said: Mapping[str, str]) -> list[str]:
+    """What is said of each measure; once where it is the same of more than two."""
+    of: dict[str, list[str]] = {}
+    for measure, what in said.items():
+        of.setdefault(what, []).append(measure)
+    return [
+        part
+        for what, those in of.items()
+        for part in (
+            [f"{listed(those)}: each {what}"] if len(those) > 2 else [f"{one} {what}" for one in those]
+        )
+    ]
 
 
 def _clear(study: Study, measures: Sequence[Measure]) -> str:
@@ -143,7 +157,7 @@ def steps(study: Study, tested: pd.DataFrame, measures: Sequence[Measure]) -> li
     parts = []
     for pair in dict.fromkeys(rows.regimes):
         here = rows[rows.regimes == pair]
-        each = [f"{m.words} {verdict(_one(here, m))}" for m in measures]
+        each = grouped({m.words: verdict(_one(here, m)) for m in measures})
         parts.append(f"from {pair}, {', and '.join(each)}")
     told = "; ".join(
         f"{m.words} from {r.regimes} {_ends(r.change, r.change_low, r.change_high)}, effect "
@@ -277,7 +291,7 @@ def _ends(value: float, low: float, high: float) -> str:
 
 
 def _small(p: float) -> str:
-    return probability(p) if not p < 0.001 else f"{p:.1g}"
+    return probability(p) if not p < 0.001 else tiny(p)
 
 
 def _capital(text: str) -> str:

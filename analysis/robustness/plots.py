@@ -16,9 +16,9 @@ from analysis.robustness.disturbances import KINDS, LASTING, MOVED, ONCE, RATE, 
 
 LEAST = -1.0
 LABELS = {
-    ONCE: "sd (of the channel’s)",
-    LASTING: "sd (of the channel’s)",
-    WEIGHTS: "share of the weights’ norm",
+    ONCE: "noise (sd of the channel)",
+    LASTING: "noise (sd of the channel)",
+    WEIGHTS: "noise (share of the weights’ norm)",
     RATE: "fire rate",
     UPDATES: "fire rate",
     SMALL: "cells to the edge",

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.experiments import metrics
-from analysis.experiments.metrics import count, number
+from analysis.experiments.metrics import count, number, plain
 from analysis.pages import plots
 from analysis.pages.sections import Drawing, Finding, Section, drawing
 from analysis.robustness import battery as robustness
@@ -54,7 +54,7 @@ def doses(one: Robust) -> list[Finding]:
             said.append(Finding(NAME, claim, f"{why}; {keys}.", {"kind": kind}))
             continue
         parts = [
-            f"{row.dose:g}: {interval(row)}"
+            f"{plain(row.dose)}: {interval(row)}"
             + (f", {int(row.overgrown_runs)} overgrew" if row.overgrown_runs else "")
             + (f", {int(row.exploded_runs)} exploded" if row.exploded_runs else "")
             for row in rows.itertuples()
@@ -79,11 +79,11 @@ def borne(kind: str, rows: pd.DataFrame) -> str:
     ordered = rows.sort_values("dose", ascending=not closer)
     failing = ordered[ordered.fitness < WHOLE]
     if failing.empty:
-        return f"whole (W ≥ {WHOLE}) at every dose, to {ordered.dose.iloc[-1]:g}"
+        return f"whole (W ≥ {WHOLE}) at every dose, to {plain(ordered.dose.iloc[-1])}"
     before = ordered[: ordered.index.get_loc(failing.index[0])]
     if before.empty:
-        return f"no longer whole (W < {WHOLE}) from the least dose on, {ordered.dose.iloc[0]:g}"
-    return f"whole (W ≥ {WHOLE}) to {before.dose.iloc[-1]:g}, no longer at {failing.dose.iloc[0]:g}"
+        return f"no longer whole (W < {WHOLE}) from the least dose on, {plain(ordered.dose.iloc[0])}"
+    return f"whole (W ≥ {WHOLE}) to {plain(before.dose.iloc[-1])}, no longer at {plain(failing.dose.iloc[0])}"
 
 
 def returned(one: Robust) -> list[Finding]:
@@ -144,7 +144,7 @@ def shown(one: Robust) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "kind": rows.kind,
-            "dose": [f"{v:g}" for v in rows.dose],
+            "dose": [plain(v) for v in rows.dose],
             "W": [interval(row) for row in rows.itertuples()],
             "rise of L": [number(v) for v in rows.worse],
             "overgrew": rows.overgrown_runs,
