@@ -248,12 +248,11 @@ def section_text(section: Section) -> str:
 def method(report: Report) -> str:
     """How everything was done, section by section, and what is known of the organisms."""
     told = "".join(
-        f"<h3>{html.escape(s.title)}</h3><p>{html.escape(s.method)}</p>\n"
-        for s in report.sections
-        if s.method
+        f"<h3>{html.escape(title)}</h3><p>{html.escape(text)}</p>\n"
+        for text, title in methods(report.sections).items()
     )
     known: dict[str, Mapping[str, Any]] = {"settings": report.config}
-    for organism in report.organisms[:4]:
+    for organism in () if report.title else report.organisms[:4]:
         many = f" of {organism.name}" if len(report.organisms) > 1 else ""
         known |= {
             f"conventions{many}": organism.rule.spec.to_json(),
@@ -264,6 +263,17 @@ def method(report: Report) -> str:
     return told + "".join(
         markup.folded(title.capitalize(), markup.words(values)) for title, values in known.items()
     )
+
+
+def methods(sections: Sequence[Section]) -> dict[str, str]:
+    """Every method once, with its heading: where sections share one, what comes before their colon."""
+    titles: dict[str, list[str]] = {}
+    for section in sections:
+        if section.method:
+            titles.setdefault(section.method, []).append(section.title)
+    return {
+        text: those[0] if len(those) == 1 else those[0].partition(":")[0] for text, those in titles.items()
+    }
 
 
 def facts(organism: Organism, named: bool) -> str:
