@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from analysis.experiments import metrics
 from analysis.pages import plots
@@ -81,6 +82,8 @@ def _panel(ax: Axes, study: Study, measure: Measure, named: bool) -> None:
     ax.set_xlim(-0.55, len(shown) - 0.45)
     ax.set_title(measure.title)
     ax.tick_params(axis="x", length=0, labelsize=7.5)
+    if len(rows) and (rows.value % 1 == 0).all():  # counts
+        ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
 def _tick(regime: str) -> str:

@@ -97,7 +97,7 @@ def drawings(name: str, studies: Sequence[Study], judged: Sequence[Sequence[Verd
             at = verdicts[0].at
             text = (
                 f"The first run of every network at step {at}, by regime (rows) and lineage (columns), with "
-                "its L, the median over keys. Pale, with a cross: excluded."
+                "its L, the median over keys. Faint, with a cross: excluded."
             )
             made.append(drawing(f"{name}-bodies-{at}", figures.bodies(verdicts), text))
     return made
