@@ -142,7 +142,7 @@ def pairs(found: Lesions) -> tuple[Figure, str]:
     w = found.doubles.fitness.values
     limits = _ends(found.pairs.eps_w, 1.0), _ends(found.pairs.eps_l, 4.0)
     singles = [float(np.median(w[n, n])) for n in range(len(names))]
-    made, axes = plots.figure(1, 2, 4.4, width_ratios=[1.7, 1])
+    made, axes = plots.figure(1, 2, 5.0, width_ratios=[1.7, 1])
     on_w, on_l = lesion_plots.epistasis(axes[0, 0], found.pairs, singles, names, limits)
     plots.scale_bar(axes[0, 0], on_w, "interaction ε on W (above)", "bottom")
     lesion_plots.ranked_pairs(axes[0, 1], found.pairs)
