@@ -84,6 +84,15 @@ def test_a_random_change_that_makes_one_in_some_keys_is_not_told_as_none(moved_s
     assert "the graft’s is larger, p 0.17" in told.evidence  # one of six ways to deal the keys
 
 
+def test_a_second_body_cut_short_by_the_canvas_is_told(moved_source):
+    picture = moved_source.grafts.picture.copy()
+    for alpha, says in ((0.0, ""), (1.0, "it reaches the edge of the canvas")):
+        picture.loc[{"kind": GRAFT}] = 0.0
+        picture.loc[{"kind": GRAFT}][..., 0, 5, 3] = alpha
+        at = replace(moved_source, grafts=moved_source.grafts.assign(picture=picture))
+        assert graft_section.edge(at) == says
+
+
 def test_the_sham_stays_on_the_floor(moved_source):
     assert (at_end(moved_source, SHAM) == 0).all()
     assert (at_end(moved_source, SHAM, "distance") < 1e-5).all()

@@ -257,6 +257,7 @@ def test_too_few_lineages_decide_nothing_and_no_network_at_all_is_told():
     assert "the code of x leans up, which 2 lineages cannot decide" in few.claim
     four = populace.study(rising(4), admitted=np.array([[False, True, True]] * 4))
     assert "leans up, which 4 lineages cannot decide" in words.findings([four])[0].claim  # p >= .125
+    assert "the code of y stays open with 4 lineages" in words.findings([four])[0].claim
     none = populace.study(rising(), admitted=np.zeros((8, 3), bool))
     assert "no network enters, so that nothing is compared" in words.findings([none])[0].claim
     assert levels(none).empty

@@ -94,6 +94,8 @@ def verdict(row: pd.Series | None) -> str:
     if row.holm <= CLEAR and row.n >= FEWEST:
         return "rises" if row.effect > 0 else "falls"
     if row.n < FEWEST or row.floor * row.family > CLEAR:
+        if row.low <= 0 <= row.high:  # not where there are too few for an interval
+            return f"stays open with {count(int(row.n), 'lineage')}"
         return f"leans {leans}, which {count(int(row.n), 'lineage')} cannot decide"
     return "neither rises nor falls clearly"
 
