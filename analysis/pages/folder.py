@@ -248,8 +248,8 @@ def section_text(section: Section) -> str:
 def method(report: Report) -> str:
     """How everything was done, section by section, and what is known of the organisms."""
     told = "".join(
-        f"<h3>{html.escape(title)}</h3><p>{html.escape(text)}</p>\n"
-        for text, title in methods(report.sections).items()
+        f"<h3>{html.escape(title)}</h3>" + "".join(f"<p>{html.escape(text)}</p>\n" for text in texts)
+        for title, texts in methods(report.sections).items()
     )
     known: dict[str, Mapping[str, Any]] = {"settings": report.config}
     for organism in () if report.title else report.organisms[:4]:
@@ -265,15 +265,17 @@ def method(report: Report) -> str:
     )
 
 
-def methods(sections: Sequence[Section]) -> dict[str, str]:
-    """Every method once, with its heading: where sections share one, what comes before their colon."""
-    titles: dict[str, list[str]] = {}
+def methods(sections: Sequence[Section]) -> dict[str, list[str]]:
+    """Paragraphs on method by heading, each once; where sections share all, what comes before their colon."""
+    told: set[str] = set()
+    found: dict[str, list[str]] = {}
     for section in sections:
-        if section.method:
-            titles.setdefault(section.method, []).append(section.title)
-    return {
-        text: those[0] if len(those) == 1 else those[0].partition(":")[0] for text, those in titles.items()
-    }
+        new = [text for text in section.method.split("\n\n") if text.strip() and text not in told]
+        if new:
+            shared = sum(other.method == section.method for other in sections) > 1
+            found[section.title.partition(":")[0] if shared else section.title] = new
+            told.update(new)
+    return found
 
 
 def facts(organism: Organism, named: bool) -> str:

@@ -17,7 +17,7 @@ from analysis.experiments import metrics
 from analysis.pages import plots
 from analysis.pages.plots import BLUE, FAINT, INK, MUTED, ORANGE
 from analysis.populations.members import UNKNOWN, Verdict
-from analysis.populations.studies import Measure, Study, grid, table
+from analysis.populations.studies import Measure, Study, grid, outsiders, table
 
 BAND = 0.36  # half width of a regime's column
 ROW = 2.35  # inches
@@ -108,7 +108,7 @@ def _legend(studies: Sequence[Study]) -> list[Line2D | Patch]:
         Line2D([], [], color=BLUE, marker="o", ms=4, lw=0.9, label="a lineage of networks"),
         Line2D([], [], color=ORANGE, lw=2.4, label="median over lineages"),
     ]
-    if any(not v.admitted for study in studies for v in study.verdicts):
+    if any(outsiders(study) for study in studies):
         marks.append(Line2D([], [], color=MUTED, marker="x", ls="none", label="excluded by its L"))
     if any("low" in study.values and study.values.low.notna().any() for study in studies):
         marks.append(Patch(color=FAINT, label="surrogates, 5 to 95 %"))

@@ -131,12 +131,13 @@ def _test_of(kind: str, rows: pd.DataFrame) -> str:
     known = rows[rows.n > 0]
     if known.empty:
         return f"{name} needs a lineage with every regime"
-    floor, family = float(known.floor.max()), int(known.family.max())
+    floor, family = float(known.floor.min()), int(known.family.max())
+    more = ", more where some do not change" if known.floor.nunique() > 1 and known.n.nunique() == 1 else ""
     return (
         f"{name}, exact, two-sided, corrected over {count(family, 'test')} (Holm): of "
         f"{count(int(known.n.min()), 'lineage')} p is at least {_small(floor)}, corrected "
-        f"{_small(min(1.0, floor * family))}; effect: {effect}, with a 95 % bootstrap over lineages where "
-        f"there are {FEWEST}"
+        f"{_small(min(1.0, floor * family))}{more}; effect: {effect}, with a 95 % bootstrap over lineages "
+        f"where there are {FEWEST}"
     )
 
 
@@ -270,7 +271,8 @@ def _entered(population: Population, verdicts: Sequence[Verdict], limit: float) 
         f"statistics ({', '.join(each)}), of {count(len({m.lineage for m in good}), 'independent lineage')}."
     )
     keys = count(len(verdicts[0].keys), "key")
-    told = "; ".join(f"{name}: {why}" for name, why in out.items())
+    same = f" at step {at}", f", above {number(limit)}"  # said of all at once
+    told = "; ".join(f"{n}: {why.replace(same[0], '').removesuffix(same[1])}" for n, why in out.items())
     evidence = f"a network enters with L ≤ {number(limit)} at step {at}, median of {keys}; " + (
         f"excluded are {told}" if out else "none is excluded"
     )
