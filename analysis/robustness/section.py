@@ -189,9 +189,9 @@ def drawings(found: Sequence[Robust]) -> list[Drawing]:
             text = (
                 f"Fitness W against dose: every one of {keys} (dots), the median and its 95 % bootstrap "
                 "interval. Green: the undisturbed twin; dashed: an empty canvas; below "
-                f"{robust_plots.LEAST:g} drawn there. State noise on grown bodies, judged {config.horizon} "
-                f"steps later; all else from the seed to step {config.at}. Faint upright: the fire rate "
-                "trained with; values above the frame are better than undisturbed."
+                f"{plain(robust_plots.LEAST)} drawn there. State noise on grown bodies, judged "
+                f"{config.horizon} steps later; all else from the seed to step {config.at}. Faint "
+                "upright: the fire rate trained with; values above the frame are better than undisturbed."
             )
             made.append(drawing("dose-response", robust_plots.doses(found), text))
         if any(one.returns for one in found):
@@ -214,7 +214,7 @@ def method(one: Robust) -> str:
     """How it was done."""
     config = one.config
     return (
-        "W = 1 - (E - E_twin) / (E_dead - E_twin), E to the target (to the undisturbed twin where there is "
+        "W = 1 − (E − E_twin) / (E_dead − E_twin), E to the target (to the undisturbed twin where there is "
         "none), of the same key and fire masks; not defined where the undisturbed run has no body to lose, "
         f"or after an explosion. State noise is Gaussian, on the cells mature at step {config.at}, with a "
         "share of each channel’s standard deviation over them. Weight noise is Gaussian with a share of "
