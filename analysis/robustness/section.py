@@ -191,7 +191,8 @@ def drawings(found: Sequence[Robust]) -> list[Drawing]:
                 "interval. Green: the undisturbed twin; dashed: an empty canvas; below "
                 f"{plain(robust_plots.LEAST)} drawn there. State noise on grown bodies, judged "
                 f"{config.horizon} steps later; all else from the seed to step {config.at}. Faint "
-                "upright: the fire rate trained with; values above the frame are better than undisturbed."
+                "upright: the fire rate trained with; values above the frame are better than undisturbed. "
+                "Crosses: not defined, as all exploded or had no body to lose."
             )
             made.append(drawing("dose-response", robust_plots.doses(found), text))
         if any(one.returns for one in found):
