@@ -11,12 +11,14 @@ import pytest
 
 import analysis
 from analysis import cli
+from analysis.axes import cause_words, component_figures
 from analysis.axes.comparison import comparison_section, one_run
 from analysis.axes.config import QUICK, AxesConfig
 from analysis.axes.examination import examine_axes
 from analysis.axes.sections import axes_sections, components_section, place_section
 from analysis.experiments.kinship import related
 from analysis.experiments.recording import record
+from analysis.pages import plots
 from analysis.pages.sections import Finding
 from nca.errors import UserError
 from nca.files import save
@@ -71,6 +73,22 @@ def test_numbers_and_names_of_files_are_unique_and_finite_where_they_must_be(who
     tests = sections[0].tables["tests"]
     assert np.isfinite(tests[["observed", "p", "q"]].to_numpy()).all()
     assert all(d.svg.startswith("<?xml") and d.caption for s in sections for d in s.drawings)
+
+
+def test_titles_of_the_component_maps_lie_within_the_figure_at_one_height(whole):
+    for tests in (None, whole.tests):
+        with plots.style():
+            made, _ = component_figures.maps(whole.components, tests)
+        made.draw_without_rendering()
+        boxes = [ax.title.get_window_extent() for ax in made.axes if ax.get_title()]
+        assert len(boxes) == 4
+        assert max(box.y1 for box in boxes) <= made.bbox.y1
+        assert np.ptp([box.y0 for box in boxes]) < 1
+
+
+def test_a_radius_that_is_more_than_a_clock_is_told_with_its_numbers(whole):
+    said = cause_words.clock(whole.course.assign(by_age=whole.course.r2 * 0 - 0.5))[0].claim
+    assert said.startswith("The radius is more than a clock: a cell’s age alone decodes it at R² −0.50")
 
 
 def test_what_grafts_say_stands_first_among_the_findings_on_use(whole):
@@ -263,6 +281,7 @@ def test_nca_axes_of_two_organisms_tells_each_apart(tmp_path, capsys):
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Organisms compared" in page
     assert "Body axes: b" in page
+    assert page.count("<h3>Body axes</h3><p>PCA of the states") == 1  # both were examined alike
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(set(ids)) == len(ids)
     assert {"1-maps.svg", "2-maps.svg"} <= {f.name for f in (tmp_path / "out" / "figures").iterdir()}

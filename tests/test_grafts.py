@@ -17,7 +17,7 @@ from analysis.grafts import section as graft_section
 from analysis.grafts import transplants as grafts
 from analysis.grafts.config import GraftConfig
 from analysis.grafts.controls import above
-from analysis.grafts.operations import COLOUR, GRAFT, HIDDEN, SHAM, kinds
+from analysis.grafts.operations import COLOUR, GRAFT, HIDDEN, RANDOM, SHAM, kinds
 from nca import edits
 
 FLAG = {"radius": 3, "at": 100, "until": 240, "runs": 2, "map_runs": 0}
@@ -73,6 +73,24 @@ def test_its_hidden_channels_make_one_and_its_colours_do_not(moved_source):
     np.testing.assert_allclose(at_end(moved_source, HIDDEN), at_end(moved_source, GRAFT), atol=0.02)
     assert (at_end(moved_source, COLOUR) == 0).all()
     assert (moved_source.grafts.distance.sel(kind=COLOUR)[:, 1] == 0).all()  # gone after 20 steps
+
+
+def test_a_random_change_that_makes_one_in_some_keys_is_not_told_as_none(moved_source):
+    second = moved_source.grafts.second.copy()
+    second.loc[{"kind": RANDOM}] = np.array([0.6, 0.3])[:, None]
+    some = replace(moved_source, grafts=moved_source.grafts.assign(second=second))
+    told = next(f for f in graft_section.parts(some) if f.numbers["kind"] == RANDOM)
+    assert told.claim == "A random change as large in every cell makes a second body in 1 of 2 keys."
+    assert "the graft’s is larger, p 0.17" in told.evidence  # one of six ways to deal the keys
+
+
+def test_a_second_body_cut_short_by_the_canvas_is_told(moved_source):
+    picture = moved_source.grafts.picture.copy()
+    for alpha, says in ((0.0, ""), (1.0, "it reaches the edge of the canvas")):
+        picture.loc[{"kind": GRAFT}] = 0.0
+        picture.loc[{"kind": GRAFT}][..., 0, 5, 3] = alpha
+        at = replace(moved_source, grafts=moved_source.grafts.assign(picture=picture))
+        assert graft_section.edge(at) == says
 
 
 def test_the_sham_stays_on_the_floor(moved_source):

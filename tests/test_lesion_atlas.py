@@ -16,6 +16,7 @@ from analysis.cli import main
 from analysis.experiments.rollouts import grown, keys_of
 from analysis.experiments.sweeps import twins
 from analysis.lesions import atlas, epistasis, periods
+from analysis.lesions import figures as lesion_figures
 from analysis.lesions import section as lesion_section
 from analysis.lesions.battery import lesion
 from analysis.lesions.config import Cut, LesionConfig
@@ -225,6 +226,16 @@ def test_a_section_holds_sentences_figures_and_every_number(told):
         assert finding.claim.endswith(".")
         assert finding.topic == "lesions"
         assert "key" in finding.evidence or "marker" in finding.evidence or "twin" in finding.evidence
+
+
+def test_no_interaction_lies_beyond_the_colours_of_its_own_half(told):
+    found = replace(told[0], pairs=told[0].pairs.assign(eps_l=-3.0))
+    made, _ = lesion_figures.pairs(found)
+    halves = made.axes[0].collections
+    values = [np.abs(np.ma.filled(half.get_array(), 0)).max() for half in halves]
+    ends = [half.get_clim()[1] for half in halves]
+    assert values == pytest.approx(ends)
+    assert ends == pytest.approx([1, 3], abs=1e-5)
 
 
 def test_a_body_that_dies_is_a_stated_outcome():

@@ -159,3 +159,15 @@ def test_a_number_that_does_not_exist_is_said_in_words():
     assert metrics.in_words(float("nan")) == metrics.in_words(None) == "not defined"
     assert metrics.in_words(0.12345) == "0.123"
     assert metrics.in_words(679.0) == "679"
+
+
+def test_shares_are_told_per_cent_and_small_numbers_as_powers_of_ten():
+    assert [metrics.percent(v) for v in (0.05, 1, -0.3, -0.001)] == ["5 %", "100 %", "−30 %", "0 %"]
+    assert metrics.percent(0.0234, 1) == "2.3 %"
+    assert [metrics.tiny(v) for v in (0.0088, 1.24e-5, -2e-6, 0)] == [
+        "0.0088",
+        "1.2×10⁻⁵",
+        "−2×10⁻⁶",
+        "0.0000",
+    ]
+    assert metrics.tiny(float("nan")) == "not defined"

@@ -16,6 +16,7 @@ from analysis.experiments.kinship import lineages
 from analysis.populations import battery, figures, trends, words
 from analysis.populations.assays import needs
 from analysis.populations.members import admitted, members
+from analysis.populations.section import caption
 from analysis.populations.sources import one_of, organisms_of, population_of
 from analysis.populations.studies import compared, grid, levels
 from nca.errors import UserError
@@ -153,6 +154,10 @@ def test_a_change_counts_ranks_and_gaps_leave_lineages_out():
     assert np.isnan(trends.trend(np.full((3, 3), np.nan))["p"])
 
 
+def test_lineages_that_do_not_change_raise_the_least_p():
+    assert trends.change(np.array([[0, 1.0], [0, 2], [0, 3], [1, 1]]))["floor"] == 2 * 2.0**-3
+
+
 def test_signs_are_tried_where_ranks_are_tied():
     assert trends.signed_rank(np.array([1.0, 1, 2, 2, -1])) == pytest.approx(0.25)
     assert trends.signed_rank(np.array([1.0, 1, 1, 1, 0])) == pytest.approx(2 / 16)
@@ -227,6 +232,12 @@ def test_a_study_tells_what_rises_what_falls_and_what_does_neither():
     assert "the code of edge falls" in said[-1].claim
 
 
+def test_what_is_said_of_more_than_two_measures_is_said_once():
+    said = {"a": "rises", "b": "falls", "c": "rises", "d": "rises"}
+    assert words.grouped(said) == ["a, c and d: each rises", "b falls"]
+    assert words.grouped({"a": "rises", "b": "rises"}) == ["a rises", "b rises"]
+
+
 def test_where_the_null_is_wider_the_other_scale_may_say_otherwise():
     values = rising()
     one = populace.study(values, z={k: -v if k == "x" else v for k, v in values.items()})
@@ -251,6 +262,7 @@ def test_too_few_lineages_decide_nothing_and_no_network_at_all_is_told():
     assert "the code of x leans up, which 2 lineages cannot decide" in few.claim
     four = populace.study(rising(4), admitted=np.array([[False, True, True]] * 4))
     assert "leans up, which 4 lineages cannot decide" in words.findings([four])[0].claim  # p >= .125
+    assert "the code of y stays open with 4 lineages" in words.findings([four])[0].claim
     none = populace.study(rising(), admitted=np.zeros((8, 3), bool))
     assert "no network enters, so that nothing is compared" in words.findings([none])[0].claim
     assert levels(none).empty
@@ -265,6 +277,15 @@ def test_exclusions_are_told_with_their_reason():
     assert "5 of 6 networks of made up enter the statistics (1 of 2 growing" in entered.claim
     assert "excluded are growing-0: its L is above the limit" in entered.evidence
     assert missing.evidence == "its training failed: a, b"
+
+
+def test_the_figure_names_what_is_left_out_only_where_it_is_drawn():
+    out = populace.study(rising(3), admitted=np.array([[False, True, True]] * 3))
+    gone = replace(out, values=out.values[~out.values.member.str.startswith("growing")])
+    for study, drawn in ((out, True), (gone, False)):
+        labels = [mark.get_label() for mark in figures._legend([study])]
+        assert ("excluded by its L" in labels) == drawn
+        assert ("Crosses" in caption([study])) == drawn
 
 
 def test_lines_bands_and_crosses_are_drawn_for_what_they_are():

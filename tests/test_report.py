@@ -21,6 +21,7 @@ from analysis.dissection.report import report
 from analysis.experiments.metrics import number
 from analysis.pages import folder as pages
 from analysis.pages.markup import together
+from analysis.pages.sections import Section
 from nca.organism import Organism
 from nca.rule import untrained
 from nca.spec import Spec
@@ -279,6 +280,13 @@ def test_odd_organisms_have_outcomes_in_words(name, tmp_path):
 )
 def test_the_fate_of_a_body_goes_by_its_size(now, before, exploded, became):
     assert fate(now, before, exploded) == became
+
+
+def test_every_method_is_told_once_under_a_heading_of_its_own_or_of_all_that_share_it():
+    named = {"Axes: a": "fits", "Axes: b": "fits", "Film": ""}
+    named |= {"Cuts": "units\n\ncuts", "Lesions": "units\n\nharm"}
+    sections = [Section(title.lower(), title, method=text) for title, text in named.items()]
+    assert pages.methods(sections) == {"Axes": ["fits"], "Cuts": ["units", "cuts"], "Lesions": ["harm"]}
 
 
 def test_numbers_in_sentences_have_a_true_minus_and_words_for_none():

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from analysis.axes.words import CLEAR, LONG, least, listed, tested
-from analysis.experiments.metrics import count, number, probability, span
+from analysis.experiments.metrics import count, number, probability, span, tiny
 from analysis.pages.sections import Finding
 
 
@@ -20,7 +21,7 @@ def origin(shuffled: xr.Dataset) -> list[Finding]:
     free = [q for q in names if results[q][2]["null_median"] > max(0.0, results[q][2]["observed"])]
     claim = (
         f"Training did it for {listed([LONG[q] for q in clear])}: shuffled weights on the same living "
-        "sites tell less."
+        f"sites tell less{_in_excess(shuffled, clear)}."
         if clear
         else "No code of place needed training: shuffled weights on the same living sites tell as much."
     )
@@ -33,6 +34,15 @@ def origin(shuffled: xr.Dataset) -> list[Finding]:
     evidence = "; ".join(f"{q}: R² {words}" for q, (_, words, _) in results.items())
     evidence += f"; null: {many} rules with shuffled weights ({least(many)}), run {shuffled.attrs['run']}"
     return [Finding("axes", claim, evidence, {k: v[2] for k, v in results.items()})]
+
+
+def _in_excess(shuffled: xr.Dataset, clear: Sequence[str]) -> str:
+    """Of which of these that holds for what is read beyond smoothness, too; empty where for all."""
+    known = [q for q in clear if f"excess of {q}" in shuffled.statistic.values]
+    beyond = [q for q in known if tested(shuffled, f"excess of {q}")[0]]
+    if beyond == known:
+        return ""
+    return f"; less beyond smoothness as well only of {listed([LONG[q] for q in beyond])}"
 
 
 def clock(course: xr.Dataset) -> list[Finding]:
@@ -48,8 +58,8 @@ def clock(course: xr.Dataset) -> list[Finding]:
             "decodes "
             f"it at R² {number(float(peak.by_age))}, its state at {number(float(peak.r2))}."
             if float(peak.by_age) > max(0.0, float(peak.r2))
-            else f"The radius is more than a clock: a cell’s age alone decodes it at R² "
-            "{number(float(peak.by_age))} "
+            else "The radius is more than a clock: a cell’s age alone decodes it at R² "
+            f"{number(float(peak.by_age))} "
             f"at best (step {int(peak.step)}), its state at {number(float(peak.r2))} there."
         )
         evidence = (
@@ -139,9 +149,9 @@ def use(steering: xr.Dataset, subspaces: xr.Dataset) -> list[Finding]:
 
 def _small(numbers: dict[str, Any]) -> str:
     """An E beside its null, with enough digits."""
-    low, middle, high = (number(numbers[f"null_{k}"], 4) for k in ("low", "median", "high"))
+    low, middle, high = (tiny(numbers[f"null_{k}"]) for k in ("low", "median", "high"))
     return (
-        f"{number(numbers['observed'], 4)}, null {middle} ({low} to {high}), p "
+        f"{tiny(numbers['observed'])}, null {middle} ({low} to {high}), p "
         f"{probability(numbers['p'])}, q {probability(numbers['q'])}"
     )
 

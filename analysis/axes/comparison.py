@@ -26,10 +26,9 @@ from nca.organism import Organism
 
 METHOD = (
     "One run of each organism at the grown step; decoders and surrogates as in the sections on single "
-    "organisms; q over "
-    "all organisms and quantities. Networks are the unit of any claim about axis formation, and only "
-    "independent ones "
-    "count. The direction decoded best maximises the cross-validated R2 of x cos(a) + y sin(a). Agreement "
+    "organisms; q over all organisms and quantities, another family of tests than in those sections. "
+    "Networks are the unit of any claim about axis formation, and only independent ones "
+    "count. The direction decoded best maximises the cross-validated R² of x cos(a) + y sin(a). Agreement "
     "of directions: "
     "axial Rayleigh test against uniform angles, and against one surrogate of each network, which allows "
     "for the shape "
@@ -179,7 +178,7 @@ def _counts(table: xr.Dataset) -> Finding:
     )
     evidence = (
         f"{ranges}; PC1 with radius |ρ| {span(radial) if len(radial) else 'not defined'}; q ≤ "
-        f"{CLEAR} over all"
+        f"{CLEAR} over these tests of all organisms, not over those of each alone"
     )
     many = table.attrs["surrogates"]
     evidence += (

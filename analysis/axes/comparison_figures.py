@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from analysis.experiments.metrics import number
 from analysis.pages import plots
 
 TITLES = {"x": "x", "y": "y", "s": "s, along the body", "radius": "radius", "edge": "edge"}
@@ -20,8 +21,8 @@ def bodies(
 ) -> tuple[Figure, str]:
     """Every organism's body, above its first three components as colours."""
     shown = list(zip(pictures, colours, names, strict=True))[:MOST]
-    columns = max(len(shown), 3)
-    made, axes = plots.figure(2, columns, 0.35 + 2 * plots.WIDTH / (columns + 0.3))
+    columns = len(shown)
+    made, axes = plots.figure(2, columns, 0.35 + 2 * plots.WIDTH / (max(columns, 3) + 0.3))
     for ax in axes.ravel():
         plots.bare(ax)
     for (above, below), (picture, scores, name) in zip(axes.T, shown, strict=False):
@@ -80,7 +81,7 @@ def decoders(compared: xr.Dataset) -> tuple[Figure, str]:
     return made, (
         f"How well place is decoded in each of {len(names)} organisms, one run each (circles, filled "
         "where q ≤ 0.05 over "
-        f"all of them; R² below {LOWEST} drawn there), beside the 5 to 95 % (grey) and the median "
+        f"all of them; R² below {number(LOWEST, 1)} drawn there), beside the 5 to 95 % (grey) and the median "
         "(stroke) of "
         f"{compared.attrs['surrogates']} surrogates as smooth."
     )
@@ -107,7 +108,7 @@ def training(compared: xr.Dataset) -> tuple[Figure, str]:
     return made, (
         "How well place is decoded along one training run (circles filled where q ≤ 0.05 over all of "
         "them; cut off "
-        f"below {LOWEST}). Gaps: no body to examine."
+        f"below {number(LOWEST, 1)}). Gaps: no body to examine."
     )
 
 

@@ -22,24 +22,32 @@ def maps(components: xr.Dataset, tests: xr.Dataset | None = None, run: int = 0) 
     sets = [("data", scores)] + ([("surrogate", tests.surrogate_scores.values)] if tests else [])
     limits = colour_limits(scores)
     tall = (rows.stop - rows.start) / (columns.stop - columns.start)
-    made, axes = plots.figure(len(sets), shown + 1, len(sets) * tall * plots.WIDTH / (shown + 1.3) + 0.8)
-    for row, (name, values) in zip(axes, sets, strict=True):
+    ratios = [*[1.0] * len(sets), 0.03]
+    made, axes = plots.figure(
+        len(sets) + 1,
+        shown + 1,
+        len(sets) * tall * plots.WIDTH / (shown + 1.3) + 1.05,
+        height_ratios=ratios,
+    )
+    for row, (name, values) in zip(axes, sets, strict=False):
         cropped = values[rows, columns, :shown]
         for k in range(shown):
             image = plots.signed_map(row[k], cropped[..., k], limits[k])
             plots.outline(row[k], np.isfinite(cropped[..., k]))
             if name == sets[-1][0]:
-                plots.scale_bar(axes[:, k], image, "score", "bottom")
+                plots.scale_in(axes[-1, k], image, "score")
         plots.coloured_map(row[shown], cropped, limits)
         if len(sets) > 1:
             row[0].set_ylabel(name, fontsize=10)
     for k in range(shown):
         axes[0, k].set_title(f"PC{k + 1}, {100 * float(components.explained[k]):.0f} %")
     axes[0, shown].set_title(f"PC1 to {shown} as RGB" if shown > 1 else "PC1")
+    axes[-1, shown].set_axis_off()  # the others have their scales there
     about = (
         f"Scores of mature cells at step {at}, with each component's share of the variance "
         f"({components.attrs['channels']} channels, {components.attrs['scaling']}, centred; "
-        f"{components.attrs['sign']})."
+        f"{components.attrs['sign']}); colours end where 98 of 100 cells lie. At the right "
+        f"{', '.join(f'PC{k} is {c}' for k, c in enumerate(('red', 'green', 'blue')[:shown], 1))}."
     )
     beneath = (
         " Above, the data; below, one of the surrogates: a random field with the same covariance of channels "

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes as Panel
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from analysis.experiments.metrics import number
 from analysis.pages import plots
@@ -31,6 +32,8 @@ SOURCES = {
     "shape + hidden": ("s", plots.ORANGE),
     "colour + hidden": ("D", plots.GREEN),
 }
+GAP = 0.08  # inches about a panel: p and q stand between panels
+ABOVE = 18  # points: a title stands above p and q
 LOWEST = -1.2  # of an R2 that is drawn; a decoder may be as wrong as it likes
 QUANTITIES = {"x": "x", "y": "y", "s": "s, along the body", "radius": "radius", "edge": "distance to edge"}
 READ = (
@@ -52,6 +55,13 @@ def beside(panel: Panel, tests: xr.Dataset, names: dict[str, str], label: str) -
     panel.set_xlabel(label)
 
 
+def _titled(panel: Panel, title: str) -> None:
+    """A narrow panel among several: its title clear of p and q, few ticks."""
+    panel.set_title(title, loc="left", pad=ABOVE)
+    panel.xaxis.set_major_locator(MaxNLocator(3))
+    panel.tick_params(axis="x", labelsize=7.5)
+
+
 def null(tests: xr.Dataset) -> tuple[Figure, str]:
     """A0 to A2: every statistic of position beside its null."""
     known = [s for s in NAMES if s in tests.statistic.values]
@@ -68,7 +78,8 @@ def null(tests: xr.Dataset) -> tuple[Figure, str]:
 
 def sources(controls: xr.Dataset) -> tuple[Figure, str]:
     """A3: what decodes place, and what hidden states add to shape and to colour."""
-    made, axes = plots.figure(1, 3, 2.9, width_ratios=[1.15, 1, 1])
+    made, axes = plots.figure(1, 3, 3.1, width_ratios=[1.15, 1, 1])
+    made.set_layout_engine("constrained", w_pad=GAP)
     panel = axes[0, 0]
     names = [str(q) for q in controls.quantity.values]
     for k, (source, (marker, colour)) in enumerate(SOURCES.items()):
@@ -86,7 +97,7 @@ def sources(controls: xr.Dataset) -> tuple[Figure, str]:
     made.legend(*panel.get_legend_handles_labels(), loc="outside lower center", ncols=5)
     for ax, source in zip(axes[0, 1:], ("shape", "colour"), strict=True):
         beside(ax, controls, {f"{q} over {source}": q for q in names}, "extra R²")
-        ax.set_title(f"added to {source}")
+        _titled(ax, f"added to {source}")
     return made, (
         "Left: R² of decoders that see hidden states alone, the body’s shape alone (distance to the edge, "
         "smoothed "
@@ -130,6 +141,7 @@ def across(found: xr.Dataset) -> tuple[Figure, str]:
 def origin(shuffled: xr.Dataset) -> tuple[Figure, str]:
     """A4: trained beside shuffled weights."""
     made, axes = plots.figure(1, 2, 2.5)
+    made.set_layout_engine("constrained", w_pad=GAP)
     beside(axes[0, 0], shuffled, {f"R2 of {q}": n for q, n in QUANTITIES.items()}, "R²")
     beside(axes[0, 1], shuffled, {f"excess of {q}": q for q in QUANTITIES}, "R² less the surrogates’ median")
     return made, (
@@ -167,16 +179,17 @@ def course(found: xr.Dataset) -> tuple[Figure, str]:
 
 def use(steering: xr.Dataset, subspaces: xr.Dataset) -> tuple[Figure, str]:
     """A6: pushes and projections beside random ones."""
-    made, axes = plots.figure(1, 3 if subspaces else 2, 2.7)
+    made, axes = plots.figure(1, 3 if subspaces else 2, 2.9)
+    made.set_layout_engine("constrained", w_pad=GAP)
     beside(axes[0, 0], steering, {f"change by {q}": q for q in QUANTITIES}, "E to the twin")
     beside(axes[0, 1], steering, {f"left of {q}": q for q in QUANTITIES}, "share left")
-    axes[0, 0].set_title("after a push")
-    axes[0, 1].set_title("push left")
+    _titled(axes[0, 0], "after a push")
+    _titled(axes[0, 1], "push left")
     if subspaces:
         names = {"harm without x and y": "without xy", "harm without radius and edge": "without re"}
         names |= {"harm with x and y alone": "xy alone", "harm with radius and edge alone": "re alone"}
-        beside(axes[0, 2], subspaces, names, "loss (empty canvas: 1)")
-        axes[0, 2].set_title("planes taken out")
+        beside(axes[0, 2], subspaces, names, "loss (dead: 1)")
+        _titled(axes[0, 2], "planes taken out")
     return made, (
         f"{READ} Left: what a push of all cells along each decoder, once at step "
         f"{steering.attrs['start']}, changes in "
@@ -184,11 +197,9 @@ def use(steering: xr.Dataset, subspaces: xr.Dataset) -> tuple[Figure, str]:
         "the states; "
         f"the null: {steering.attrs['randoms']} random directions, as long."
         + (
-            " Right: the code’s plane (xy: of x and y; re: of radius and edge) taken out of the states at "
-            "every step, "
-            f"or all else taken out; the null: {subspaces.attrs['randoms']} random planes. Of loss with a "
-            "plane "
-            "only, less counts."
+            " Right: the fitness lost when the code’s plane (xy: of x and y; re: of radius and edge) is "
+            "taken out of the states at every step, or all else is; the null: "
+            f"{subspaces.attrs['randoms']} random planes. With a plane alone, p is of as small a loss."
             if subspaces
             else ""
         )
@@ -227,7 +238,8 @@ def compass(turned: xr.Dataset, state: xr.Dataset) -> tuple[Figure, str]:
     )
     lower = (
         "Turned: grown bodies turned by hand under an unturned compass, "
-        f"{0 if not state else state.attrs['steps']} steps later; W against the twin turned alike."
+        f"{0 if not state else state.attrs['steps']} steps later; W of this key against the twin turned "
+        "alike."
     )
     return made, (upper if turned else "") + (lower if state else "")
 

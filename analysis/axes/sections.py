@@ -27,7 +27,7 @@ METHOD = (
     "of x, y, "
     "place along the body s (shortest path inside it from one end; largest island only), distance from "
     "the seed and "
-    "to the edge, in 8 folds of blocks of 8x8 cells, R2 pooled, mean over deals (A1). The null: "
+    "to the edge, in 8 folds of blocks of 8×8 cells, R² pooled, mean over deals (A1). The null: "
     "band-rotated Laplacian "
     "surrogates, which keep the covariance of channels and the power at every spatial scale and scramble "
     "only where "

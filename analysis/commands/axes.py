@@ -150,7 +150,6 @@ def _named(section: Section, prefix: str, name: str) -> Section:
         drawings=[replace(d, name=prefix + d.name) for d in section.drawings],
         tables={prefix + k: v for k, v in section.tables.items()},
         data={prefix + k: v for k, v in section.data.items()},
-        method="",
     )
 
 

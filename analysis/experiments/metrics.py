@@ -156,6 +156,25 @@ def number(value: float, digits: int = 2) -> str:
     return in_words(rounded, digits).replace("-", "−")
 
 
+def plain(value: float) -> str:
+    """A number as it was asked for, with a true minus sign."""
+    return f"{value:g}".replace("-", "−")
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """A share in a sentence, as per cent."""
+    return f"{number(100 * share, digits)} %"
+
+
+def tiny(value: float, digits: int = 4) -> str:
+    """A number that may be too small for so many digits: then as a power of ten."""
+    if not np.isfinite(value) or value == 0 or abs(value) >= 5 * 10.0**-digits:
+        return number(value, digits)
+    mantissa, power = f"{value:.1e}".split("e")
+    raised = str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{mantissa}×10{raised}".replace("-", "−").replace(".0×", "×")
+
+
 def probability(p: float) -> str:
     """A p or q in a sentence: three digits where it is small."""
     return number(p, 3 if p < 0.0995 else 2)

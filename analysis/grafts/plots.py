@@ -28,7 +28,8 @@ def gallery(found: Grafted) -> Figure:
     columns = len(one.time)
     tall = (ys.stop - ys.start) / (xs.stop - xs.start)
     side = plots.WIDTH / (columns + 0.5)
-    made, axes = plots.figure(len(rows), columns, len(rows) * (side * tall + 0.1) + 0.3)
+    height = min(len(rows) * (side * tall + 0.1) + 0.3, plots.TALLEST)
+    made, axes = plots.figure(len(rows), columns, height)
     for line, (label, pictures) in zip(axes, rows, strict=True):
         for ax, picture, step in zip(line, pictures, one.time.values, strict=True):
             plots.body(ax, picture[ys, xs], f"step {step}" if label == "ungrafted" else "")
@@ -120,5 +121,10 @@ def mapped(
         plots.body(ax, one.picture.values[n][wide])
         if ringed:
             ring(ax, found, wide[0].start, wide[1].start)
-    recovered_bar(axes, image, "share" if ringed else "W (orange: below 0)")
+    for ax in axes[0]:
+        ax.set_anchor("N")
+    if ringed:
+        recovered_bar(axes, image, "share of a second body", below=False)
+    else:
+        recovered_bar(axes, image, "W (orange: below 0)")
     return made, axes

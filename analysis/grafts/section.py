@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.experiments import metrics
-from analysis.experiments.metrics import NOT_DEFINED, count, number, probability, span
+from analysis.experiments.metrics import NOT_DEFINED, count, number, percent, probability, span
 from analysis.films import animation, captions
 from analysis.films import files as films
 from analysis.grafts import matching
@@ -96,14 +96,22 @@ def second_body(found: Grafted) -> Finding:
     if yes and not np.nanmedian(first) >= SECOND:
         claim = claim[:-1] + ", and the first does not stay."
     evidence = (
-        f"of the cells where a second body would show, outside the graft, {told(second)} show it; sham "
+        f"of the cells on the graft’s side where a second body would show, {told(second)} show it; sham "
         f"{told(sham)}, {chance(p, floor)}, {count(len(second), 'key')}; of the first body {told(first)} "
         f"stays; {found.grafts.attrs['cells']} cells moved"
     )
     if yes:
         evidence += f"; at steps {_listed(found.grafts.time.values)}: {_medians(found, GRAFT)}"
+        evidence += f"; {edge(found)}" if edge(found) else ""
     numbers = {"second": second, "sham": sham, "p": p, "p_floor": floor, "first": first, "made": yes}
     return Finding(NAME, claim, evidence + ".", numbers)
+
+
+def edge(found: Grafted) -> str:
+    """Whether what grew reaches the edge of the canvas, which would cut a second body short."""
+    alpha = found.grafts.picture.sel(kind=GRAFT).isel(run=0).values[-1, ..., 3]
+    rim = np.concatenate([alpha[[0, -1]].ravel(), alpha[:, [0, -1]].ravel()])
+    return "it reaches the edge of the canvas" if rim.max() > found.host.rule.spec.threshold else ""
 
 
 def parts(found: Grafted) -> list[Finding]:
@@ -119,6 +127,9 @@ def parts(found: Grafted) -> list[Finding]:
         yes = makes(values, sham)
         if kind != RANDOM:
             claim = f"{what} make {'a' if yes else 'no'} second body."
+        elif not yes and (values >= SECOND).any():
+            some = f"{int((values >= SECOND).sum())} of {count(len(values), 'key')}"
+            claim = f"A random change as large in every cell makes a second body in {some}."
         elif yes and full:
             claim = (
                 "A random change as large in every cell makes a second body as well: one proves no code in "
@@ -128,7 +139,7 @@ def parts(found: Grafted) -> list[Finding]:
             claim = f"A random change as large in every cell makes {'a' if yes else 'no'} second body."
         evidence = f"{told(values)} beside {told(at_end(found, GRAFT))} of the whole graft; sham {told(sham)}"
         evidence += faded(found, kind)
-        if kind == RANDOM and yes:
+        if kind == RANDOM and full:
             p, floor = above(at_end(found, GRAFT), values)
             evidence += f"; the graft’s is larger, {chance(p, floor)}"
         said.append(Finding(NAME, claim, evidence + ".", {"kind": kind, "second": values, "made": yes}))
@@ -140,7 +151,7 @@ def faded(found: Grafted, kind: str) -> str:
     first, second = found.grafts.distance.sel(kind=kind).median("run").values[:2]
     if first <= metrics.FLOOR or second > first:
         return ""
-    return f"; of what it changed, {second / first:.0%} is left at step {found.grafts.time.values[1]}"
+    return f"; of what it changed, {percent(second / first)} is left at step {found.grafts.time.values[1]}"
 
 
 def survival(found: Grafted) -> Finding:
@@ -243,6 +254,10 @@ def map_table(data: Any) -> pd.DataFrame:
 def drawings(found: Grafted) -> list[Drawing]:
     """The figures, null beside value."""
     config, keys = found.config, count(found.config.runs, "key")
+
+    def each(name: str) -> str:
+        return f"median of {count(getattr(found, name).sizes['run'], 'key')} a place"
+
     with plots.style():
         made = [
             drawing(
@@ -253,26 +268,26 @@ def drawings(found: Grafted) -> list[Drawing]:
             drawing(
                 "second-body",
                 graft_plots.course(found),
-                f"Every one of {keys} (thin) and the median. Left: of the cells where a second body would "
-                "show, how many show it, outside the graft. Middle: 1 as in the donor’s own run, 0 as far "
-                "from it as the ungrafted host. Right: squared difference to the ungrafted twin, which "
-                "shares all fire masks. Sham and random are the nulls.",
+                f"Every one of {keys} (thin) and the median. Left: of the cells on the graft’s side, outside "
+                "the graft, where a second body would show, how many show it. Middle: 1 as in the donor’s "
+                "own run, 0 as far from it as the ungrafted host. Right: squared difference to the ungrafted "
+                "twin, which shares all fire masks; none is drawn at 10⁻⁷. Sham and random are the nulls.",
             ),
         ]
         if found.organizers:
             text = (
                 f"Discs of radius {config.radius:g} from all over the body, each set at {_at(config.place)} "
                 f"at step {config.at}: share of a second body at step {config.until}, in the colour of the "
-                "nearest place a disc came from. Right: what grew from the best, the middle and the last of "
-                "them (ring: the graft). Crosses: too near to be judged; the bar is as long as a disc is "
-                "wide."
+                f"nearest place a disc came from, {each('organizers')}. Right: what grew from the best, the "
+                "middle and the last of them in the first key (ring: the graft). Crosses: too near to be "
+                "judged; the bar is as long as a disc is wide."
             )
             made.append(drawing("organizer-map", graft_plots.organizers(found), text))
         if found.isolation:
             text = (
                 f"Discs left alone at step {config.at}: W at step {config.until} of the whole body laid best "
-                "over what grew, in the colour of the nearest disc’s middle, and what the best of each "
-                "radius made. Bars are as long as the discs are wide."
+                f"over what grew, in the colour of the nearest disc’s middle, {each('isolation')}, and what "
+                "the best of each radius made in the first. Bars are as long as the discs are wide."
             )
             made.append(drawing("isolation-map", graft_plots.isolation(found), text))
     return made

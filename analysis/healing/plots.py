@@ -50,7 +50,9 @@ def cuts(found: Sequence[Healing]) -> Figure:
     ax.axvline(1, color=GREEN, lw=1, zorder=0)
     ax.axvline(0, color=MUTED, lw=1, ls="--", zorder=0)
     ax.set_yticks(range(len(CUTS)), CUTS)
-    ax.set(ylim=(len(CUTS) - 0.5, -0.5), xlim=(LEAST - 0.12, MOST), xlabel="recovered", ylabel="cut")
+    known = np.concatenate([one.cuts.recovered.sel(wound=list(CUTS)).values.ravel() for one in found])
+    left = LEAST - 0.12 if (known < -0.1).any() else -0.12
+    ax.set(ylim=(len(CUTS) - 0.5, -0.5), xlim=(left, MOST), xlabel="recovered", ylabel="cut")
     ax.tick_params(axis="y", length=0)
     named(made, [one.organism.name for one in found])
     return made
@@ -161,7 +163,7 @@ def plane_map(ax: Axes, found: Any) -> Any:
     image = squares(ax, grid)
     every = max(1, len(angles) // 4)
     ax.set_xticks(range(0, len(angles), every), [f"{a:g}" for a in angles[::every]])
-    ax.set_yticks(range(len(offsets)), [f"{o:+g}" for o in offsets])
+    ax.set_yticks(range(len(offsets)), [f"{o:+g}".replace("-", "−") if o else "0" for o in offsets])
     ax.tick_params(length=0)
     for spine in ax.spines.values():
         spine.set_visible(False)
@@ -187,7 +189,7 @@ def holes(found: Sequence[Healing]) -> Figure:
             if r == 0 and across:
                 ax.set_title(one.organism.name)
             if n == 0:
-                (ax.set_ylabel if across else ax.set_title)(f"hole of radius {radius:g}")
+                (ax.set_ylabel if across else ax.set_title)(f"hole of radius {radius:g} cells")
     recovered_bar(axes, image)
     return made
 
@@ -238,10 +240,13 @@ def squares(ax: Axes, values: np.ndarray) -> Any:
     )
 
 
-def recovered_bar(axes: Any, image: Any, label: str = "recovered (orange: below 0)") -> None:
-    """The scale of recovered, with a tip for what is below 0."""
+def recovered_bar(
+    axes: Any, image: Any, label: str = "recovered (orange: below 0)", below: bool = True
+) -> None:
+    """The scale of recovered, with a tip for what is below 0 where that can be."""
     first = np.ravel(axes)[0]
-    bar = first.figure.colorbar(image, ax=axes, extend="min", fraction=0.05, pad=0.03)
+    tip = "min" if below else "neither"
+    bar = first.figure.colorbar(image, ax=axes, extend=tip, fraction=0.05, pad=0.03)
     bar.outline.set_visible(False)
     bar.set_label(label)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.experiments import metrics
-from analysis.experiments.metrics import count, number
+from analysis.experiments.metrics import count, number, percent, plain
 from analysis.healing import plots as healing_plots
 from analysis.healing import wounds as healing
 from analysis.healing.wounds import AS_CUT, HEALED, Healing
@@ -48,7 +48,7 @@ def shown(found: Sequence[Healing]) -> pd.DataFrame:
                 rows.append(
                     {"organism": one.organism.name, "cut": row.wound, "recovered": interval(part)}
                     | {"keys": " ".join(keys), "steps to 90 %": timed(part)}
-                    | {"overshoot": f"{row.overshoot:.0%}", "overgrown": row.overgrown_runs}
+                    | {"overshoot": percent(row.overshoot), "overgrown": row.overgrown_runs}
                 )
     return pd.DataFrame(rows)
 
@@ -64,7 +64,7 @@ def five_cuts(one: Healing) -> Finding:
         claim = f"{name}: recovered is not defined after any cut."
     else:
         which = f": {', '.join(healed)}" if 0 < len(healed) < len(CUTS) else ""
-        claim = f"{name} heals {len(healed)} of {len(CUTS)} cuts by {HEALED:.0%} or more{which}."
+        claim = f"{name} heals {len(healed)} of {len(CUTS)} cuts by {percent(HEALED)} or more{which}."
     parts = [f"{n} {interval(rows.loc[n])}" + split(rows.loc[n]) for n in CUTS]
     took = [f"{n} {timed(rows.loc[n])}" for n in CUTS if known[n]]
     evidence = (
@@ -130,10 +130,11 @@ def sweeps(one: Healing) -> list[Finding]:
             continue
         good = int((known.recovered >= HEALED).sum())
         worst = known.loc[known.recovered.idxmin()]
-        claim = f"{one.organism.name} heals {good} of {count(len(known), what)} by {HEALED:.0%} or more."
+        claim = f"{one.organism.name} heals {good} of {count(len(known), what)} by {percent(HEALED)} or more."
+        wound = worst.wound.replace("-", "−").replace("+0 ", "0 ")
         evidence = (
             f"{many}; median {number(float(known.recovered.median()))}, worst {number(worst.recovered)} "
-            f"({worst.wound}, which takes {worst.removed:.0%} of the body)"
+            f"({wound}, which takes {percent(worst.removed)} of the body)"
         )
         if what == "hole":
             sizes = known.groupby("radius").recovered
@@ -216,7 +217,7 @@ def drawings(found: Sequence[Healing]) -> list[Drawing]:
                 healing_plots.cuts(found),
                 f"Recovered fraction after each of five cuts at step {config.cut_at}, judged at step "
                 f"{config.until}: every one of {config.runs} keys (circles), the median (bar). {twin} Arrow "
-                f"heads at the left: keys below {healing_plots.LEAST:g}.",
+                f"heads at the left: keys below {plain(healing_plots.LEAST)}.",
             ),
             drawing(
                 "cut-portraits",
@@ -235,8 +236,9 @@ def drawings(found: Sequence[Healing]) -> list[Drawing]:
         keys = count(config.sweep_runs, "key")
         if any(one.planes for one in found):
             text = (
-                f"Median of {keys} after half planes are cut away: by direction, and by the offset of the "
-                "edge from the canvas’s middle (negative takes more than half). Crosses: not defined."
+                f"Median of {keys} after half planes are cut away: by direction (0° right, 90° down), and "
+                "by the offset of the edge from the canvas’s middle (negative takes more than half). "
+                "Crosses: not defined."
             )
             made.append(drawing("half-planes", healing_plots.planes(found), text))
         if any(one.holes for one in found):
@@ -254,7 +256,7 @@ def method(one: Healing) -> str:
     config = one.config
     return (
         f"Wounds erase every channel of the cells they take, once, at step {config.cut_at}. Recovered is "
-        "(E_cut - E_end) / (E_cut - E_twin,end), with E the squared error to the target (to the uncut twin "
+        "(E_cut − E_end) / (E_cut − E_twin,end), with E the squared error to the target (to the uncut twin "
         f"at the same step where there is none) and E_end at step {config.until}. It is not defined where a "
         f"wound changed E by less than {metrics.LEAST_WOUND:g}, where the uncut twin has lost its body, or "
         "after an explosion. A run with more than twice its twin's mature cells has overgrown and is "

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.experiments.metrics import count
+from analysis.experiments.metrics import count, percent
 from analysis.lesions import plots as lesion_plots
 from analysis.lesions.battery import PHASES, Lesions
 from analysis.lesions.repair import NULL
@@ -60,7 +60,8 @@ def atlas(found: Lesions) -> tuple[Figure, str]:
     return made, (
         f"Median over {count(runs, 'key')} of the fitness lost (1 − W) at so many steps after each lesion "
         "began: pale is as the undisturbed run of the same key, dark orange is dead, blue is closer to "
-        "the target. Numbers after a kind are its dose. The nulls stand in the same map: the marker, "
+        "the target; colours end at ±1. Numbers after a kind are its dose and, after a comma, the steps. The "
+        "nulls stand in the same map: the marker, "
         "which nothing reads (last row), a twin’s values and a random push as far as the erasure. "
         "Triangle: a run overgrew; cross: one exploded; empty: not made, or not defined; dot: the lesion "
         f"touched nothing. Growing from step {found.config.young}, adult and regenerating "
@@ -123,7 +124,7 @@ def parts(found: Lesions) -> tuple[Figure, str]:
     axes[0, 0].legend(loc="best", fontsize=7.5)
     own, null = (along[along.role == name] for name in ("component", "random"))
     lesion_plots.parts(axes[0, 1], own, ("graded",), (plots.BLUE,), null.fitness.to_numpy())
-    axes[0, 1].set_title(f"directions, {dose:.0%} taken out a step")
+    axes[0, 1].set_title(f"directions, {percent(dose)} taken out a step")
     axes[0, 1].legend(loc="best", fontsize=7.5)
     horizon = int(inner.horizon.max()) if len(inner) else int(along.horizon.max())
     return made, (
@@ -139,17 +140,18 @@ def pairs(found: Lesions) -> tuple[Figure, str]:
     """The epistasis map, and the pairs that interact most."""
     names = [str(name) for name in found.doubles.a.values]
     w = found.doubles.fitness.values
-    most = found.pairs.eps_w.abs().max()
-    limit = float(np.clip(most, 0.25, 1.0)) if np.isfinite(most) else 1.0
+    limits = _ends(found.pairs.eps_w, 1.0), _ends(found.pairs.eps_l, 4.0)
     singles = [float(np.median(w[n, n])) for n in range(len(names))]
-    made, axes = plots.figure(1, 2, 4.4, width_ratios=[1.7, 1])
-    image = lesion_plots.epistasis(axes[0, 0], found.pairs, singles, names, limit)
-    plots.scale_bar(axes[0, 0], image, "interaction ε", "bottom")
+    made, axes = plots.figure(1, 2, 5.0, width_ratios=[1.7, 1])
+    on_w, on_l = lesion_plots.epistasis(axes[0, 0], found.pairs, singles, names, limits)
+    plots.scale_bar(axes[0, 0], on_w, "interaction ε on W (above)", "bottom")
     lesion_plots.ranked_pairs(axes[0, 1], found.pairs)
     axes[0, 1].yaxis.tick_right()
     axes[0, 1].spines["left"].set_visible(False)
     keys, twin = found.doubles.sizes["run"], found.doubles.attrs["reference"] == "twin"
-    below = "empty: there is no target, so −L has no zero" if twin else f"colours end at ±{limit:.2f}"
+    if not twin:
+        plots.scale_bar(axes[0, 0], on_l, "interaction ε on −L (below)", "bottom")
+    below = "empty: there is no target, so −L has no zero" if twin else "each half with its own scale"
     return made, (
         f"Two channels held at zero from step {found.config.at} on, {found.config.pair_for} steps later, "
         f"median over {count(keys, 'key')}. Left: ε on W above the diagonal, on −L below it ({below}); on "
@@ -158,6 +160,12 @@ def pairs(found: Lesions) -> tuple[Figure, str]:
         "where −L agrees; cross: masked, one alone leaves nothing to lose. Right: the largest on W, with "
         "95 % intervals over keys. The null is 0; the marker’s row is a control."
     )
+
+
+def _ends(eps: pd.Series, most: float) -> float:
+    """Where the colours of an interaction end: at the largest, but within 0.25 and `most`."""
+    largest = float(eps.abs().max())
+    return float(np.clip(largest, 0.25, most)) if np.isfinite(largest) else most
 
 
 def periods(found: Lesions) -> tuple[Figure, str]:

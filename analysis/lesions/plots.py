@@ -126,9 +126,14 @@ def parts(
 
 
 def epistasis(
-    ax: Axes, pairs: pd.DataFrame, singles: Sequence[float], names: Sequence[str], limit: float
-) -> Any:
-    """eps of every pair: on W above the diagonal, on -L below it; the single lesion's W on the diagonal."""
+    ax: Axes,
+    pairs: pd.DataFrame,
+    singles: Sequence[float],
+    names: Sequence[str],
+    limits: tuple[float, float],
+) -> tuple[Any, Any]:
+    """eps of every pair: on W above the diagonal, on -L below it, each with its own limit of the colours;
+    the single lesion's W on the diagonal."""
     place, size = {name: n for n, name in enumerate(names)}, len(names)
     values = np.full((size, size), np.nan)
     for pair in pairs.itertuples():
@@ -141,7 +146,11 @@ def epistasis(
                 ax.add_patch(Rectangle((x - 0.45, y - 0.45), 0.9, 0.9, fill=False, ec=INK, lw=1.0, zorder=3))
         elif pair.verdict == "masked":
             ax.plot(j, i, "x", color=MUTED, ms=3.6, mew=0.8)
-    image = cells(ax, values, limit, SIGNED.reversed())
+    halves = [np.triu(np.ones_like(values), 1), np.tril(np.ones_like(values), -1)]
+    images = [
+        cells(ax, np.where(half > 0, values, np.nan), limit, SIGNED.reversed())
+        for half, limit in zip(halves, limits, strict=True)
+    ]
     for n, w in enumerate(singles):
         text = f"{w + 0.0:.2f}".replace("-", "−") if np.isfinite(w) else "-"
         ax.text(n, n, text, ha="center", va="center", fontsize=6, color=INK)
@@ -149,7 +158,7 @@ def epistasis(
     ax.set_xticks(range(size), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=7.5)
     ax.set_yticks(range(size), names, fontsize=7.5)
     ax.tick_params(length=0)
-    return image
+    return images[0], images[1]
 
 
 def ranked_pairs(ax: Axes, pairs: pd.DataFrame, most: int = 16) -> None:

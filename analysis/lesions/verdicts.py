@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis.experiments.metrics import count, number, probability
+from analysis.experiments.metrics import count, number, probability, tiny
 from analysis.lesions import epistasis, periods
 from analysis.lesions.battery import Lesions
 from analysis.lesions.words import NAMED, TOPIC, named, records
@@ -35,15 +35,16 @@ def pairs(found: Lesions) -> list[Finding]:
     if len(backup):
         claim = f"{count(len(backup), 'pair')} of hidden channels back each other up: {_pairs(backup)}."
     if len(partly):
-        claim += f" On W alone, which −L does not bear out, {len(partly)} more would: {_pairs(partly)}."
+        more = "more would" if len(backup) else "would"
+        claim += f" On W alone, which −L does not bear out, {len(partly)} {more}: {_pairs(partly)}."
     logs = (
         "−L is not defined, since there is no target and the twin’s own error is 0"
         if not np.isfinite(top.eps_l)
         else f"{number(top.eps_l)} on −L (q {small(top.q_l)})"
     )
     evidence = (
-        f"both held at zero for {found.config.pair_for} steps, {count(runs, 'key')}: largest backup "
-        f"{top.a} and {top.b}, ε {number(top.eps_w)} ({number(top.low_w)} to {number(top.high_w)}) on W (q "
+        f"both held at zero for {found.config.pair_for} steps, {count(runs, 'key')}: lowest ε of "
+        f"{top.a} and {top.b}, {number(top.eps_w)} ({number(top.low_w)} to {number(top.high_w)}) on W (q "
         f"{small(top.q_w)}), {logs}, alone W {number(top.w_a)} and {number(top.w_b)}; in series: "
         f"{len(by['series'])}; masked, where one alone leaves nothing to lose: {len(by['masked'])}. The "
         f"null is ε = 0, its sign drawn for each key; p is at least {small(epistasis.p_floor(runs))}; "
@@ -63,7 +64,7 @@ def _pairs(some: pd.DataFrame) -> str:
 
 def small(p: float) -> str:
     """A probability that may be very small."""
-    return probability(p) if p >= 0.001 else f"{p:.1g}"
+    return probability(p) if p >= 0.001 else tiny(p)
 
 
 def critical(found: Lesions) -> list[Finding]:

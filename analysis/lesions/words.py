@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.experiments.metrics import count, number, probability, span
+from analysis.experiments.metrics import count, number, percent, probability, span
 from analysis.lesions.battery import PHASES, Lesions
 from analysis.pages.sections import Finding
 
@@ -70,15 +70,15 @@ def graded(found: Lesions) -> list[Finding]:
     table = table[table.role == "hidden"]
     known = table[table.half_dose.notna()].sort_values("half_dose")
     evidence = (
-        f"{dose:.0%} a step for {horizon} steps: {worst.target} {fitness(worst)}, {best.target} "
+        f"{percent(dose)} a step for {horizon} steps: {worst.target} {fitness(worst)}, {best.target} "
         f"{fitness(best)}; median and 95 % interval of {count(int(worst.runs), 'key')}; the marker, which "
         f"nothing reads, {_marker(found)}"
     )
     if len(known):
         least, most = known.iloc[0], known.iloc[-1]
         evidence += (
-            f"; half the fitness is gone at {least.half_dose:.1%} a step ({least.target}) to "
-            f"{most.half_dose:.1%} ({most.target}), inside the doses for {len(known)} of "
+            f"; half the fitness is gone at {percent(least.half_dose, 1)} a step ({least.target}) to "
+            f"{percent(most.half_dose, 1)} ({most.target}), inside the doses for {len(known)} of "
             f"{count(len(table), 'channel')}"
         )
     numbers = {"dose": dose, "horizon": horizon, "channels": records(rows), "half_doses": records(table)}
@@ -143,12 +143,12 @@ def phases(found: Lesions) -> list[Finding]:
         return []
     most = max(told, key=lambda one: one[1] / one[2])
     if most[1] == 0:
-        claim = f"In no phase does losing {dose:.0%} of a hidden channel a step cost half the fitness."
+        claim = f"In no phase does losing {percent(dose)} of a hidden channel a step cost half the fitness."
     elif len({one[1] / one[2] for one in told}) == 1:
         claim = "Growing, grown and regenerating bodies miss as many hidden channels."
     else:
         claim = f"It can do without its hidden channels least while {most[0].replace('adult', 'grown')}."
-    evidence = f"{dose:.0%} a step costs half of W or more for " + "; ".join(
+    evidence = f"{percent(dose)} a step costs half of W or more for " + "; ".join(
         f"{fallen} of {of} hidden channels {phase} (after {horizon} steps, median W {number(middle)})"
         for phase, fallen, of, horizon, middle in told
     )
@@ -204,7 +204,7 @@ def inner(found: Lesions) -> list[Finding]:
         spared = int((one.fitness >= HEALED).sum())
         claim = f"{spared} of {len(one)} {name} can be held at the mean without harm (W ≥ {HEALED})."
         evidence = (
-            f"after {int(worst.horizon)} steps: worst {worst.target}, {fitness(worst)}; least "
+            f"after {int(worst.horizon)} steps: worst {worst.target}, {fitness(worst)}; mildest "
             f"{best.target}, {fitness(best)}; median and 95 % interval of {count(int(worst.runs), 'key')}; "
             "the undisturbed run of the same key is 1"
         )
@@ -229,7 +229,7 @@ def directions(found: Lesions) -> list[Finding]:
     else:
         claim = "The first principal component is missed no more than a random direction may be."
     evidence = (
-        f"{dose:.0%} of it taken out a step, about the mean, for {int(first.horizon)} steps: PC1 "
+        f"{percent(dose)} of it taken out a step, about the mean, for {int(first.horizon)} steps: PC1 "
         f"{fitness(first)}; {len(null)} random directions W {span(null)}, median "
         f"{number(float(np.median(null)))}; p {probability(p)} (at least "
         f"{probability(1 / (len(null) + 1))}); worse than every random direction: "

@@ -248,12 +248,11 @@ def section_text(section: Section) -> str:
 def method(report: Report) -> str:
     """How everything was done, section by section, and what is known of the organisms."""
     told = "".join(
-        f"<h3>{html.escape(s.title)}</h3><p>{html.escape(s.method)}</p>\n"
-        for s in report.sections
-        if s.method
+        f"<h3>{html.escape(title)}</h3>" + "".join(f"<p>{html.escape(text)}</p>\n" for text in texts)
+        for title, texts in methods(report.sections).items()
     )
     known: dict[str, Mapping[str, Any]] = {"settings": report.config}
-    for organism in report.organisms[:4]:
+    for organism in () if report.title else report.organisms[:4]:
         many = f" of {organism.name}" if len(report.organisms) > 1 else ""
         known |= {
             f"conventions{many}": organism.rule.spec.to_json(),
@@ -264,6 +263,19 @@ def method(report: Report) -> str:
     return told + "".join(
         markup.folded(title.capitalize(), markup.words(values)) for title, values in known.items()
     )
+
+
+def methods(sections: Sequence[Section]) -> dict[str, list[str]]:
+    """Paragraphs on method by heading, each once; where sections share all, what comes before their colon."""
+    told: set[str] = set()
+    found: dict[str, list[str]] = {}
+    for section in sections:
+        new = [text for text in section.method.split("\n\n") if text.strip() and text not in told]
+        if new:
+            shared = sum(other.method == section.method for other in sections) > 1
+            found[section.title.partition(":")[0] if shared else section.title] = new
+            told.update(new)
+    return found
 
 
 def facts(organism: Organism, named: bool) -> str:

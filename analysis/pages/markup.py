@@ -53,7 +53,7 @@ def verdict(sections: Sequence[Section]) -> str:
 def together(text: str) -> str:
     """Escaped, with what belongs to a number kept on its line."""
     joints = r"(?<=\w) (?=%|\(\d+\)|cells\b|≥)|(?<=\b[pqLWR]) (?=[\d−])|(?<=≥) "
-    return re.sub(joints, "\u00a0", html.escape(text))
+    return re.sub(joints, "\u00a0", html.escape(re.sub(r"(?<=\d)%", " %", text)))
 
 
 def film(shown: Film) -> str:
@@ -61,14 +61,14 @@ def film(shown: Film) -> str:
     source = f"data:image/webp;base64,{_base64(shown.webp)}"
     return (
         f'<figure class="film"><img alt="{html.escape(shown.name)}, a film" src="{source}">'
-        f"<figcaption><b>Figure.</b> {html.escape(shown.caption)}</figcaption></figure>\n"
+        f"<figcaption><b>Figure.</b> {together(shown.caption)}</figcaption></figure>\n"
     )
 
 
 def figure(drawing: Drawing) -> str:
     """A figure inline, in the page's ink."""
     return (
-        f"<figure>{inline(drawing)}<figcaption><b>Figure.</b> {html.escape(drawing.caption)}"
+        f"<figure>{inline(drawing)}<figcaption><b>Figure.</b> {together(drawing.caption)}"
         "</figcaption></figure>\n"
     )
 

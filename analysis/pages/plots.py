@@ -51,6 +51,7 @@ STYLE: dict[Any, Any] = {
 }
 SHOWN = 3  # components that maps and colours show
 WIDTH = 7.2  # inches: two columns of a journal
+TALLEST = 9.0  # inches: a page of it, less the caption
 
 
 @contextmanager
@@ -146,6 +147,15 @@ def scale_bar(axes: Any, image: Any, label: str, location: str = "right") -> Non
         else {"fraction": 0.05, "pad": 0.03}
     )
     bar = first.figure.colorbar(image, ax=axes, location=location, **slim)
+    bar.outline.set_visible(False)
+    bar.set_label(label)
+    bar.locator = MaxNLocator(4, symmetric=True)
+    bar.update_ticks()
+
+
+def scale_in(ax: Axes, image: Any, label: str) -> None:
+    """A bar of colours that fills axes of its own."""
+    bar = ax.figure.colorbar(image, cax=ax, orientation="horizontal")
     bar.outline.set_visible(False)
     bar.set_label(label)
     bar.locator = MaxNLocator(4, symmetric=True)

@@ -64,7 +64,8 @@ class Section:
         drawings: the figures, in the order of the page.
         shown: tables for the reader, by their title, folded away.
         tables: every number, by the name of a CSV file.
-        method: how it was done, in plain text: statistics, nulls, units and their number.
+        method: how it was done, in plain text: statistics, nulls, units and their number. Paragraphs are
+            parted by empty lines; a page tells each once.
         outcomes: why something was not examined, in whole sentences.
         data: labelled arrays behind it all, by the name of a .nc file.
     """

@@ -11,12 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from analysis.experiments import metrics
 from analysis.pages import plots
 from analysis.pages.plots import BLUE, FAINT, INK, MUTED, ORANGE
 from analysis.populations.members import UNKNOWN, Verdict
-from analysis.populations.studies import Measure, Study, grid, table
+from analysis.populations.studies import Measure, Study, grid, outsiders, table
 
 BAND = 0.36  # half width of a regime's column
 ROW = 2.35  # inches
@@ -81,6 +82,8 @@ def _panel(ax: Axes, study: Study, measure: Measure, named: bool) -> None:
     ax.set_xlim(-0.55, len(shown) - 0.45)
     ax.set_title(measure.title)
     ax.tick_params(axis="x", length=0, labelsize=7.5)
+    if len(rows) and (rows.value % 1 == 0).all():  # counts
+        ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
 def _tick(regime: str) -> str:
@@ -105,7 +108,7 @@ def _legend(studies: Sequence[Study]) -> list[Line2D | Patch]:
         Line2D([], [], color=BLUE, marker="o", ms=4, lw=0.9, label="a lineage of networks"),
         Line2D([], [], color=ORANGE, lw=2.4, label="median over lineages"),
     ]
-    if any(not v.admitted for study in studies for v in study.verdicts):
+    if any(outsiders(study) for study in studies):
         marks.append(Line2D([], [], color=MUTED, marker="x", ls="none", label="excluded by its L"))
     if any("low" in study.values and study.values.low.notna().any() for study in studies):
         marks.append(Patch(color=FAINT, label="surrogates, 5 to 95 %"))

@@ -12,7 +12,8 @@ from analysis.pages import plots
 from analysis.pages.sections import Drawing, Section, drawing
 from analysis.populations import figures, words
 from analysis.populations.members import Population, Verdict
-from analysis.populations.studies import Study, by, compared, table
+from analysis.populations.studies import Study, by, compared, outsiders, table
+from analysis.populations.words import absent
 
 UNITS = (
     "A network is the unit, never a cell or a run. Networks that were trained on from one another, or began "
@@ -75,7 +76,7 @@ def section(
         shown={f"Networks, {study.when}": shown(study) for study in studies},
         tables={f"{name}-values": pd.concat([table(s) for s in studies], ignore_index=True)}
         | {f"{name}-tests": pd.concat(_every_test(studies), ignore_index=True)},
-        method=UNITS + ADMISSION.format(limit=number(limit)) + method,
+        method=f"{UNITS + ADMISSION.format(limit=number(limit))}\n\n{method}",
         outcomes=[f"{who}, {study.when}: {why}" for study in studies for who, why in study.outcomes.items()],
     )
 
@@ -97,7 +98,7 @@ def drawings(name: str, studies: Sequence[Study], judged: Sequence[Sequence[Verd
             at = verdicts[0].at
             text = (
                 f"The first run of every network at step {at}, by regime (rows) and lineage (columns), with "
-                "its L, the median over keys. Pale, with a cross: excluded."
+                "its L, the median over keys. Faint, with a cross: excluded."
             )
             made.append(drawing(f"{name}-bodies-{at}", figures.bodies(verdicts), text))
     return made
@@ -115,9 +116,12 @@ def caption(studies: Sequence[Study]) -> str:
         if "low" in studies[0].values
         else f" The null of the tests: {studies[0].null}."
     )
+    out = " Crosses: networks that do not enter, for their L." if any(map(outsiders, studies)) else ""
+    if not out and absent(studies[0]):
+        out = f" {absent(studies[0])}."
     return (
-        f"Every network (circles), joined within its lineage; bars are medians over lineages ({lines}). "
-        f"Crosses: networks that do not enter, for their L.{null}"
+        f"Every network (circles), joined within its lineage; bars are medians over lineages ({lines})."
+        f"{out}{null}"
     )
 
 

@@ -106,6 +106,12 @@ def table(study: Study) -> pd.DataFrame:
     return known.merge(study.values, on="member").assign(at=study.at)
 
 
+def outsiders(study: Study) -> bool:
+    """Whether a network was measured that does not enter."""
+    rows = table(study)
+    return bool((rows.value.notna() & ~rows.admitted.astype(bool)).any())
+
+
 def grid(study: Study, measure: str, regimes: Sequence[str]) -> pd.DataFrame:
     """Values of admitted networks, lineage by regime; networks of one lineage and regime as their median."""
     rows = table(study)

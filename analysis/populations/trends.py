@@ -91,11 +91,11 @@ def level(values: Float[np.ndarray, " lineage"], null: float, seed: int = 0) -> 
 
 
 def _signed(differences: np.ndarray, seed: int) -> dict[str, Any]:
-    n = len(differences)
+    moved = np.count_nonzero(differences)  # the others have no sign
     return {
-        "n": n,
+        "n": len(differences),
         "p": signed_rank(differences),
-        "floor": min(1.0, 2.0 * 2.0**-n),
+        "floor": min(1.0, 2.0 * 2.0**-moved),
         **interval(differences, rank_biserial, seed),
         **interval(differences, np.median, seed, "change"),
     }

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from analysis.experiments.metrics import count, number, probability, span
+from analysis.experiments.metrics import count, number, probability, span, tiny
 from analysis.pages.sections import Finding
 from analysis.populations.members import Population, Verdict
 from analysis.populations.studies import FEWEST, THREE, Measure, Study, by, compared, levels, table
@@ -45,7 +45,7 @@ def answer(study: Study, tested: pd.DataFrame, measures: Sequence[Measure], open
         return Finding(TOPIC, _capital(claim), evidence, numbers)
     scaled = _of(compared(by(study, "z")), kind, measures) if "z" in study.values else None
     n = int(rows.n.max())
-    parts = [f"{m.words} {_agreed(rows, scaled, m)}" for m in measures]
+    parts = grouped({m.words: _agreed(rows, scaled, m) for m in measures})
     claim = f"{opening}{study.when}, {_path(regimes)}, over {count(n, 'lineage')}: {'; '.join(parts)}."
     claim += _clear(study, measures)
     evidence = "; ".join(_told(study, _one(rows, m), m) for m in measures)
@@ -54,6 +54,20 @@ def answer(study: Study, tested: pd.DataFrame, measures: Sequence[Measure], open
         evidence += f". In units of the null’s sd (z) instead: {_scaled(scaled, measures)}"
     evidence += f". {absent(study)}" if absent(study) else ""
     return Finding(TOPIC, _capital(claim), evidence, numbers)
+
+
+def grouped(said: Mapping[str, str]) -> list[str]:
+    """What is said of each measure; once where it is the same of more than two."""
+    of: dict[str, list[str]] = {}
+    for measure, what in said.items():
+        of.setdefault(what, []).append(measure)
+    return [
+        part
+        for what, those in of.items()
+        for part in (
+            [f"{listed(those)}: each {what}"] if len(those) > 2 else [f"{one} {what}" for one in those]
+        )
+    ]
 
 
 def _clear(study: Study, measures: Sequence[Measure]) -> str:
@@ -80,6 +94,8 @@ def verdict(row: pd.Series | None) -> str:
     if row.holm <= CLEAR and row.n >= FEWEST:
         return "rises" if row.effect > 0 else "falls"
     if row.n < FEWEST or row.floor * row.family > CLEAR:
+        if row.low <= 0 <= row.high:  # not where there are too few for an interval
+            return f"stays open with {count(int(row.n), 'lineage')}"
         return f"leans {leans}, which {count(int(row.n), 'lineage')} cannot decide"
     return "neither rises nor falls clearly"
 
@@ -115,12 +131,13 @@ def _test_of(kind: str, rows: pd.DataFrame) -> str:
     known = rows[rows.n > 0]
     if known.empty:
         return f"{name} needs a lineage with every regime"
-    floor, family = float(known.floor.max()), int(known.family.max())
+    floor, family = float(known.floor.min()), int(known.family.max())
+    more = ", more where some do not change" if known.floor.nunique() > 1 and known.n.nunique() == 1 else ""
     return (
         f"{name}, exact, two-sided, corrected over {count(family, 'test')} (Holm): of "
         f"{count(int(known.n.min()), 'lineage')} p is at least {_small(floor)}, corrected "
-        f"{_small(min(1.0, floor * family))}; effect: {effect}, with a 95 % bootstrap over lineages where "
-        f"there are {FEWEST}"
+        f"{_small(min(1.0, floor * family))}{more}; effect: {effect}, with a 95 % bootstrap over lineages "
+        f"where there are {FEWEST}"
     )
 
 
@@ -143,7 +160,7 @@ def steps(study: Study, tested: pd.DataFrame, measures: Sequence[Measure]) -> li
     parts = []
     for pair in dict.fromkeys(rows.regimes):
         here = rows[rows.regimes == pair]
-        each = [f"{m.words} {verdict(_one(here, m))}" for m in measures]
+        each = grouped({m.words: verdict(_one(here, m)) for m in measures})
         parts.append(f"from {pair}, {', and '.join(each)}")
     told = "; ".join(
         f"{m.words} from {r.regimes} {_ends(r.change, r.change_low, r.change_high)}, effect "
@@ -254,7 +271,8 @@ def _entered(population: Population, verdicts: Sequence[Verdict], limit: float) 
         f"statistics ({', '.join(each)}), of {count(len({m.lineage for m in good}), 'independent lineage')}."
     )
     keys = count(len(verdicts[0].keys), "key")
-    told = "; ".join(f"{name}: {why}" for name, why in out.items())
+    same = f" at step {at}", f", above {number(limit)}"  # said of all at once
+    told = "; ".join(f"{n}: {why.replace(same[0], '').removesuffix(same[1])}" for n, why in out.items())
     evidence = f"a network enters with L ≤ {number(limit)} at step {at}, median of {keys}; " + (
         f"excluded are {told}" if out else "none is excluded"
     )
@@ -277,7 +295,7 @@ def _ends(value: float, low: float, high: float) -> str:
 
 
 def _small(p: float) -> str:
-    return probability(p) if not p < 0.001 else f"{p:.1g}"
+    return probability(p) if not p < 0.001 else tiny(p)
 
 
 def _capital(text: str) -> str:

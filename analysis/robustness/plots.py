@@ -16,9 +16,9 @@ from analysis.robustness.disturbances import KINDS, LASTING, MOVED, ONCE, RATE, 
 
 LEAST = -1.0
 LABELS = {
-    ONCE: "sd (of the channel’s)",
-    LASTING: "sd (of the channel’s)",
-    WEIGHTS: "share of the weights’ norm",
+    ONCE: "noise (channel’s sd)",
+    LASTING: "noise (channel’s sd)",
+    WEIGHTS: "noise (weights’ norm)",
     RATE: "fire rate",
     UPDATES: "fire rate",
     SMALL: "cells to the edge",
@@ -42,6 +42,8 @@ def doses(found: Sequence[Robust]) -> Figure:
             colour = colour_of(n)
             known = rows[rows.fitness.notna()]
             ax.plot(known.dose, known.fitness.clip(LEAST, None), ".", color=colour, ms=3, alpha=0.5)
+            lost = middle[middle.fitness.isna()]
+            ax.plot(lost.dose, [LEAST] * len(lost), "x", color=colour, ms=5)
             bounds = (middle[name].clip(LEAST, None) for name in ("fitness_low", "fitness_high"))
             ax.fill_between(middle.dose, *bounds, color=colour, alpha=0.15, lw=0)
             ax.plot(middle.dose, middle.fitness.clip(LEAST, None), "o-", color=colour, ms=3, lw=1.3)

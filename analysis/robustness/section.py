@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.experiments import metrics
-from analysis.experiments.metrics import count, number
+from analysis.experiments.metrics import count, number, plain
 from analysis.pages import plots
 from analysis.pages.sections import Drawing, Finding, Section, drawing
 from analysis.robustness import battery as robustness
@@ -54,7 +54,7 @@ def doses(one: Robust) -> list[Finding]:
             said.append(Finding(NAME, claim, f"{why}; {keys}.", {"kind": kind}))
             continue
         parts = [
-            f"{row.dose:g}: {interval(row)}"
+            f"{plain(row.dose)}: {interval(row)}"
             + (f", {int(row.overgrown_runs)} overgrew" if row.overgrown_runs else "")
             + (f", {int(row.exploded_runs)} exploded" if row.exploded_runs else "")
             for row in rows.itertuples()
@@ -79,11 +79,11 @@ def borne(kind: str, rows: pd.DataFrame) -> str:
     ordered = rows.sort_values("dose", ascending=not closer)
     failing = ordered[ordered.fitness < WHOLE]
     if failing.empty:
-        return f"whole (W ≥ {WHOLE}) at every dose, to {ordered.dose.iloc[-1]:g}"
+        return f"whole (W ≥ {WHOLE}) at every dose, to {plain(ordered.dose.iloc[-1])}"
     before = ordered[: ordered.index.get_loc(failing.index[0])]
     if before.empty:
-        return f"no longer whole (W < {WHOLE}) from the least dose on, {ordered.dose.iloc[0]:g}"
-    return f"whole (W ≥ {WHOLE}) to {before.dose.iloc[-1]:g}, no longer at {failing.dose.iloc[0]:g}"
+        return f"no longer whole (W < {WHOLE}) from the least dose on, {plain(ordered.dose.iloc[0])}"
+    return f"whole (W ≥ {WHOLE}) to {plain(before.dose.iloc[-1])}, no longer at {plain(failing.dose.iloc[0])}"
 
 
 def returned(one: Robust) -> list[Finding]:
@@ -144,7 +144,7 @@ def shown(one: Robust) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "kind": rows.kind,
-            "dose": [f"{v:g}" for v in rows.dose],
+            "dose": [plain(v) for v in rows.dose],
             "W": [interval(row) for row in rows.itertuples()],
             "rise of L": [number(v) for v in rows.worse],
             "overgrew": rows.overgrown_runs,
@@ -189,9 +189,10 @@ def drawings(found: Sequence[Robust]) -> list[Drawing]:
             text = (
                 f"Fitness W against dose: every one of {keys} (dots), the median and its 95 % bootstrap "
                 "interval. Green: the undisturbed twin; dashed: an empty canvas; below "
-                f"{robust_plots.LEAST:g} drawn there. State noise on grown bodies, judged {config.horizon} "
-                f"steps later; all else from the seed to step {config.at}. Faint upright: the fire rate "
-                "trained with; values above the frame are better than undisturbed."
+                f"{plain(robust_plots.LEAST)} drawn there. State noise on grown bodies, judged "
+                f"{config.horizon} steps later; all else from the seed to step {config.at}. Faint "
+                "upright: the fire rate trained with; values above the frame are better than undisturbed. "
+                "Crosses: not defined, as all exploded or had no body to lose."
             )
             made.append(drawing("dose-response", robust_plots.doses(found), text))
         if any(one.returns for one in found):
@@ -214,7 +215,7 @@ def method(one: Robust) -> str:
     """How it was done."""
     config = one.config
     return (
-        "W = 1 - (E - E_twin) / (E_dead - E_twin), E to the target (to the undisturbed twin where there is "
+        "W = 1 − (E − E_twin) / (E_dead − E_twin), E to the target (to the undisturbed twin where there is "
         "none), of the same key and fire masks; not defined where the undisturbed run has no body to lose, "
         f"or after an explosion. State noise is Gaussian, on the cells mature at step {config.at}, with a "
         "share of each channel’s standard deviation over them. Weight noise is Gaussian with a share of "
