@@ -6,7 +6,7 @@ import pytest
 
 from analysis.axes.components import plane
 from analysis.axes.decoding import decoded
-from analysis.axes.surrogates import band_rotated, bands, haar, laplacian, modes, p_value
+from analysis.axes.surrogates import band_rotated, bands, haar, laplacian, modes, p_value, rotated
 from analysis.experiments.geometry import places
 from nca.errors import UserError
 from nca.targets import target
@@ -39,6 +39,17 @@ def test_surrogates_are_elsewhere_even_in_the_longest_waves(mask):
     values = bodies.smooth(2, mask, 4, sigma=4.0)
     for drawn in band_rotated(values, mask, 5, seed=3):
         assert np.abs(np.diag(np.corrcoef(values.T, drawn.T)[:4, 4:])).mean() < 0.9
+
+
+def test_surrogates_do_not_depend_on_how_the_waves_of_a_band_are_chosen():
+    mask = MASKS["ellipse"]
+    values, waves = bodies.smooth(2, mask, 4), modes(mask)
+    other = waves.copy()
+    for band in bands(len(waves)):
+        size = band.stop - band.start
+        other[:, band] = waves[:, band] @ haar(np.random.default_rng(size), size, size, 1)[0]
+    assert np.abs(other - waves).max() > 0.1
+    np.testing.assert_allclose(rotated(values, other, 3, 5), rotated(values, waves, 3, 5), atol=1e-9)
 
 
 @masked

@@ -56,14 +56,17 @@ def rotated(
     """`band_rotated` on a body whose `modes` are known already. Without `mean` the constant is rotated
     with the longest waves: of a field's mean then only the power is kept."""
     coefficients = waves.T @ np.asarray(values, np.float64)
-    rng = np.random.default_rng(seed)
+    # What is random is drawn for cells, not for waves: eigenvectors of equal or close eigenvalues differ
+    # from one machine to another, the space that a band of them spans does not.
+    columns = min(coefficients.shape[1], len(waves))
+    noise = np.random.default_rng(seed).standard_normal((len(waves), number * columns))
+    drawn = (waves.T @ noise).reshape(len(waves), number, columns).swapaxes(0, 1)
     turned = np.broadcast_to(coefficients, (number, *coefficients.shape)).copy()
     for band in bands(len(waves), first=int(mean)):
         # Of a random rotation Q only Q times the band's few columns counts, and with these columns
         # written as (orthonormal) R, that is a random orthonormal frame times R: far less to draw.
-        frame, r = np.linalg.qr(coefficients[band])
-        rows, columns = frame.shape
-        turned[:, band] = haar(rng, rows, columns, number) @ r
+        frame, r = _qr(coefficients[band])
+        turned[:, band] = _qr(drawn[:, band, : frame.shape[1]])[0] @ r
     return waves @ turned
 
 
@@ -110,8 +113,14 @@ def haar(
 ) -> Float[np.ndarray, "number size columns"]:
     """The first columns of orthogonal matrices drawn uniformly: QR of Gaussians, with the signs of
     R's diagonal made positive."""
-    q, r = np.linalg.qr(rng.standard_normal((number, size, columns)))
-    return q * np.sign(np.diagonal(r, axis1=1, axis2=2))[:, None, :]
+    return _qr(rng.standard_normal((number, size, columns)))[0]
+
+
+def _qr(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The one QR decomposition whose R has no negative diagonal."""
+    q, r = np.linalg.qr(matrix)
+    sign = np.where(np.diagonal(r, axis1=-2, axis2=-1) < 0, -1.0, 1.0)
+    return q * sign[..., None, :], r * sign[..., :, None]
 
 
 def p_value(observed: float, null: Float[np.ndarray, " surrogate"]) -> float:
