@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import jax
@@ -405,9 +404,13 @@ def test_a_terminal_without_our_letters_is_helped_all_the_same():
 def test_a_signal_stops_training_between_checkpoints_and_it_resumes(tmp_path):
     words = ["train", "flag", *SHORT, "--steps", "1000000", "--out", "run", "--measure", "0"]
     command = [sys.executable, "-m", "analysis.cli", *words]
-    how = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": str(ROOT)}}
-    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # tests may run where it is ignored
-    with subprocess.Popen(command, **how, stderr=subprocess.PIPE, text=True, preexec_fn=heard) as process:
+    how = os.environ | {"PYTHONPATH": str(ROOT)}
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # where ignored, children ignore it too
+    try:
+        process = subprocess.Popen(command, cwd=tmp_path, env=how, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
         lines = [process.stderr.readline() for _ in range(4)]
         process.send_signal(signal.SIGINT)
         last = process.stderr.read().splitlines()[-1]

@@ -158,8 +158,9 @@ def canalization(spread: xr.Dataset, resamples: int = 1000, seed: int = 0) -> di
         own = _ratio(values)
         picks = draw.integers(runs, size=(resamples, runs))
         ratios = [_ratio(square[np.ix_(p, p)].reshape(-1, values.shape[1])) for p in picks]
-        low, high = np.nanquantile(ratios, (0.025, 0.975))
-        found[str(name)] = own, float(low), float(high)
+        known = np.asarray(ratios)[np.isfinite(ratios)]
+        edges = np.quantile(known, (0.025, 0.975)) if known.size else (float("nan"),) * 2
+        found[str(name)] = own, float(edges[0]), float(edges[1])
     return found
 
 
