@@ -3,10 +3,21 @@
 import bodies
 import numpy as np
 import pytest
+import scipy.ndimage
 
 from analysis.axes.components import plane
 from analysis.axes.decoding import decoded
-from analysis.axes.surrogates import band_rotated, bands, haar, laplacian, modes, p_value, rotated
+from analysis.axes.surrogates import (
+    band_rotated,
+    bands,
+    bridges,
+    haar,
+    islands,
+    laplacian,
+    modes,
+    p_value,
+    rotated,
+)
 from analysis.experiments.geometry import places
 from nca.errors import UserError
 from nca.targets import target
@@ -72,6 +83,29 @@ def test_nothing_wraps_around_the_canvas():
     assert laplacian(mask)[0, 3] == 0
 
 
+def test_islands_are_joined_to_what_is_nearest():
+    mask = np.zeros((5, 9), bool)
+    mask[1:4, 0:3] = True  # a block
+    mask[2, 5] = True  # three columns from its side's middle
+    mask[0, 8] = True  # and one that the first one is nearest to
+    number = np.cumsum(mask).reshape(mask.shape) - 1
+    found = {frozenset(pair) for pair in bridges(mask).T.tolist()}
+    assert found == {frozenset({number[2, 2], number[2, 5]}), frozenset({number[2, 5], number[0, 8]})}
+
+
+def test_equally_near_pairs_all_join():
+    mask = np.array([[True, True], [False, False], [True, True]])
+    assert sorted(bridges(mask).T.tolist()) == [[0, 2], [1, 3]]
+    assert bridges(np.ones((3, 3), bool)).shape == (2, 0)
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_whatever_the_islands_only_the_constant_has_no_wavelength(number):
+    mask = np.random.default_rng(number).random((12, 12)) < 0.25
+    assert islands(mask) > 5
+    assert np.linalg.eigvalsh(laplacian(mask))[1] > 1e-6
+
+
 def test_bands_have_the_sizes_of_the_method_and_leave_the_constant_alone():
     sizes = [band.stop - band.start for band in bands(300)]
     assert sizes == [3, 5, 8, 13, 21, 34, 55, 60, 60, 40]
@@ -122,7 +156,21 @@ def lizard():
     return target("lizard", 24)[..., 3] > 0.1
 
 
-SMALL = {"disc": bodies.disc(radius=5.5), "ellipse": bodies.ellipse(), "lizard": lizard()}
+def fringed():
+    """An ellipse with nine cells around it that do not touch it."""
+    mask = bodies.ellipse()
+    for y, x in np.argwhere((scipy.ndimage.distance_transform_edt(~mask) // 1) == 2):
+        if not mask[y - 1 : y + 2, x - 1 : x + 2].any() and islands(mask) < 10:
+            mask[y, x] = True
+    return mask
+
+
+SMALL = {
+    "disc": bodies.disc(radius=5.5),
+    "ellipse": bodies.ellipse(),
+    "lizard": lizard(),
+    "fringed ellipse": fringed(),
+}
 
 
 @pytest.mark.parametrize("mask", SMALL.values(), ids=SMALL.keys())

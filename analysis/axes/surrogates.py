@@ -8,13 +8,18 @@ a PCA) and the power in every band, and scrambles only the place. Permuting cell
 smoothness, so that every smooth field at all would be "found" (`tests/test_surrogates.py` shows it):
 a permutation of cells is therefore not offered. Flipping the signs of single waves leaves the longest
 nearly in place.
+
+Cells apart from the body, as a fringe that is still growing leaves them, are joined to what is nearest
+to them. Else each would be a longest wave of its own, ahead of the body's, and smooth fields would be
+found far too often (`tests/test_surrogates.py` counts it).
 """
 
 from __future__ import annotations
 
 import numpy as np
 import scipy.ndimage
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
+from scipy.spatial.distance import cdist
 
 from nca.errors import UserError
 
@@ -71,12 +76,7 @@ def rotated(
 
 
 def modes(mask: Bool[np.ndarray, "y x"]) -> Float[np.ndarray, "cell mode"]:
-    """Orthonormal eigenvectors of the Laplacian D - A of the mask's 4-neighbour graph, by rising
-    eigenvalue, the constant vector first.
-
-    With islands the constant shares its eigenvalue 0, and an eigensolver may return any mixture:
-    so it is taken out and put first.
-    """
+    """Orthonormal eigenvectors of the mask's `laplacian`, by rising eigenvalue, the constant first."""
     cells = int(mask.sum())
     if not 1 <= cells <= LARGEST_BODY:
         raise UserError(f"Surrogates need a body of 1 to {LARGEST_BODY} cells, got {cells}.")
@@ -87,15 +87,34 @@ def modes(mask: Bool[np.ndarray, "y x"]) -> Float[np.ndarray, "cell mode"]:
 
 
 def laplacian(mask: Bool[np.ndarray, "y x"]) -> Float[np.ndarray, "cell cell"]:
-    """D - A of the graph that joins cells of the mask that share a side; nothing wraps."""
+    """D - A of the graph that joins cells of the mask that share a side, and the `bridges` between
+    islands; nothing wraps."""
     number = np.where(mask, np.cumsum(mask).reshape(mask.shape) - 1, -1)
     matrix = np.zeros((int(mask.sum()),) * 2)
     for one, other in ((number[:, :-1], number[:, 1:]), (number[:-1], number[1:])):
         joined = (one >= 0) & (other >= 0)
         a, b = one[joined], other[joined]
         matrix[a, b] = matrix[b, a] = -1.0
+    a, b = bridges(mask)
+    matrix[a, b] = matrix[b, a] = -1.0
     np.fill_diagonal(matrix, -matrix.sum(1))
     return matrix
+
+
+def bridges(mask: Bool[np.ndarray, "y x"]) -> Int[np.ndarray, "2 pair"]:
+    """Pairs of cells that join the islands of a mask: again and again the smallest island is joined to
+    the rest by all its nearest pairs, until one is left."""
+    places, island = np.argwhere(mask), scipy.ndimage.label(mask)[0][mask]
+    found = [np.zeros((2, 0), np.int64)]
+    while len(left := np.unique(island)) > 1:
+        sizes = [(island == one).sum() for one in left]
+        inside = island == left[np.argmin(sizes)]
+        apart = cdist(places[inside], places[~inside], "sqeuclidean")
+        near, far = np.nonzero(apart == apart.min())
+        pairs = np.stack([np.flatnonzero(inside)[near], np.flatnonzero(~inside)[far]])
+        found.append(pairs)
+        island[inside | np.isin(island, island[pairs[1]])] = left[np.argmin(sizes)]
+    return np.concatenate(found, 1)
 
 
 def bands(cells: int, first: int = 1) -> list[slice]:
