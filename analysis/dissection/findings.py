@@ -113,11 +113,11 @@ def graded(found: Examination) -> list[Finding]:
         return [Finding("lesions", "No hidden channel could be judged.", reason)]
     worst, best = rows.iloc[0], rows.iloc[-1]
     over = int((rows.overgrown_runs > 0).sum())
-    claim = f"Slowly lost, {worst.channel} is missed most of the hidden channels, {best.channel} least."
+    claim = f"Of hidden channels lost slowly, {worst.channel} is missed most and {best.channel} least."
     if worst.fitness >= HEALED:
         claim = f"No hidden channel is missed when it is slowly lost (W ≥ {HEALED})."
     elif len(rows) == 1:
-        claim = f"Slowly lost, its one hidden channel, {worst.channel}, is missed."
+        claim = f"Lost slowly, its one hidden channel, {worst.channel}, is missed."
     evidence = (
         f"5 % a step for {horizon} steps: {worst.channel} {_interval(worst)}, {best.channel} "
         f"{_interval(best)}; the undisturbed twin of each of {count(keys, 'key')} is 1; overgrowth under "

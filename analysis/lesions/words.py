@@ -63,7 +63,7 @@ def graded(found: Lesions) -> list[Finding]:
         reason = "W is not defined: no run has a body to lose, or no hidden channel holds anything."
         return [Finding(TOPIC, "No hidden channel could be judged.", reason)]
     worst, best = rows.iloc[0], rows.iloc[-1]
-    claim = f"Slowly lost, {worst.target} is missed most of the hidden channels, {best.target} least."
+    claim = f"Of hidden channels lost slowly, {worst.target} is missed most and {best.target} least."
     if worst.fitness >= HEALED:
         claim = f"No hidden channel is missed when it is slowly lost (W ≥ {HEALED})."
     table = found.tolerance[(found.tolerance.phase == "adult") & (found.tolerance.horizon == horizon)]
