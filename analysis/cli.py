@@ -14,7 +14,8 @@ from analysis.commands.basic import say, tell
 from analysis.commands.dissect import Dissect, dissect
 from analysis.commands.export import Export, export
 from analysis.commands.graft import Graft, graft
-from analysis.commands.grow import Grow, grow
+from analysis.commands.grow import grow
+from analysis.commands.growing import Grow
 from analysis.commands.import_ import Import, import_
 from analysis.commands.info import Info, Organisms, Targets, info, organisms, targets
 from analysis.commands.lesion import Lesion, lesion

@@ -11,6 +11,8 @@ import numpy as np
 from jaxtyping import Float
 
 from nca.errors import UserError
+from nca.growth import grow, run_key, trajectory
+from nca.perception import mature
 
 if TYPE_CHECKING:
     from nca.edit import Edit
@@ -41,8 +43,6 @@ class Donor:
 
     def state(self) -> States:
         """The state, grown now."""
-        from nca.growth import grow, run_key
-
         if self.step < 1:
             return np.asarray(self.organism.start(self.canvas))
         key = run_key(self.seed, self.run)
@@ -50,46 +50,11 @@ class Donor:
 
     def path(self, steps: int) -> Float[np.ndarray, "time y x channel"]:
         """The states from that step on, `steps` + 1 of them."""
-        from nca.growth import run_key, trajectory
-
         key = run_key(self.seed, self.run)
         found = trajectory(
             self.organism, steps, key=key, state=jnp.asarray(self.state()), start=self.step, edits=self.edits
         )
         return np.asarray(found)
-
-    def to_json(self) -> dict[str, Any]:
-        """What finds it again: the organism by name and hash, seed, run, step, edits."""
-        from nca.edit_json import to_json
-
-        return {
-            "organism": self.organism.name,
-            "hash": self.organism.hash,
-            "step": self.step,
-            "seed": self.seed,
-            "run": self.run,
-            "canvas": list(self.canvas or self.organism.canvas),
-            "edits": [to_json(edit) for edit in self.edits],
-        }
-
-    @classmethod
-    def from_json(cls, fields: Mapping[str, Any], organisms: Sequence[Organism] = ()) -> Donor:
-        """The donor that `to_json` described; its organism is looked for by hash, the bundled ones last.
-
-        Raises:
-            UserError: the organism is nowhere.
-        """
-        from nca.edit_json import from_json
-
-        height, width = (int(n) for n in fields["canvas"])
-        return cls(
-            _by_hash(str(fields["hash"]), str(fields["organism"]), organisms),
-            step=int(fields["step"]),
-            seed=int(fields["seed"]),
-            run=int(fields["run"]),
-            edits=tuple(from_json(edit, organisms) for edit in fields["edits"]),
-            canvas=(height, width),
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,18 +74,6 @@ class Taken:
     def value(self) -> np.ndarray:
         """The value, computed now."""
         return WAYS[self.how](self.donor, **self.details)
-
-    def to_json(self) -> dict[str, Any]:
-        """Donor, way and details."""
-        return {"donor": self.donor.to_json(), "how": self.how, "details": dict(self.details)}
-
-    @classmethod
-    def from_json(cls, fields: Mapping[str, Any], organisms: Sequence[Organism] = ()) -> Taken:
-        """What `to_json` described."""
-        if fields["how"] not in WAYS:
-            raise UserError(f"A value is taken from a donor by {', '.join(WAYS)}; got {fields['how']!r}.")
-        details = {str(k): v for k, v in dict(fields["details"]).items()}
-        return cls(Donor.from_json(fields["donor"], organisms), str(fields["how"]), details)
 
 
 def moved(state: States, source: Sequence[float], place: Sequence[float], turn: float = 0.0) -> States:
@@ -153,8 +106,6 @@ def mature_mean(state: States, organism: Organism) -> Float[np.ndarray, " channe
     Raises:
         UserError: there is no mature cell.
     """
-    from nca.perception import mature
-
     cells = state[np.asarray(mature(organism.rule, jnp.asarray(state)))]
     if not len(cells):
         raise UserError("A mean over mature cells needs a body; this state has no mature cell.")
@@ -167,14 +118,3 @@ WAYS: dict[str, Callable[..., np.ndarray]] = {
     "moved": lambda donor, **details: moved(donor.state(), **details),
     "path": lambda donor, steps: donor.path(steps),
 }
-
-
-def _by_hash(digest: str, name: str, organisms: Sequence[Organism]) -> Organism:
-    from nca.files import bundled, load
-
-    for organism in organisms:
-        if organism.hash == digest:
-            return organism
-    if name in bundled() and load(name).hash == digest:
-        return load(name)
-    raise UserError(f"The donor {name} (hash {digest}) is not at hand; give its organism along.")

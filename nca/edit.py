@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import index
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -19,13 +19,18 @@ from jaxtyping import Array, Bool, Float, Int
 
 from nca.errors import UserError
 
-if TYPE_CHECKING:
-    from nca.donors import Taken
-
 SITES = ("state", "perception", "pre", "post", "delta", "fire", "update", "alive")
 MODES = ("set", "scale", "add", "noise", "project", "follow")
 FOREVER = 2**31 - 1
 _NOISE = 2**31  # noise streams are numbered from here, steps of a run below
+
+
+class Origin(Protocol):
+    """Where a value was taken from, so that it can be had again (`nca.donors.Taken`)."""
+
+    def value(self) -> np.ndarray:
+        """The value, computed now."""
+        ...
 
 
 @partial(
@@ -60,7 +65,7 @@ class Edit:
     value: Float[Array, "..."]
     first: Int[Array, ""]
     last: Int[Array, ""]
-    donor: Taken | None = None
+    donor: Origin | None = None
 
     def at(self, steps: int | slice) -> Edit:
         """The same edit at one step, or at steps a..b-1 of `slice(a, b)`."""

@@ -18,10 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from nca.donors import Taken
-from nca.edit import FOREVER, MODES, SITES, Edit
+from nca.donors import WAYS, Donor, Taken
+from nca.edit import FOREVER, MODES, SITES, Edit, Origin
 from nca.errors import UserError
-from nca.files import write, write_with
+from nca.files import bundled, write, write_with
+from nca.files import load as load_organism
 
 if TYPE_CHECKING:
     from nca.organism import Organism
@@ -46,12 +47,13 @@ def to_json(edit: Edit) -> dict[str, Any]:
         region = {"shape": list(edit.region.shape), "bits": base64.b64encode(bits).decode()}
     window = [int(edit.first), None if int(edit.last) == FOREVER else int(edit.last)]
     entries = np.asarray(edit.channels)
+    value: Any = np.asarray(edit.value).tolist() if edit.donor is None else _taken_to_json(edit.donor)
     return {
         "site": edit.site,
         "mode": edit.mode,
         "entries": np.flatnonzero(entries).tolist(),
         "of": len(entries),
-        "value": np.asarray(edit.value).tolist() if edit.donor is None else edit.donor.to_json(),
+        "value": value,
         "steps": window,
         "region": region,
     }
@@ -149,12 +151,54 @@ def _value(
     if isinstance(given, Mapping):
         if "npz" in given:
             return jnp.asarray(arrays[given["npz"]], jnp.float32), None
-        taken = Taken.from_json(given, organisms)
+        taken = _taken(given, organisms)
         return jnp.asarray(taken.value(), jnp.float32), taken
     value = np.asarray(given, np.float32)
     if value.size > SHORT or not value.size:
         raise ValueError(f"a value in the open holds 1 to {SHORT} numbers, not {value.size}")
     return jnp.asarray(value), None
+
+
+def _taken_to_json(taken: Origin) -> dict[str, Any]:
+    """What finds the value again: the run by its organism's name and hash, and how it was taken."""
+    assert isinstance(taken, Taken)  # all values of edits that `nca.edits` took from anywhere are
+    donor = taken.donor
+    run = {
+        "organism": donor.organism.name,
+        "hash": donor.organism.hash,
+        "step": donor.step,
+        "seed": donor.seed,
+        "run": donor.run,
+        "canvas": list(donor.canvas or donor.organism.canvas),
+        "edits": [to_json(edit) for edit in donor.edits],
+    }
+    return {"donor": run, "how": taken.how, "details": dict(taken.details)}
+
+
+def _taken(fields: Mapping[str, Any], organisms: Sequence[Organism]) -> Taken:
+    if fields["how"] not in WAYS:
+        raise UserError(f"A value is taken from a donor by {', '.join(WAYS)}; got {fields['how']!r}.")
+    run = fields["donor"]
+    height, width = (int(n) for n in run["canvas"])
+    donor = Donor(
+        _by_hash(str(run["hash"]), str(run["organism"]), organisms),
+        step=int(run["step"]),
+        seed=int(run["seed"]),
+        run=int(run["run"]),
+        edits=tuple(from_json(edit, organisms) for edit in run["edits"]),
+        canvas=(height, width),
+    )
+    return Taken(donor, str(fields["how"]), {str(k): v for k, v in dict(fields["details"]).items()})
+
+
+def _by_hash(digest: str, name: str, organisms: Sequence[Organism]) -> Organism:
+    """The organism of that hash among those given, else a bundled one of that name."""
+    for organism in organisms:
+        if organism.hash == digest:
+            return organism
+    if name in bundled() and load_organism(name).hash == digest:
+        return load_organism(name)
+    raise UserError(f"The donor {name} (hash {digest}) is not at hand; give its organism along.")
 
 
 def _unpacked(packed: dict[str, Any]) -> np.ndarray:

@@ -12,7 +12,7 @@ given as an array, or as a `Donor`, a run that is named and grown when the edit 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ from nca.edit import (
     varies,
 )
 from nca.edit_json import from_json, load, save, to_json
+from nca.entries import Picked, entries, index_of
 from nca.errors import UserError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from nca.rule import Rule
 
 __all__ = [
-    "FOREVER", "MODES", "SITES", "Donor", "Edit", "add", "all_entries", "apply", "clamp", "draws_noise",
+    "FOREVER", "MODES", "SITES", "Donor", "Edit", "add", "apply", "clamp", "draws_noise", "entries",
     "erase", "follow", "freeze", "from_json", "graft", "index_of", "lasting", "load", "mean", "noise",
     "project", "resample", "save", "scale", "stack", "steer", "to_json", "varies",
 ]  # fmt: skip
@@ -182,16 +183,16 @@ def graft(
 
 def _over_entries(organism: Organism | Rule, values: Any, place: Any) -> np.ndarray:
     """Values given over the entries picked, or over all, as values over all."""
-    entries = np.asarray(_edit(organism, "add", 0.0, **place).channels)
+    picked = np.asarray(_edit(organism, "add", 0.0, **place).channels)
     row = np.asarray(values, np.float64)
-    if row.shape == (entries.sum(),):
-        whole = np.zeros(len(entries))
-        whole[entries] = row
+    if row.shape == (picked.sum(),):
+        whole = np.zeros(len(picked))
+        whole[picked] = row
         return whole
-    if row.shape != entries.shape or row[~entries].any():
+    if row.shape != picked.shape or row[~picked].any():
         raise UserError(
-            f"A direction needs a number for each of {len(entries)} entries (0 outside those picked) or of "
-            f"the {int(entries.sum())} picked; got {row.shape}."
+            f"A direction needs a number for each of {len(picked)} entries (0 outside those picked) or of "
+            f"the {int(picked.sum())} picked; got {row.shape}."
         )
     return row
 
@@ -202,68 +203,13 @@ def _edit(
     value: Any,
     *,
     site: str = "state",
-    channels: str | int | Iterable[str | int] | None = None,
-    filters: str | int | Iterable[str | int] | None = None,
-    units: int | Iterable[int] | None = None,
+    channels: Picked = None,
+    filters: Picked = None,
+    units: Picked = None,
 ) -> Edit:
     rule: Any = getattr(organism, "rule", organism)
-    picked = _entries(rule, site, channels, filters, units)
+    picked = entries(rule, site, channels, filters, units)
     numbers = jnp.asarray(value, jnp.float32)
     if not bool(jnp.isfinite(numbers).all()):
         raise UserError(f"An edit needs a finite value, got {value}.")
     return Edit(site, mode, jnp.asarray(picked), None, numbers, jnp.int32(0), jnp.int32(FOREVER))
-
-
-def _entries(rule: Rule, site: str, channels: Any, filters: Any, units: Any) -> np.ndarray:
-    base = site.rstrip("0123456789")
-    known = {*SITES} | {f"{s}{n}" for s in ("pre", "post") for n in range(2, len(rule.weights))}
-    if site not in known:
-        raise UserError(f"An edit needs a site of {', '.join(sorted(known))}; got {site!r}.")
-    if base in ("pre", "post"):
-        _refuse(site, channels=channels, filters=filters)
-        layer = int(site[len(base) :] or 1) - 1
-        return _mask("unit", units, [str(n) for n in range(rule.weights[layer].shape[1])])
-    _refuse(site, units=units)
-    if base == "perception":
-        rows = _mask("filter", filters, rule.filters)
-        return np.outer(rows, _mask("channel", channels, rule.channel_names)).ravel()
-    _refuse(site, filters=filters)
-    if base in ("fire", "alive"):
-        _refuse(site, channels=channels)
-        return np.ones(1, bool)
-    return _mask("channel", channels, rule.channel_names)
-
-
-def all_entries(rule: Rule, site: str) -> np.ndarray:
-    """True for every entry of a site's last axis; raises where the rule has no such site."""
-    return _entries(rule, site, None, None, None)
-
-
-def _refuse(site: str, **given: Any) -> None:
-    for name, value in given.items():
-        if value is not None:
-            raise UserError(f"The site {site!r} has no {name}; leave them out.")
-
-
-def _mask(kind: str, picked: Any, names: Sequence[str]) -> np.ndarray:
-    """True for each picked entry, by name or by number; all of them for None."""
-    mask = np.zeros(len(names), bool)
-    if picked is None:
-        return ~mask
-    for item in [picked] if np.isscalar(picked) else list(picked):
-        mask[index_of(kind, item, names)] = True
-    if not mask.any():
-        raise UserError(f"An edit needs at least one {kind}, got an empty list.")
-    return mask
-
-
-def index_of(kind: str, item: Any, names: Sequence[str]) -> int:
-    """The position of a channel (or filter, or unit) given by name or number."""
-    if isinstance(item, str) and item in names:
-        return list(names).index(item)
-    digits = isinstance(item, str) and item.isdecimal()
-    whole = isinstance(item, (int, np.integer)) and not isinstance(item, bool)
-    number = int(item) if digits or whole else -1
-    if not 0 <= number < len(names):
-        raise UserError(f"There is no {kind} {item!r}: there are {len(names)}, {names[0]} .. {names[-1]}.")
-    return number

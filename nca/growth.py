@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from nca.edit import Edit, draws_noise
-from nca.edits import all_entries
+from nca.entries import entries
 from nca.errors import UserError
 from nca.organism import Organism, check_canvas
 from nca.rollout import Plan, roll
@@ -166,15 +166,15 @@ def _checked_state(organism: Organism, state: Any, canvas: Any = None) -> Array:
 
 def _check_edits(rule: Rule, edits: Sequence[Edit], canvas: tuple[int, int]) -> None:
     for edit in edits:
-        entries = all_entries(rule, edit.site)
-        if edit.channels.shape != entries.shape:
+        every = entries(rule, edit.site)
+        if edit.channels.shape != every.shape:
             raise UserError(
                 f"An edit of {edit.site} was made for {edit.channels.shape} entries, but this rule has "
-                f"{entries.shape}; make it for this organism, and stacked edits go through jax.vmap."
+                f"{every.shape}; make it for this organism, and stacked edits go through jax.vmap."
             )
         if edit.region is not None and tuple(edit.region.shape) != canvas:
             raise UserError(f"An edit's region is {edit.region.shape}, but the canvas is {canvas}.")
-        _check_value(edit, (*canvas, *entries.shape))
+        _check_value(edit, (*canvas, *every.shape))
 
 
 def _check_value(edit: Edit, whole: tuple[int, ...]) -> None:

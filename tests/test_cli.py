@@ -16,9 +16,8 @@ from PIL import Image
 import nca
 from analysis import cli
 from analysis.commands import dissect as dissect_command
-from analysis.commands import grow as grow_command
+from analysis.commands import growing, tables, usage
 from analysis.commands import info as info_command
-from analysis.commands import tables, usage
 from analysis.commands import train as train_command
 from analysis.films import animation
 from nca import damage, edits
@@ -127,11 +126,11 @@ def test_grow_films_the_states_of_the_run(here, capsys):
 
 
 def test_grow_in_pieces_gives_the_states_of_one_piece(here, monkeypatch):
-    command = grow_command.Grow("tiny.safetensors", Path("f.gif"), steps=37, every=3)
+    command = growing.Grow("tiny.safetensors", Path("f.gif"), steps=37, every=3)
     wound = edits.erase(here).where(damage.cut((14, 12), "left")).at(17)
     whole = np.asarray(nca.trajectory(here, 37, key=nca.run_key(0), edits=[wound]))[::3]
-    monkeypatch.setattr(grow_command, "CHUNK", 14 * 12 * 6 * 4 * 8)
-    pieces = grow_command.states_of(command, here, (14, 12), [wound])
+    monkeypatch.setattr(growing, "CHUNK", 14 * 12 * 6 * 4 * 8)
+    pieces = growing.states_of(command, here, (14, 12), [wound])
     assert pieces.shape == whole.shape
     np.testing.assert_allclose(pieces, whole, atol=1e-5)
 
@@ -159,7 +158,7 @@ def test_the_options_of_a_wound_make_that_wound(here, words, mask):
     words = ["grow", "tiny.safetensors", "--out", "f.gif", "--wound", *map(str, words)]
     kinds = {name: kind for name, (kind, _) in cli.COMMANDS.items()}
     command = usage.parsed(words, kinds, "")
-    assert (grow_command.wound_of(command, (14, 12)) == mask).all()
+    assert (growing.wound_of(command, (14, 12)) == mask).all()
 
 
 def test_lesions_edits_and_channels_are_taken_together(here):

@@ -14,7 +14,7 @@ import viewing
 from plain import plain_states
 
 import nca
-from analysis.commands import grow as grow_command
+from analysis.commands import growing
 from analysis.experiments import metrics
 from analysis.viewer.data import described, packed
 from nca import damage, edits
@@ -162,11 +162,11 @@ def test_a_session_runs_again_in_python(lizard, lizard_data, tmp_path):
     (found,) = viewing.node(tmp_path, lab(lizard_data, script, [20, 36, 59, 100], seed=2, run=5))
     path = tmp_path / "session.json"
     path.write_text(json.dumps(found["session"]))
-    command = grow_command.Grow("lizard", Path("out.webp"), steps=100, edits=path)
-    command, session = grow_command.with_session(command, lizard)
+    command = growing.Grow("lizard", Path("out.webp"), steps=100, edits=path)
+    command, session = growing.with_session(command, lizard)
     assert (command.seed, command.run, session.steps) == (2, 5, 100)
     assert [e.mode for e in session.edits] == ["set"] * 3 + ["scale"] * 2 + ["project"] * 2
-    states = grow_command.states_of(command, lizard, lizard.canvas, session.edits, session)
+    states = growing.states_of(command, lizard, lizard.canvas, session.edits, session)
     for mark in (36, 59, 100):
         assert difference(found["states"][str(mark)], states[mark]) < 1e-4, mark
     # The page shows what step 20 is given; a recording what it read, with the lesions made.

@@ -15,7 +15,7 @@ from PIL import Image
 
 import nca
 from analysis import cli
-from analysis.commands import grow as grow_command
+from analysis.commands import growing
 from analysis.viewer import page as pages
 from analysis.viewer.widget import Viewer, module
 from nca.errors import UserError
@@ -239,10 +239,10 @@ def test_lesions_compass_and_all_else_are_saved_and_run_again(alive, lizard, tmp
     saved = tmp_path / "session.json"
     saved.write_bytes(alive.file("lizard-regenerating-session.json"))
     alive.wait("document.querySelector('.note').textContent.includes('--edits')")
-    command = grow_command.Grow("lizard", tmp_path / "film.gif", steps=32, edits=saved)
-    command, session = grow_command.with_session(command, lizard)
+    command = growing.Grow("lizard", tmp_path / "film.gif", steps=32, edits=saved)
+    command, session = growing.with_session(command, lizard)
     assert [e.mode for e in session.edits] == ["set", "scale", "project"]
-    states = grow_command.states_of(command, lizard, lizard.canvas, session.edits, session)
+    states = growing.states_of(command, lizard, lizard.canvas, session.edits, session)
     assert np.abs(state_of(alive) - states[32]).max() < 1e-4
 
 

@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from analysis.commands.basic import say, tell
+from analysis.commands.growing import Grow, edits_of, states_of
 from nca.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from analysis.commands.grow import Grow
     from analysis.populations.members import Member, Population
 
 MOST = 12  # tiles in a row
@@ -24,7 +24,6 @@ GAP = 6
 
 def film(command: Grow, population: Population) -> None:
     """Grow every member under the same key, edits and view; write them as one film."""
-    from analysis.commands import grow as one
     from analysis.films import animation, captions
 
     if command.beside or command.edits or command.channels or command.view == "channels" or command.crop:
@@ -43,8 +42,8 @@ def film(command: Grow, population: Population) -> None:
         for member in row:
             say(f"growing {member.name}")
             size = command.canvas or member.organism.canvas
-            edits = one.edits_of(command, member.organism, size)
-            states = one.states_of(replace(command, scale=scale), member.organism, size, edits)
+            edits = edits_of(command, member.organism, size)
+            states = states_of(replace(command, scale=scale), member.organism, size, edits)
             spec = member.organism.rule.spec
             frames = animation.render(
                 states, spec, command.view, scale=scale, counter=False, background=command.background

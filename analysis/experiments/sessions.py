@@ -120,9 +120,9 @@ def _edits(
     except (AttributeError, TypeError, OverflowError) as error:
         raise UserError(f"it holds an edit that is none: {error}.") from error
     for edit in found:
-        entries = edits.all_entries(organism.rule, edit.site).size
-        if (size := edit.channels.size) != entries:
-            raise UserError(f"the site {edit.site} has {entries} entries here, not {size}.")
+        every = edits.entries(organism.rule, edit.site).size
+        if (size := edit.channels.size) != every:
+            raise UserError(f"the site {edit.site} has {every} entries here, not {size}.")
     return found
 
 
