@@ -6,6 +6,8 @@ import pytest
 import xarray as xr
 
 import nca
+from analysis.experiments.sweeps import follow
+from analysis.healing import regeneration
 from analysis.healing import section as healing_section
 from analysis.healing import wounds as healing
 from analysis.healing.config import HealingConfig
@@ -119,6 +121,25 @@ def test_a_hole_that_is_larger_than_the_body_takes_it_all():
     found = healing.heal(bodies.standing(radius=3.0), HealingConfig(**{**SMALL, "radii": (9.0,)}), quiet)
     assert found.holes.removed.max() == 1
     assert (found.holes.recovered <= 1e-5).all()
+
+
+def test_runs_that_explode_are_not_left_out_of_the_median(monkeypatch):
+    def followed(*args):
+        found = follow(*args)
+        found["exploded"][:] = np.tile([-1, 30, 30], len(found["exploded"]) // 3)
+        found["end"][found["exploded"] < 0] = args[1].end[0]  # the others heal
+        found["e"][found["exploded"] < 0, -1] = 0
+        return found
+
+    monkeypatch.setattr(regeneration, "follow", followed)
+    config = HealingConfig(**{**SMALL, "runs": 3, "angles": 0, "radii": (), "late": 0})
+    found = healing.heal(bodies.standing(), config, quiet)
+    told = healing_section.section([found]).findings[0]
+    assert told.claim == "standing heals 0 of 5 cuts by 90 % or more."
+    assert "bottom exploded, two fates: keys 1, 2 below 0.5" in told.evidence
+    steps, censored = healing.time_to_heal(found.cuts)
+    assert np.isfinite(steps[:5]).all()
+    assert censored[:5, 1:].all()
 
 
 def test_sections_hold_every_key_and_every_figure_of_several_organisms(standing):

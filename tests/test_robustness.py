@@ -1,8 +1,11 @@
 """Disturbances whose effect is known: none, to the bit; a planted return; bodies that cannot be judged."""
 
+from dataclasses import replace
+
 import bodies
 import makers
 import numpy as np
+import pandas as pd
 import pytest
 
 import nca
@@ -131,6 +134,25 @@ def test_what_dies_or_explodes_is_an_outcome(organism, why):
     told = robust_section.section([found])
     assert why in told.outcomes[0]
     assert not told.findings
+
+
+def test_doses_at_which_runs_explode_are_not_borne(whole):
+    rows = of(whole, WEIGHTS)
+    worse = rows.assign(dose=0.1, fitness=[-np.inf, -np.inf], exploded=True)
+    some = rows.assign(dose=0.05, fitness=[1.0, -np.inf], exploded=[False, True])
+    made = replace(whole, doses=pd.concat([rows, some, worse]))
+    (told,) = robust_section.doses(made)
+    assert told.claim == "homing, weight noise: whole (W ≥ 0.9) to 0.01, no longer at 0.05."
+    assert "0.1: exploded, 2 exploded" in told.evidence
+    robust_section.section([made])
+
+
+def test_noise_that_makes_a_body_explode_is_below_every_fitness():
+    slope = np.zeros(6)
+    slope[5] = 0.45
+    found = robust(bodies.standing(slope=slope), at=10, horizon=24, once=(1e4,))
+    assert found.doses.exploded.all()
+    assert (found.doses.fitness == -np.inf).all()
 
 
 def test_a_body_that_fills_its_canvas_has_no_room_to_lose():

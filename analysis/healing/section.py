@@ -81,7 +81,7 @@ def five_cuts(one: Healing) -> Finding:
 def interval(row: pd.Series) -> str:
     """A median with its interval."""
     if not np.isfinite(row.recovered):
-        return metrics.NOT_DEFINED
+        return metrics.NOT_DEFINED if np.isnan(row.recovered) else "exploded"
     return f"{number(row.recovered)} ({number(row.low)} to {number(row.high)})"
 
 
@@ -258,8 +258,8 @@ def method(one: Healing) -> str:
         f"Wounds erase every channel of the cells they take, once, at step {config.cut_at}. Recovered is "
         "(E_cut − E_end) / (E_cut − E_twin,end), with E the squared error to the target (to the uncut twin "
         f"at the same step where there is none) and E_end at step {config.until}. It is not defined where a "
-        f"wound changed E by less than {metrics.LEAST_WOUND:g}, where the uncut twin has lost its body, or "
-        "after an explosion. A run with more than twice its twin's mature cells has overgrown and is "
+        f"wound changed E, or left it above the twin's end, by less than {metrics.LEAST_WOUND:g}, where the uncut twin has lost its body. "
+        "An explosion (−∞) is below all numbers. A run with more than twice its twin's mature cells has overgrown and is "
         "stopped there. Time to 90 % is the first of the steps looked at (every 20) with that share "
         "recovered, beside the twin of that step; runs that never get there are censored (Kaplan-Meier). "
         "Overshoot is the most that the mature cells ever exceed the twin's. Late, a body is healed where "

@@ -31,7 +31,7 @@ class Robust:
     Attributes:
         organism: what was disturbed.
         config: how.
-        doses: a row per kind, dose and run: fitness (W; NaN: not defined), worse (rise of L over the
+        doses: a row per kind, dose and run: fitness (W; NaN: not defined; -inf: exploded), worse (rise of L over the
             undisturbed run), mature, mature_twin, overgrown, exploded.
         returns: Dataset over (dose, run, time): distance of the state to the undisturbed twin after
             noise added once, as a share of the twin's norm; floor (run, time), of the next key's run.

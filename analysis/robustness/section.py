@@ -50,7 +50,7 @@ def doses(one: Robust) -> list[Finding]:
         name, keys = one.organism.name, count(int(rows["keys"].max()), "key")
         if known.empty:
             claim = f"{name}, {kind}: W is not defined."
-            why = "undisturbed there is no body to lose, or every run exploded"
+            why = "undisturbed there is no body to lose"
             said.append(Finding(NAME, claim, f"{why}; {keys}.", {"kind": kind}))
             continue
         parts = [
@@ -156,7 +156,7 @@ def shown(one: Robust) -> pd.DataFrame:
 def interval(row: Any) -> str:
     """A median of W with its interval."""
     if not np.isfinite(row.fitness):
-        return metrics.NOT_DEFINED
+        return metrics.NOT_DEFINED if np.isnan(row.fitness) else "exploded"
     return f"{number(row.fitness)} ({number(row.fitness_low)} to {number(row.fitness_high)})"
 
 
@@ -192,7 +192,7 @@ def drawings(found: Sequence[Robust]) -> list[Drawing]:
                 f"{plain(robust_plots.LEAST)} drawn there. State noise on grown bodies, judged "
                 f"{config.horizon} steps later; all else from the seed to step {config.at}. Faint "
                 "upright: the fire rate trained with; values above the frame are better than undisturbed. "
-                "Crosses: not defined, as all exploded or had no body to lose."
+                "Crosses: not defined, as there was no body to lose."
             )
             made.append(drawing("dose-response", robust_plots.doses(found), text))
         if any(one.returns for one in found):
@@ -216,8 +216,8 @@ def method(one: Robust) -> str:
     config = one.config
     return (
         "W = 1 − (E − E_twin) / (E_dead − E_twin), E to the target (to the undisturbed twin where there is "
-        "none), of the same key and fire masks; not defined where the undisturbed run has no body to lose, "
-        f"or after an explosion. State noise is Gaussian, on the cells mature at step {config.at}, with a "
+        "none), of the same key and fire masks; not defined where the undisturbed run has no body to lose. "
+        f"An explosion (−∞) is below all numbers. State noise is Gaussian, on the cells mature at step {config.at}, with a "
         "share of each channel’s standard deviation over them. Weight noise is Gaussian with a share of "
         "each array’s norm, another draw for every key; the same draw grows with the dose. Another fire "
         f"rate cuts the same random numbers at another level; it is judged at step {config.at} and, as "
