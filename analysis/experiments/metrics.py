@@ -124,6 +124,9 @@ def median_interval(
 ) -> tuple[float, float, float]:
     """Median of the defined values with a percentile bootstrap interval over them.
 
+    It holds the median of all keys as often as `covered` says: of fewer than six, no interval between them
+    reaches 95 %.
+
     Args:
         values: one number per key; NaN is left out, while -inf, a run that was ruined, is the least.
         level: coverage of the interval.
@@ -142,6 +145,19 @@ def median_interval(
     how: Any = "linear" if np.isfinite(known).all() else "nearest"  # nothing lies between -inf and a number
     low, high = np.quantile(np.median(known[drawn], axis=1), edges, method=how)
     return float(np.median(known)), float(low), float(high)
+
+
+def covered(keys: int, level: float = 0.95) -> float:
+    """How often an interval of a median over so few keys holds it: at most between the least and the most,
+    which all lie on one side of the median with probability 2^(1 - keys)."""
+    return min(level, 1.0 - 2.0 ** (1 - keys)) if keys > 0 else 0.0
+
+
+def interval_of(keys: int) -> str:
+    """What an interval over so many keys is, in a sentence."""
+    return (
+        f"{percent(covered(keys))} interval over {count(keys, 'key')}" if keys > 1 else "no interval of 1 key"
+    )
 
 
 def in_words(value: Any, digits: int = 3) -> str:
