@@ -148,6 +148,7 @@ def test_sections_hold_every_key_and_every_figure_of_several_organisms(standing)
     told = healing_section.section([standing, other])
     assert len(told.tables["five-cuts"]) == len(CUTS) + 1
     assert {"key 0", "key 1", "bistable", "steps_to_90"} <= set(told.tables["five-cuts"])
+    assert set(told.tables["late-fates"].fate) == {"scarred", "died"}
     assert [d.name for d in told.drawings] == [
         "five-cuts",
         "cut-portraits",

@@ -111,7 +111,7 @@ def _labelled(
 ) -> xr.Dataset:
     dims, spec = ("wound", "run"), organism.rule.spec
     e, twin, ends = found["e"], controls.e, found["end"]
-    healed = metrics.recovered(twin[None, :, 0], e[:, :, 0], e[:, :, -1], twin[None, :, -1])
+    healed = np.asarray(metrics.recovered(twin[None, :, 0], e[:, :, 0], e[:, :, -1], twin[None, :, -1]))
     # Beside a twin that has lost its body, a wreck would count as healed.
     kept = np.asarray(metrics.has_body(twin[:, -1], controls.dead[:, -1]))
     defined = kept & ~np.asarray(metrics.exploded(jnp.asarray(controls.end)))

@@ -211,8 +211,8 @@ def fate(cells: int, twin: int, recovered: float, exploded: bool, overgrown: boo
 def healed_course(found: xr.Dataset) -> Float[np.ndarray, "wound run time"]:
     """Recovered at every mark: (E_cut - E) / (E_cut - E_twin) of the same step; NaN as for the end."""
     span = found.e_cut - found.e_twin
-    course = ((found.e_cut - found.e) / span.where(span >= metrics.LEAST_WOUND)).transpose("wound", "run", "time")
-    return course.where(found.recovered.notnull()).values
+    course = (found.e_cut - found.e) / span.where(span >= metrics.LEAST_WOUND)
+    return course.transpose("wound", "run", "time").where(found.recovered.notnull()).values
 
 
 def time_to_heal(found: xr.Dataset) -> tuple[Float[np.ndarray, "wound run"], Bool[np.ndarray, "wound run"]]:
