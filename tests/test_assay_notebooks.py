@@ -25,5 +25,5 @@ def test_lesions_periods_and_pairs_are_told_beside_the_marker(quiet):
     said = run(stored(3), quiet)
     assert "Whatever is done to a channel that nothing reads changes nothing" in said
     assert "pairs with the marker: largest |ε| 0.000" in said
-    assert number(r"(\d+) of 12 hidden channels have a period in which any lapse harms", said) >= 3
+    assert number(r"(\d+) of 12 hidden channels have a period: to be without", said) >= 3
     assert "66 pairs of hidden channels" in said

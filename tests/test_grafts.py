@@ -84,6 +84,19 @@ def test_a_random_change_that_makes_one_in_some_keys_is_not_told_as_none(moved_s
     assert "the graft’s is larger, p 0.17" in told.evidence  # one of six ways to deal the keys
 
 
+def test_places_below_the_random_change_are_no_organizers(moved_source):
+    def made(random):
+        second = moved_source.grafts.second.copy()
+        second.loc[{"kind": RANDOM}] = random
+        organizers = moved_source.organizers.copy(deep=True)
+        organizers.second[:3] = [[0.55], [0.7], [0.8]]
+        organizers.second[3:] = 0.1
+        found = replace(moved_source, grafts=moved_source.grafts.assign(second=second), organizers=organizers)
+        return graft_section.organizer(found)[0].numbers["made"]
+
+    assert [made(share) for share in (0.0, 0.66, 0.8)] == [3, 2, 0]
+
+
 def test_a_second_body_cut_short_by_the_canvas_is_told(moved_source):
     picture = moved_source.grafts.picture.copy()
     for alpha, says in ((0.0, ""), (1.0, "it reaches the edge of the canvas")):
@@ -107,6 +120,16 @@ def test_only_discs_about_the_source_are_organizers(moved_source):
 def test_discs_of_a_flag_alone_do_not_rebuild_it(moved_source):
     assert (moved_source.isolation.fit < 0.9).all()
     assert (moved_source.isolation.mature < moved_source.isolation.mature_twin).all()
+
+
+def test_a_disc_that_is_the_body_has_nothing_to_rebuild():
+    config = GraftConfig((12, 12), (12, 8), at=5, until=25, runs=1, places=4, fragments=(3.0, 20.0))
+    told = graft_section.isolation(grafts.graft(bodies.standing(), bodies.standing(), config, quiet))[0]
+    assert told.claim.startswith("0 of ")
+    assert "more hold the whole body from the start" in told.evidence
+    config = replace(config, fragments=(20.0,))
+    told = graft_section.isolation(grafts.graft(bodies.standing(), bodies.standing(), config, quiet))[0]
+    assert told.claim == "No disc was small enough to have anything to rebuild."
 
 
 def test_a_grafted_non_source_makes_none(flag):

@@ -6,6 +6,8 @@ import pytest
 import xarray as xr
 
 import nca
+from analysis.experiments.sweeps import follow
+from analysis.healing import regeneration
 from analysis.healing import section as healing_section
 from analysis.healing import wounds as healing
 from analysis.healing.config import HealingConfig
@@ -121,12 +123,32 @@ def test_a_hole_that_is_larger_than_the_body_takes_it_all():
     assert (found.holes.recovered <= 1e-5).all()
 
 
+def test_runs_that_explode_are_not_left_out_of_the_median(monkeypatch):
+    def followed(*args):
+        found = follow(*args)
+        found["exploded"][:] = np.tile([-1, 30, 30], len(found["exploded"]) // 3)
+        found["end"][found["exploded"] < 0] = args[1].end[0]  # the others heal
+        found["e"][found["exploded"] < 0, -1] = 0
+        return found
+
+    monkeypatch.setattr(regeneration, "follow", followed)
+    config = HealingConfig(**{**SMALL, "runs": 3, "angles": 0, "radii": (), "late": 0})
+    found = healing.heal(bodies.standing(), config, quiet)
+    told = healing_section.section([found]).findings[0]
+    assert told.claim == "standing heals 0 of 5 cuts by 90 % or more."
+    assert "bottom exploded, two fates: keys 1, 2 below 0.5" in told.evidence
+    steps, censored = healing.time_to_heal(found.cuts)
+    assert np.isfinite(steps[:5]).all()
+    assert censored[:5, 1:].all()
+
+
 def test_sections_hold_every_key_and_every_figure_of_several_organisms(standing):
     late = HealingConfig(**{**SMALL, "cut_at": 40, "until": 60})
     other = healing.heal(bodies.fading(), late, quiet)
     told = healing_section.section([standing, other])
     assert len(told.tables["five-cuts"]) == len(CUTS) + 1
     assert {"key 0", "key 1", "bistable", "steps_to_90"} <= set(told.tables["five-cuts"])
+    assert set(told.tables["late-fates"].fate) == {"scarred", "died"}
     assert [d.name for d in told.drawings] == [
         "five-cuts",
         "cut-portraits",

@@ -15,10 +15,12 @@ import nca
 from analysis.cli import main
 from analysis.experiments.rollouts import grown, keys_of
 from analysis.experiments.sweeps import twins
-from analysis.lesions import atlas, epistasis, periods
+from analysis.lesions import atlas, epistasis, periods, repair
 from analysis.lesions import figures as lesion_figures
 from analysis.lesions import section as lesion_section
-from analysis.lesions.battery import lesion
+from analysis.lesions import verdicts as lesion_verdicts
+from analysis.lesions import words as lesion_words
+from analysis.lesions.battery import Lesions, lesion
 from analysis.lesions.config import Cut, LesionConfig
 from analysis.lesions.kinds import Lesion, edit_of, scene
 from nca.damage import CUTS
@@ -189,6 +191,88 @@ def test_crossings_of_made_up_curves():
     found = periods.crossings(made).set_index("channel")
     assert (found.loc["a", "first"], found.loc["a", "last"], found.loc["a", "kind"]) == (15, 25, "any lapse")
     assert found.loc["a", "effect"] == 1
+
+
+def test_a_channel_needed_at_both_ends_is_not_said_to_be_needed_between():
+    times = np.array([0, 10, 20, 30, 40])  # needed at 0 to 10 and at 30 to 40, but not at 10 to 30
+    curves = np.stack([[0, 0, 0, 0, 1.0], [1.0, 0, 0, 0, 0]])
+    data = (("channel", "side", "time", "run"), np.repeat(curves[None, ..., None], 8, -1))
+    made = xr.Dataset({"fitness": data}, {"channel": ["h0"], "side": ["on", "off"], "time": times})
+    config = LesionConfig(period_end=40)
+    (told,) = lesion_verdicts.critical(Lesions(bodies.standing(), config, crossings=periods.crossings(made)))
+    assert "any lapse" not in told.claim
+    assert "to be without until it begins harms" in told.claim
+    assert "Lapses within a period were not tried" in told.evidence
+
+
+def directions_of(draw, share):
+    """Rows of PC1, which holds a share of the variance, and of 19 random directions, where a body's fitness
+    hangs on a direction that has nothing to do with it."""
+    spreads = np.r_[share, np.full(11, (1 - share) / 11)]
+    needed = draw.standard_normal(12)
+    ways = np.concatenate([np.eye(12)[:1], draw.standard_normal((19, 12))])
+    ways /= np.linalg.norm(ways, axis=1, keepdims=True)
+    along = np.square(ways) @ spreads
+    w = 1 - 0.01 * np.square(ways @ needed) * along
+    return pd.DataFrame(
+        {"part": "direction", "kind": "graded", "dose": 0.2, "horizon": 60, "runs": 4, "spread": along}
+        | {"target": ["PC1", *map(str, range(19))], "role": ["component", *["random"] * 19]}
+        | {"fitness": w, "fitness_low": w, "fitness_high": w}
+    )
+
+
+def test_the_first_component_is_not_missed_most_for_being_the_largest():
+    draw, called, least = np.random.default_rng(0), 0, 0
+    for _ in range(200):
+        rows = directions_of(draw, 0.6)
+        (told,) = lesion_words.directions(Lesions(bodies.standing(), LesionConfig(), rows=rows))
+        called += "more than any" in told.claim
+        least += rows.fitness.idxmin() == 0
+    assert least > 0.3 * 200  # so often its bare W is the least of 20
+    assert 0.01 * 200 < called < 0.1 * 200
+
+
+def test_components_hold_the_variance_and_the_first_most():
+    body = bodies.standing(channels=8)
+    keys = keys_of(0, 2)
+    place = scene(body, twins(body, grown(body, 5, keys), keys, [5, 10]))
+    shares = place.spreads[: len(place.hidden)]
+    assert shares.sum() == pytest.approx(1)
+    assert shares[0] == shares.max() == place.spreads.max()
+
+
+def test_kinds_whose_ranking_is_chance_are_not_said_to_disagree():
+    draw, said = np.random.default_rng(1), 0
+    where = {"phase": "adult", "part": "channel", "role": "hidden", "horizon": 60, "cells_touched": 9}
+    for _ in range(50):
+        parts = []
+        for kind, order in (("zero", 1), ("mean", 1), ("clamp", 0), ("freeze", 0)):
+            for n in range(12):
+                w = 1 - 0.02 * n * order + 0.001 * draw.standard_normal(4)
+                parts.append(where | {"target": f"h{n}", "kind": kind, "run": range(4), "fitness": w})
+        table = pd.concat([pd.DataFrame(part) for part in parts], ignore_index=True).assign(dose=np.nan)
+        rows = table.groupby([*where, "target", "kind"], sort=False, as_index=False).fitness.median()
+        found = Lesions(bodies.standing(), LesionConfig(), table=table, rows=rows.assign(dose=np.nan))
+        said += "Every kind of lasting lesion hits h11 hardest" in lesion_words.kinds(found)[0].claim
+    assert said > 40  # clamp and freeze do nothing that repeats itself
+
+
+def test_a_null_that_overgrows_is_no_measure_of_repair():
+    effect = np.array([[[0.1]], [[0.4]]] * 2).reshape(2, 2, 1, 1).repeat(6, -1)
+    effect[1] = [[[0.9]], [[0.5]]]
+    stops = np.full((2, 2, 1, 6), -1)
+    dims = ("kind", "way", "channel", "run")
+    coords = {"kind": ["zero", "null of zero"], "way": ["total", "direct"], "channel": ["h0"]}
+    for overgrown, known in ((-1, True), (220, False)):
+        stops[1, 0, 0, 3] = overgrown
+        data = {"effect": (dims, effect), "overgrown": (dims, stops), "exploded": (dims, 0 * stops - 1)}
+        rows = repair.effects(xr.Dataset(data, coords))
+        assert rows.share[0] == pytest.approx(0.75)
+        assert np.isfinite(rows.beyond[0]) == known
+        found = Lesions(bodies.standing(), LesionConfig(), effects=rows)
+        (told,) = lesion_verdicts.repaired(found)
+        assert ("for 1 of 1 it is more" in told.claim) == known
+        assert ("no null can say" in told.claim) != known
 
 
 @pytest.fixture(scope="module")

@@ -155,6 +155,30 @@ def test_the_interval_leaves_out_what_is_not_defined_and_repeats_itself():
     assert np.isnan(metrics.median_interval([np.nan, np.nan])).all()
 
 
+def test_a_run_that_was_ruined_is_the_least_of_a_median_and_not_left_out():
+    middle, low, high = metrics.median_interval([0.95, 0.96, -np.inf, -np.inf, -np.inf])
+    assert middle == low == -np.inf
+    assert high == 0.96
+    assert metrics.number(middle) == "−∞"
+
+
+@pytest.mark.parametrize("end", [0.0, 0.0011, 0.0015, 0.1])
+def test_a_cut_that_leaves_no_more_error_than_the_twin_ends_with_has_nothing_to_recover(end):
+    before, cut = 0.0010, 0.0012
+    for twin in (0.0012, 0.00119, 0.0014):  # 0.1 beside 0.0014 would be 494 times healed
+        assert np.isnan(metrics.recovered(before, cut, end, twin))
+
+
+@pytest.mark.parametrize("keys", [1, 2, 4, 8])
+def test_an_interval_of_few_keys_is_said_to_hold_the_median_no_more_often_than_it_does(keys):
+    draw = np.random.default_rng(5)
+    bounds = [metrics.median_interval(draw.normal(size=keys), resamples=200)[1:] for _ in range(400)]
+    held = np.mean([low <= 0 <= high for low, high in bounds])
+    assert held == pytest.approx(metrics.covered(keys), abs=0.05 if keys < 6 else 0.1)
+    said = {1: "no interval of", 2: "50 % interval over", 4: "88 % interval over", 8: "95 % interval over"}
+    assert metrics.interval_of(keys) == f"{said[keys]} {metrics.count(keys, 'key')}"
+
+
 def test_a_number_that_does_not_exist_is_said_in_words():
     assert metrics.in_words(float("nan")) == metrics.in_words(None) == "not defined"
     assert metrics.in_words(0.12345) == "0.123"

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import planted
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -85,6 +86,34 @@ def test_single_lesions_find_no_backup_and_double_ones_all():
     assert sum(truth) == 3
     assert roc_auc_score(truth, table.backup) == 1.0
     assert roc_auc_score(truth, 2 - table.w_a - table.w_b) == pytest.approx(0.5, abs=0.01)
+
+
+def additive():
+    """Half of red hangs on h0, half on h1, which know nothing of each other."""
+    return planted.Wiring().follow("r", {"h0": 0.3, "h1": 0.3}).organism("additive")
+
+
+@pytest.mark.parametrize("off", [0.0, 0.15, 0.3])
+def test_two_changes_of_one_colour_that_merely_add_are_no_backup(off):
+    body = additive()
+    target = np.array(body.picture())
+    target[..., 1] += off * (target[..., 3] > 0)  # the further the body is from it, the less L knows
+    body = replace(body, target=target)
+    table = epistasis.pairs(epistasis.double_lesions(scene_of(body, runs=12), hidden(body)[:3], HORIZON))
+    row = table.set_index(["a", "b"]).loc["h0", "h1"]
+    assert row.eps_w < 0
+    assert row.verdict == "none"
+
+
+def test_overgrowth_alone_and_more_of_it_together_is_no_backup():
+    sure = {"q_w": 0.001, "q_l": 0.001, "eps_l": -0.1}
+    for a, b, both, says in (
+        (-1.0, -1.2, -3.9, "masked"),
+        (0.9, 0.95, 0.1, "backup"),
+        (0.1, 0.9, 0.4, "masked"),
+    ):
+        row = pd.Series({"w_a": a, "w_b": b, "w_ab": both, "eps_w": both - a - b + 1, **sure})
+        assert epistasis.verdict(row) == says
 
 
 @pytest.fixture(scope="module")

@@ -4,15 +4,18 @@ import html
 import html.parser
 import json
 import re
+from types import SimpleNamespace
 
 import bodies
 import jax
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from PIL import Image
 
 import nca
+from analysis.dissection import findings
 from analysis.dissection.config import DissectConfig
 from analysis.dissection.dissect import dissect
 from analysis.dissection.examination import examine
@@ -309,3 +312,16 @@ def test_numbers_in_sentences_have_a_true_minus_and_words_for_none():
 def test_a_config_that_makes_no_sense_is_refused(wrong, says):
     with pytest.raises(nca.UserError, match=says):
         DissectConfig(**wrong)
+
+
+def test_runs_that_mostly_have_no_body_have_not_grown_one_of_no_cells():
+    body = bodies.standing(target=False)
+    for cells, claim in (
+        ([90, 0, 0, 0], "It has no body at step 20 in 3 of 4 runs."),
+        ([90, 80, 70, 0], "By step 20 it has grown a body of 75 cells."),
+        ([0, 0, 0, 0], "It has no body at step 20."),
+    ):
+        values = {"mature": np.array([cells]), "exploded": np.zeros((1, 4), bool)}
+        growth = xr.Dataset({k: (("time", "run"), v) for k, v in values.items()}, {"time": [20]})
+        found = SimpleNamespace(organism=body, config=DissectConfig(steps=20, runs=4), growth=growth)
+        assert findings.growth(found)[0].claim == claim

@@ -1,9 +1,13 @@
 """Disturbances whose effect is known: none, to the bit; a planted return; bodies that cannot be judged."""
 
+from dataclasses import replace
+
 import bodies
 import makers
 import numpy as np
+import pandas as pd
 import pytest
+import xarray as xr
 
 import nca
 from analysis.robustness import battery as robustness
@@ -122,6 +126,33 @@ def test_keys_that_come_together_are_canalized():
     assert low <= ratio <= high
 
 
+def spread_of(draw, runs=4, last=1.0):
+    """The spread between keys whose cells differ by chance at every step, at the last by a share of it."""
+    when = robustness.spread_marks(200)
+    sizes = np.r_[np.ones(len(when) - 1), last][:, None, None]
+    cells = 1 + sizes * draw.standard_normal((len(when), runs, 60))
+    pairs = [(a, b) for a in range(runs) for b in range(a)]
+    apart = [np.linalg.norm(cells[:, a] - cells[:, b], axis=-1) for a, b in pairs]
+    ends = {"time": when, "first": ("pair", [a for a, _ in pairs]), "second": ("pair", [b for _, b in pairs])}
+    return xr.Dataset({"hidden": (("pair", "time"), np.stack(apart))}, ends)
+
+
+def test_keys_as_far_apart_at_the_end_as_before_are_seldom_said_to_come_together():
+    draw = np.random.default_rng(0)
+    highs = [robustness.canalization(spread_of(draw), resamples=200)["hidden"][2] for _ in range(100)]
+    assert np.mean(np.asarray(highs) < 1) < 0.15  # of four keys: of the largest on the way it would be 0.46
+    assert robustness.canalization(spread_of(draw, last=0.5))["hidden"][2] < 1
+
+
+def test_a_body_that_died_of_noise_has_not_come_back_to_its_twin():
+    away = np.broadcast_to([[4.0, 1.0], [0.8, 0.2]], (4, 2, 2)).swapaxes(0, 1)
+    data = {"distance": (("dose", "run", "time"), away), "floor": (("run", "time"), np.ones((4, 2)))}
+    returns = xr.Dataset(data, {"dose": [4.0, 0.5], "run": range(4), "time": [20, 40]})
+    config = RobustConfig(**SHORT)
+    (told,) = robust_section.returned(robustness.Robust(bodies.standing(), config, returns=returns))
+    assert "after 1 of 2 doses" in told.claim
+
+
 @pytest.mark.parametrize(
     ("organism", "why"), [(bodies.fading, "no mature cell"), (bodies.bursting, "exploded")]
 )
@@ -131,6 +162,25 @@ def test_what_dies_or_explodes_is_an_outcome(organism, why):
     told = robust_section.section([found])
     assert why in told.outcomes[0]
     assert not told.findings
+
+
+def test_doses_at_which_runs_explode_are_not_borne(whole):
+    rows = of(whole, WEIGHTS)
+    worse = rows.assign(dose=0.1, fitness=[-np.inf, -np.inf], exploded=True)
+    some = rows.assign(dose=0.05, fitness=[1.0, -np.inf], exploded=[False, True])
+    made = replace(whole, doses=pd.concat([rows, some, worse]))
+    (told,) = robust_section.doses(made)
+    assert told.claim == "homing, weight noise: whole (W ≥ 0.9) to 0.01, no longer at 0.05."
+    assert "0.1: exploded, 2 exploded" in told.evidence
+    robust_section.section([made])
+
+
+def test_noise_that_makes_a_body_explode_is_below_every_fitness():
+    slope = np.zeros(6)
+    slope[5] = 0.45
+    found = robust(bodies.standing(slope=slope), at=10, horizon=24, once=(1e4,))
+    assert found.doses.exploded.all()
+    assert (found.doses.fitness == -np.inf).all()
 
 
 def test_a_body_that_fills_its_canvas_has_no_room_to_lose():

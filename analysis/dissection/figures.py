@@ -105,8 +105,8 @@ def lesion_sweep(found: Examination) -> tuple[Figure, str]:
     handles = {label: h for ax in axes[0] for h, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     made.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
     return made, (
-        f"Median over {found.sweep.sizes['run']} paired keys with 95 % bootstrap interval, after a lesion "
-        f"that begins at step {found.config.steps}: graded takes 5 % off the channel at every step, erased "
+        f"Median and {metrics.interval_of(found.sweep.sizes['run'])} (bootstrap), after a lesion that begins "
+        f"at step {found.config.steps}: graded takes 5 % off the channel at every step, erased "
         "sets it to zero once. W is 1 for an intact body (green), 0 for an empty canvas (dashed); the rise "
         "of L is over the undisturbed run of the same key, 1 being ten times the error. Crosses: the same "
         "cells pushed as far along a random hidden direction. Colour channels are what the error sees and "

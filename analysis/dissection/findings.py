@@ -46,8 +46,10 @@ def growth(found: Examination) -> list[Finding]:
     """The body at the step where it counts as grown."""
     grown = found.growth.sel(time=found.config.steps)
     cells, runs = grown.mature.values, found.config.runs
-    alive = bool(cells.any())
+    alive = bool(np.median(cells) > 0)
     claim = f"It has no body at step {found.config.steps}"
+    if cells.any() and not alive:
+        claim += f" in {int((cells == 0).sum())} of {count(runs, 'run')}"
     if alive:
         middle = int(np.median(cells))
         claim = f"By step {found.config.steps} it has grown a body of {count(middle, 'cell')}"

@@ -14,7 +14,7 @@ from analysis.films import files as films
 from analysis.grafts import matching
 from analysis.grafts import plots as graft_plots
 from analysis.grafts.controls import above
-from analysis.grafts.operations import COLOUR, GRAFT, HIDDEN, RANDOM, SHAM
+from analysis.grafts.operations import COLOUR, GRAFT, HIDDEN, NULLS, RANDOM, SHAM
 from analysis.grafts.transplants import Grafted
 from analysis.pages import plots
 from analysis.pages.sections import Drawing, Film, Finding, Section, drawing
@@ -169,6 +169,11 @@ def survival(found: Grafted) -> Finding:
     return Finding(NAME, claim, evidence + ".", {"kept": kept})
 
 
+def most(values: np.ndarray) -> float:
+    """The largest of a null; 0 where there is none."""
+    return float(np.nanmax(values)) if np.isfinite(values).any() else 0.0
+
+
 def organizer(found: Grafted) -> list[Finding]:
     """Which places of the body make a second one."""
     if not found.organizers:
@@ -177,13 +182,16 @@ def organizer(found: Grafted) -> list[Finding]:
     known = medians.dropna()
     if known.empty:
         return [Finding(NAME, "No place of the body could be judged as organizer.", "")]
-    null = np.nanmax(at_end(found, SHAM)) if np.isfinite(at_end(found, SHAM)).any() else 0.0
-    good = int((known >= SECOND).sum())
+    sham, chance = (most(at_end(found, kind)) for kind in NULLS)
+    good = int(((known >= SECOND) & (known > max(sham, chance))).sum())
     best = int(known.idxmax())
     claim = f"Discs from {good} of {len(known)} places of the body, set there, make a second body."
     evidence = (
-        f"share at least {SECOND}; best {number(known[best])} from {_place(found.organizers, best)}, least "
-        f"{number(float(known.min()))}, sham at most {number(float(null))}; "
+        f"share at least {SECOND} ({count(int((known >= SECOND).sum()), 'place')}) and above every sham "
+        "(at most "
+        f"{number(sham)}) and every random change there (at most {number(chance)}); best "
+        f"{number(known[best])} from {_place(found.organizers, best)}, least "
+        f"{number(float(known.min()))}; "
         f"{count(found.organizers.sizes['run'], 'key')} a place"
     )
     if len(known) < len(medians):
@@ -196,7 +204,11 @@ def isolation(found: Grafted) -> list[Finding]:
     if not found.isolation:
         return []
     rows = map_table(found.isolation)
-    parts = []
+    whole = rows.fit_start >= FIT
+    rows, parts = rows[~whole], []
+    if rows.empty:
+        reason = f"bare, every one of {count(len(whole), 'disc')} already is the body (W at least {FIT})"
+        return [Finding(NAME, "No disc was small enough to have anything to rebuild.", reason + ".")]
     for radius, of in rows.groupby("radius"):
         best = of.loc[of.fit.idxmax()] if of.fit.notna().any() else None
         text = f"radius {radius:g}: {int((of.fit >= FIT).sum())} of {len(of)}"
@@ -211,6 +223,8 @@ def isolation(found: Grafted) -> list[Finding]:
         f"W of the body laid best over what grew, any shift and turn, at least {FIT}; {'; '.join(parts)}; "
         f"bare is the disc itself, before it grows; {count(found.isolation.sizes['run'], 'key')} a place"
     )
+    if whole.any():
+        evidence += f"; {int(whole.sum())} more hold the whole body from the start"
     return [Finding(NAME, claim, evidence + ".", {"rebuild": good, "of": len(rows)})]
 
 

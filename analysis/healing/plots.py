@@ -60,7 +60,7 @@ def cuts(found: Sequence[Healing]) -> Figure:
 
 def strip(ax: Axes, keys: np.ndarray, height: float, pitch: float, colour: str) -> None:
     """Every key as a circle, at the left edge as an arrow head; the median as a bar."""
-    known = keys[np.isfinite(keys)]
+    known = keys[~np.isnan(keys)]
     if not known.size:
         ax.annotate("not defined", (0.02, height), va="center", color=colour, fontsize=7.5)
         return

@@ -45,8 +45,8 @@ def five_cuts(
         fire: masks of all steps in place of the keys' own.
 
     Returns:
-        Dataset over (wound, run[, time]): recovered (NaN: not defined, also for an
-        explosion), e and mature with e_twin
+        Dataset over (wound, run[, time]): recovered (NaN: not defined; -inf: exploded
+        beside a twin that keeps its body), e and mature with e_twin
         and mature_twin (from the cut on), dead (E of the empty canvas), e_cut, e_end, overgrown and
         exploded (step or -1), touched (cells that the cut changed), changed (largest difference of
         the final state from the twin's), region (wound, y, x), picture_before, picture_twin,
@@ -111,9 +111,11 @@ def _labelled(
 ) -> xr.Dataset:
     dims, spec = ("wound", "run"), organism.rule.spec
     e, twin, ends = found["e"], controls.e, found["end"]
-    healed = metrics.recovered(twin[None, :, 0], e[:, :, 0], e[:, :, -1], twin[None, :, -1])
+    healed = np.asarray(metrics.recovered(twin[None, :, 0], e[:, :, 0], e[:, :, -1], twin[None, :, -1]))
     # Beside a twin that has lost its body, a wreck would count as healed.
-    defined = (found["exploded"] < 0) & np.asarray(metrics.has_body(twin[:, -1], controls.dead[:, -1]))
+    kept = np.asarray(metrics.has_body(twin[:, -1], controls.dead[:, -1]))
+    defined = kept & ~np.asarray(metrics.exploded(jnp.asarray(controls.end)))
+    healed = np.where((found["exploded"] >= 0) & np.isfinite(healed), -np.inf, healed)
     pictures = {
         "picture_before": controls.states[0],
         "picture_twin": controls.end[0],
@@ -121,7 +123,7 @@ def _labelled(
         "picture_end": ends[:, 0],
     }
     data = {
-        "recovered": (dims, np.where(defined, np.asarray(healed), np.nan)),
+        "recovered": (dims, np.where(defined, healed, np.nan)),
         "e": ((*dims, "time"), e),
         "e_twin": (("run", "time"), twin),
         "e_cut": (dims, e[:, :, 0]),

@@ -68,7 +68,8 @@ def five_cuts(one: Healing) -> Finding:
     parts = [f"{n} {interval(rows.loc[n])}" + split(rows.loc[n]) for n in CUTS]
     took = [f"{n} {timed(rows.loc[n])}" for n in CUTS if known[n]]
     evidence = (
-        f"recovered, median of {count(config.runs, 'key')} with 95 % bootstrap interval: {'; '.join(parts)}. "
+        f"recovered, median and {metrics.interval_of(config.runs)} "
+        f"(bootstrap): {'; '.join(parts)}. "
         f"Cut at step {config.cut_at}, judged at {config.until}; 0 is as cut, 1 as good as the uncut twin of "
         "the same key."
     )
@@ -81,7 +82,7 @@ def five_cuts(one: Healing) -> Finding:
 def interval(row: pd.Series) -> str:
     """A median with its interval."""
     if not np.isfinite(row.recovered):
-        return metrics.NOT_DEFINED
+        return metrics.NOT_DEFINED if np.isnan(row.recovered) else "exploded"
     return f"{number(row.recovered)} ({number(row.low)} to {number(row.high)})"
 
 
@@ -194,7 +195,7 @@ def tables(found: Sequence[Healing]) -> dict[str, pd.DataFrame]:
             "organism": one.organism.name,
             "wound": w,
             "run": int(r),
-            "fate": str(one.fates.fate.sel(wound=w, run=r)),
+            "fate": str(one.fates.fate.sel(wound=w, run=r).values),
         }
         | {"recovered": float(one.fates.recovered.sel(wound=w, run=r))}
         | {"uncut": str(one.fates.fate_twin.sel(run=r).values), "step": one.config.late}
@@ -258,9 +259,10 @@ def method(one: Healing) -> str:
         f"Wounds erase every channel of the cells they take, once, at step {config.cut_at}. Recovered is "
         "(E_cut − E_end) / (E_cut − E_twin,end), with E the squared error to the target (to the uncut twin "
         f"at the same step where there is none) and E_end at step {config.until}. It is not defined where a "
-        f"wound changed E by less than {metrics.LEAST_WOUND:g}, where the uncut twin has lost its body, or "
-        "after an explosion. A run with more than twice its twin's mature cells has overgrown and is "
-        "stopped there. Time to 90 % is the first of the steps looked at (every 20) with that share "
+        f"wound changed E, or left it above the twin's end, by less than {metrics.LEAST_WOUND:g}, or where "
+        "the uncut twin has lost its body. An explosion (−∞) is below all numbers. A run with more than "
+        "twice its twin's mature cells has overgrown and is stopped there. Time to 90 % is the first of the "
+        "steps looked at (every 20) with that share "
         "recovered, beside the twin of that step; runs that never get there are censored (Kaplan-Meier). "
         "Overshoot is the most that the mature cells ever exceed the twin's. Late, a body is healed where "
         f"90 % is recovered, else scarred. Two fates: some keys reach {HEALED}, others stay below {AS_CUT}. "

@@ -211,8 +211,8 @@ def fate(cells: int, twin: int, recovered: float, exploded: bool, overgrown: boo
 def healed_course(found: xr.Dataset) -> Float[np.ndarray, "wound run time"]:
     """Recovered at every mark: (E_cut - E) / (E_cut - E_twin) of the same step; NaN as for the end."""
     span = found.e_cut - found.e_twin
-    course = ((found.e_cut - found.e) / span.where(span != 0)).transpose("wound", "run", "time")
-    return course.where(np.isfinite(found.recovered)).values
+    course = (found.e_cut - found.e) / span.where(span >= metrics.LEAST_WOUND)
+    return course.transpose("wound", "run", "time").where(found.recovered.notnull()).values
 
 
 def time_to_heal(found: xr.Dataset) -> tuple[Float[np.ndarray, "wound run"], Bool[np.ndarray, "wound run"]]:
@@ -224,7 +224,7 @@ def time_to_heal(found: xr.Dataset) -> tuple[Float[np.ndarray, "wound run"], Boo
     course, after = healed_course(found), found.time.values - found.time.values[0]
     there = course >= HEALED
     steps = np.where(there.any(-1), after[there.argmax(-1)], after[-1]).astype(float)
-    steps[~np.isfinite(found.recovered.values)] = np.nan
+    steps[np.isnan(found.recovered.values)] = np.nan
     return steps, np.asarray(~there.any(-1))
 
 
@@ -259,7 +259,7 @@ def survival(
 
 def bistable(recovered: Float[np.ndarray, " run"]) -> bool:
     """Whether some keys heal (0.9 and more) while others stay below a half."""
-    known = recovered[np.isfinite(recovered)]
+    known = recovered[~np.isnan(recovered)]
     return bool((known >= HEALED).any() and (known < AS_CUT).any())
 
 
@@ -276,12 +276,12 @@ def table(found: xr.Dataset) -> pd.DataFrame:
         rows.append(
             {"wound": name}
             | dict(zip(("recovered", "low", "high"), metrics.median_interval(keys), strict=True))
-            | {"defined": int(np.isfinite(keys).sum()), "keys": len(keys)}
+            | {"defined": int((~np.isnan(keys)).sum()), "keys": len(keys)}
             | {f"key {r}": v for r, v in zip(found.run.values, keys, strict=True)}
             | {"bistable": bistable(keys)}
             | {"unhealed_keys": " ".join(map(str, np.flatnonzero(low))) if bistable(keys) else ""}
             | {"steps_to_90": half[0] if half.size else np.nan}
-            | {"healed_runs": int((~censored[w] & np.isfinite(keys)).sum())}
+            | {"healed_runs": int((~censored[w] & ~np.isnan(keys)).sum())}
             | {"overshoot": float(np.median(over[w])), "most_overshoot": float(over[w].max())}
             | {"overgrown_runs": int((found.overgrown.values[w] >= 0).sum())}
             | {"exploded_runs": int((found.exploded.values[w] >= 0).sum())}

@@ -112,6 +112,7 @@ def sweep(
 
     Returns:
         One row for each lesion, run and horizon: phase, part, target, role, kind, dose, run, horizon;
+        spread, the share of the hidden variance along a direction (NaN of other parts);
         fitness (NaN: not defined), log_error, worse (rise of L over the control of the same key), e,
         mature, e_control, mature_control; overgrown, exploded: the step at which first seen (the run
         stops there) or -1; touched: cells that the first step's edit changed; changed: largest difference
@@ -166,6 +167,7 @@ def _long(
         for name in ("part", "target", "role", "kind", "dose")
     }
     columns |= {
+        "spread": np.repeat([_spread(scene, lesion) for lesion, _ in jobs], many),
         "run": np.repeat(runs, many),
         "horizon": np.tile(horizons, len(jobs)),
         "fitness": np.asarray(metrics.fitness(e, before, dead), np.float64).ravel(),
@@ -180,6 +182,10 @@ def _long(
     flags = ("overgrown", "exploded", "touched", "changed")
     columns |= {name: np.repeat(found[name], many) for name in flags}
     return pd.DataFrame(columns)
+
+
+def _spread(scene: Scene, lesion: Lesion) -> float:
+    return float(scene.spreads[lesion.entries[0]]) if lesion.part == "direction" else float("nan")
 
 
 def _changed(
@@ -198,7 +204,7 @@ def _changed(
 def summary(table: pd.DataFrame) -> pd.DataFrame:
     """One row for each lesion and horizon: medians over keys with 95 % bootstrap intervals.
 
-    fitness and worse as in the sweep, NaN where not defined; runs; cells_touched; overgrown_runs and
+    fitness, worse and spread as in the sweep, NaN where not defined; runs; cells_touched; overgrown_runs and
     exploded_runs with the first step, -1 for never; outcome in words where numbers would mislead.
     """
     rows = []
@@ -208,6 +214,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
             middle, low, high = metrics.median_interval(group[value], resamples=400)
             row |= {value: middle, f"{value}_low": low, f"{value}_high": high}
         row |= {"runs": len(group), "cells_touched": float(group.touched.median())}
+        row["spread"] = float(group.spread.iloc[0])
         for what in ("overgrown", "exploded"):
             steps = group[what][(group[what] >= 0)]
             row |= {f"{what}_runs": len(steps), f"{what}_step": int(steps.min()) if len(steps) else -1}

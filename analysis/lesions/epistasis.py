@@ -142,14 +142,19 @@ def verdict(row: pd.Series) -> str:
     """What a pair is: backup, series, either of them "on W", masked, none, or not defined.
 
     backup and series need 0.05 of W at least with q <= 0.05, and the same sign on -L with q <= 0.05 where
-    that is defined; "on W" is said where -L does not agree. A positive eps beside a single lesion that
-    costs 80 % of W already is "masked": there was nothing left for the second to take.
+    that is defined; "on W" is said where -L does not agree. An eps beside a single lesion that costs 80 %
+    of W already is "masked": there was nothing left for the second to take, or it overgrew, where W has
+    no end. E is a square, so that two changes of one colour which merely add cost (sqrt(1 - W_i) +
+    sqrt(1 - W_j))^2 together: a backup costs 0.05 of W more than even they would, else it is none.
     """
     if not np.isfinite(row.eps_w):
         return metrics.NOT_DEFINED
-    if row.eps_w > 0 and min(row.w_a, row.w_b) <= COSTLY:
-        return "masked" if row.eps_w >= LARGE else "none"
+    if min(row.w_a, row.w_b) <= COSTLY:
+        return "masked" if abs(row.eps_w) >= LARGE else "none"
     if abs(row.eps_w) < LARGE or row.q_w > CLEAR:
+        return "none"
+    added = np.sqrt(np.maximum(1 - np.array([row.w_a, row.w_b]), 0)).sum() ** 2
+    if row.eps_w < 0 and 1 - row.w_ab < added + LARGE:
         return "none"
     agree = np.sign(row.eps_w) == np.sign(row.eps_l) and row.q_l <= CLEAR
     word = "backup" if row.eps_w < 0 else "series"

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.experiments.metrics import count, percent
+from analysis.experiments.metrics import count, interval_of, percent
 from analysis.lesions import plots as lesion_plots
 from analysis.lesions.battery import PHASES, Lesions
 from analysis.lesions.repair import NULL
@@ -101,8 +101,8 @@ def doses(found: Lesions) -> tuple[Figure, str]:
         ax.set_ylabel("fitness W")
     panels[-1].legend(loc="lower left", fontsize=7)
     return made, (
-        "A channel of the grown body loses a share of itself at every step. Median and 95 % bootstrap "
-        f"interval over {count(int(rows.runs.max()), 'key')}: dashed after the first horizon, full after "
+        "A channel of the grown body loses a share of itself at every step. Median and "
+        f"{interval_of(int(rows.runs.max()))}: dashed after the first horizon, full after "
         "the last. 1 is as the undisturbed run, 0 is dead; orange triangle: a run overgrew (W below −0.25 "
         "is drawn there). The marker is read by nothing."
     )
@@ -128,8 +128,8 @@ def parts(found: Lesions) -> tuple[Figure, str]:
     axes[0, 1].legend(loc="best", fontsize=7.5)
     horizon = int(inner.horizon.max()) if len(inner) else int(along.horizon.max())
     return made, (
-        f"The grown body {horizon} steps on, median and 95 % interval over "
-        f"{count(int(rows.runs.max()), 'key')} (drawn within −0.5 to 1.5). Left: a filter of the "
+        f"The grown body {horizon} steps on, median and {interval_of(int(rows.runs.max()))} (drawn "
+        "within −0.5 to 1.5). Left: a filter of the "
         "perception over all channels, and groups of hidden units (how many, to the channel that they "
         "write to most), held at zero or at their mean over the body. Right: principal components of the "
         "hidden states, and in grey random hidden directions, the null."
@@ -158,7 +158,7 @@ def pairs(found: Lesions) -> tuple[Figure, str]:
         "the diagonal W of the single lesion. Orange: together worse than the two alone would be "
         "(backup); blue: better. Framed: clear at a false discovery rate of 0.05, below the diagonal too "
         "where −L agrees; cross: masked, one alone leaves nothing to lose. Right: the largest on W, with "
-        "95 % intervals over keys. The null is 0; the marker’s row is a control."
+        f"{interval_of(keys)}. The null is 0; the marker’s row is a control."
     )
 
 
@@ -186,9 +186,9 @@ def periods(found: Lesions) -> tuple[Figure, str]:
     return made, (
         f"Fitness at step {found.config.period_end} after a channel was held at zero from step t on (blue) "
         f"or from the seed until step t (orange): {count(found.periods.sizes['run'], 'key')} thin, their "
-        "median thick. Shaded: between the half-effect crossings, dark where any lapse harms, pale where "
-        "only a long one does or keys disagree. Dotted: the marker, which nothing reads. Curves are drawn "
-        "within −0.4 to 1.4."
+        "median thick. Shaded: between the half-effect crossings, dark where a lesion on either side of them "
+        "harms, pale where only a longer one does or keys disagree. Dotted: the marker, which nothing reads. "
+        "Curves are drawn within −0.4 to 1.4."
     )
 
 
@@ -206,8 +206,8 @@ def repair(found: Lesions) -> tuple[Figure, str]:
     return made, (
         f"What a channel’s loss costs {found.config.repair_for} steps later, with everything free to "
         "respond (total) and with the updates of the other hidden channels held to those of the "
-        "undisturbed run (direct): median and 95 % interval over "
-        f"{count(int(found.effects.runs.max()), 'key')}. Where the direct effect is clear of 0, the share "
+        f"undisturbed run (direct): median and {interval_of(int(found.effects.runs.max()))}. Where the "
+        "direct effect is clear of 0, the share "
         "that the others make up for stands at the right (negative: they make it worse). Grey: the null, a "
         "change of the same channel as large and as smooth as its loss, but elsewhere. Values outside −0.4 "
         "to 1.4 stand at these. The marker is the control."

@@ -109,6 +109,13 @@ class Scene:
             found.append({site: np.asarray(made[site]).reshape(*grid, -1) for site in wanted})
         return found
 
+    @cached_property
+    def spreads(self) -> Float[np.ndarray, " direction"]:
+        """The share of the hidden channels' variance, over the cells of all bodies, along each direction."""
+        cells = self.states[self.bodies].astype(np.float64)
+        whole = cells[:, list(self.hidden)].var(0).sum()
+        return (cells @ self.directions.T).var(0) / whole if whole > 0 else np.zeros(len(self.directions))
+
     def values(self, site: str, run: int) -> np.ndarray:
         """A site of the first step, (y, x, entry)."""
         return self.states[run] if site == "state" else self.sites[run][site]

@@ -123,9 +123,10 @@ def crossings(periods: xr.Dataset, resamples: int = 1000, seed: int = 0) -> pd.D
         For each channel: effect, 1 - W of the whole lesion, median over keys; first, where lesions on
         (0, t] come to cost half of it, and last, where lesions on (t, end] come to cost less than half, in
         steps, on the medians over keys, with 95 % intervals (columns ..._low, ..._high) from keys drawn
-        with replacement; kind: "any lapse" where first comes before last, so that being without the
-        channel for a part of the period is enough; "long lapse" where only more than the span between
-        last and first harms; "unsure" where keys drawn with replacement say now this, now that (more
+        with replacement; kind: "any lapse" where first comes before last, so that either being without the
+        channel until first or from last on is enough (of a lapse between them this says nothing: a channel
+        that is needed at both ends has such a period, too); "long lapse" where only more than the span
+        between last and first harms; "unsure" where keys drawn with replacement say now this, now that (more
         than one in twenty); "none" where the whole lesion costs less than 0.1 of W; runs.
     """
     rng = np.random.default_rng(seed)

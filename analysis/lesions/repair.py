@@ -38,6 +38,7 @@ KINDS = {
 }
 NULL = "null of "
 WAYS = ("total", "direct")
+STOPPED = ("overgrown", "exploded")
 LEAST = 1e-4  # of W: an effect below is as good as none
 
 
@@ -166,7 +167,8 @@ def effects(found: xr.Dataset, resamples: int = 1000, seed: int = 0) -> pd.DataF
         For each kind and channel: total, direct, repair = direct - total, medians over keys with 95 %
         bootstrap intervals (..._low, ..._high); share = 1 - total / direct, of the medians, with its
         interval, only where the direct effect's interval excludes 0, else NaN; of lesions, beyond: the
-        repair less that of its null in the same key (NaN where there is none); overgrown_runs,
+        repair less that of its null in the same key (NaN where there is none, or where a run of the lesion
+        or of the null overgrew or exploded, which stops it at a step of its own); overgrown_runs,
         exploded_runs of either way; runs.
     """
     rows = []
@@ -181,11 +183,14 @@ def effects(found: xr.Dataset, resamples: int = 1000, seed: int = 0) -> pd.DataF
             row |= _share(row, total, direct, resamples, seed)
             null = f"{NULL}{kind}"
             if null in found.kind.values:
-                away = found.effect.sel(kind=null, channel=channel)
+                other = found.sel(kind=null, channel=channel)
+                away = other.effect
                 beyond = direct - total - (away.sel(way="direct") - away.sel(way="total")).values
+                stopped = [(of[what].values >= 0).any() for of in (one, other) for what in STOPPED]
+                beyond = np.full_like(beyond, np.nan) if any(stopped) else beyond
                 middle, low, high = metrics.median_interval(beyond, resamples=resamples, seed=seed)
                 row |= {"beyond": middle, "beyond_low": low, "beyond_high": high}
-            for what in ("overgrown", "exploded"):
+            for what in STOPPED:
                 row[f"{what}_runs"] = int((one[what].values >= 0).any(0).sum())
             rows.append(row)
     return pd.DataFrame(rows)

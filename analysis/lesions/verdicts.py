@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis.experiments.metrics import count, number, probability, tiny
+from analysis.experiments.metrics import count, interval_of, number, probability, tiny
 from analysis.lesions import epistasis, periods
 from analysis.lesions.battery import Lesions
 from analysis.lesions.words import NAMED, TOPIC, named, records
@@ -72,7 +72,10 @@ def critical(found: Lesions) -> list[Finding]:
     table = found.crossings[~found.crossings.channel.str.startswith("marker")]
     end = found.config.period_end
     lapse = table[table.kind == "any lapse"].sort_values("first")
-    claim = f"{len(lapse)} of {count(len(table), 'hidden channel')} have a period in which any lapse harms."
+    claim = (
+        f"{len(lapse)} of {count(len(table), 'hidden channel')} have a period: to be without until it begins "
+        "harms, and so does to be without from its end on."
+    )
     if len(lapse):
         short = lapse.loc[(lapse["last"] - lapse["first"]).idxmin()]
         first, last = (number(short[end], 0) for end in ("first", "last"))
@@ -84,10 +87,11 @@ def critical(found: Lesions) -> list[Finding]:
     ]
     long, unsure, none = (int((table.kind == kind).sum()) for kind in ("long lapse", "unsure", "none"))
     evidence = (
-        f"held at zero from step t on, or until t, judged at step {end}, half-effect crossings with 95 % "
-        f"intervals over {count(int(table.runs.max()), 'key')}, every {found.config.period_every} steps: "
-        f"{'; '.join(told) or 'none'}. Harmed by a long lapse only: {long}; keys disagree: {unsure}; not "
-        f"needed until step {end}: {none} (the whole lesion costs less than {periods.LEAST} of W)"
+        f"held at zero from step t on, or until t, judged at step {end}, half-effect crossings with "
+        f"{interval_of(int(table.runs.max()))}, every {found.config.period_every} steps: "
+        f"{'; '.join(told) or 'none'}. Harmed by a long lapse only: {long}; keys disagree: {unsure}; the "
+        f"whole lesion costs less than {periods.LEAST} of W by step {end}: {none}. Lapses within a period "
+        "were not tried"
     )
     control = found.crossings[found.crossings.channel.str.startswith("marker")]
     if len(control):
@@ -104,12 +108,16 @@ def repaired(found: Lesions) -> list[Finding]:
         f"The other hidden channels make up for the loss of {len(helped)} of "
         f"{count(len(zero), 'channel')}, and make it worse for {len(harmed)}."
     )
-    beyond = zero[zero.beyond_low > 0] if "beyond_low" in zero else None
-    if beyond is not None:
+    nulls = "beyond" in zero
+    compared = zero[zero.beyond.notna()] if nulls else zero[:0]
+    beyond = compared[compared.beyond_low > 0] if nulls else compared
+    if len(compared):
         claim = (
-            f"{claim[:-1]}; for {len(beyond)} it is more than is made up for after an equally large and "
-            "smooth change elsewhere in the channel."
+            f"{claim[:-1]}; for {len(beyond)} of {len(compared)} it is more than is made up for after an "
+            "equally large and smooth change elsewhere in the channel."
         )
+    elif nulls:
+        claim = f"{claim[:-1]}; whether more than after any change as large, no null can say."
     if zero.empty:
         claim = "No hidden channel has a direct effect clear of 0, so there is nothing to repair."
     told = [
@@ -123,16 +131,21 @@ def repaired(found: Lesions) -> list[Finding]:
     held = table[table.kind == "erase, held"].set_index("channel").total
     itself = (held - freed).dropna()
     evidence = (
-        f"share repaired (95 % interval over {count(int(table.runs.max()), 'key')}) of the direct effect "
+        f"share repaired ({interval_of(int(table.runs.max()))}) of the direct effect "
         f"after {found.config.repair_for} steps at zero: {'; '.join(told[:NAMED]) or 'none'}"
         + (f" … {told[-1]}" if len(told) > NAMED else "")
         + f"; where the interval of the direct effect holds 0 there is no share ({count(without, 'channel')})"
     )
-    if beyond is not None and len(zero):
+    if nulls and len(zero):
         evidence += (
             f"; more than after the null in {', '.join(beyond.channel) or 'none'} (interval of the "
             "difference above 0, uncorrected)"
         )
+        if len(compared) < len(zero):
+            evidence += (
+                f"; of {count(len(zero) - len(compared), 'channel')} the null or the lesion overgrew or "
+                "exploded in some run, which cannot be compared"
+            )
     if len(itself):
         evidence += (
             f". Erased once, holding the channel’s own updates costs {number(float(itself.median()))} of W "

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy.stats
 
-from analysis.experiments.metrics import count, number, percent, probability, span
+from analysis.experiments.metrics import count, interval_of, number, percent, probability, span
 from analysis.lesions.battery import PHASES, Lesions
 from analysis.pages.sections import Finding
 
@@ -18,6 +19,7 @@ HEALED = 0.95
 DEAD = 0.5
 CLEAR = 0.05
 ROUNDING = 1e-4  # between two programs that compute the same
+REPEATED = 0.5  # rank correlation of halves of the keys from which a ranking is one
 NAMED = 4  # of a list in a sentence
 
 
@@ -71,7 +73,7 @@ def graded(found: Lesions) -> list[Finding]:
     known = table[table.half_dose.notna()].sort_values("half_dose")
     evidence = (
         f"{percent(dose)} a step for {horizon} steps: {worst.target} {fitness(worst)}, {best.target} "
-        f"{fitness(best)}; median and 95 % interval of {count(int(worst.runs), 'key')}; the marker, which "
+        f"{fitness(best)}; median and {interval_of(int(worst.runs))}; the marker, which "
         f"nothing reads, {_marker(found)}"
     )
     if len(known):
@@ -105,6 +107,9 @@ def kinds(found: Lesions) -> list[Finding]:
         one = one[one.dose == dose] if kind == "graded" else one.drop_duplicates("target")
         if len(one) > 2 and one.fitness.nunique() > 1:
             lasting[kind] = one.set_index("target").fitness
+    sure = {kind: repeated(found, kind, dose, horizon, list(w.index)) for kind, w in lasting.items()}
+    unsure = [kind for kind, r in sure.items() if not r >= REPEATED]
+    lasting = {kind: w for kind, w in lasting.items() if kind not in unsure}
     if len(lasting) < 2:
         return []
     agree = {
@@ -124,9 +129,28 @@ def kinds(found: Lesions) -> list[Finding]:
         f"hit hardest after {horizon} steps: {'; '.join(f'{k} {t}' for k, t in worst.items())}. Rank "
         f"correlation of W over {count(len(next(iter(lasting.values()))), 'channel')} between two kinds: "
         f"median {number(float(np.median(values)))}, least {number(agree[low])} ({low}); 0 is no "
-        f"agreement; medians of {count(found.config.runs, 'key')}"
+        f"agreement; of a kind with itself, in two halves of the keys, at least {REPEATED}"
+        + (f" (not so, and left out: {', '.join(unsure)})" if unsure else "")
+        + f"; medians of {count(found.config.runs, 'key')}"
     )
-    return [Finding(TOPIC, claim, evidence, {"worst": worst, "rank_correlation": agree})]
+    numbers = {"worst": worst, "rank_correlation": agree, "of_halves": sure}
+    return [Finding(TOPIC, claim, evidence, numbers)]
+
+
+def repeated(found: Lesions, kind: str, dose: float, horizon: int, targets: Sequence[str]) -> float:
+    """Rank correlation of W over channels between halves of the keys, mean over the ways to halve them by
+    every other, every second other, ... key; NaN of one key."""
+    rows = found.table[(found.table.phase == "adult") & (found.table.part == "channel")]
+    rows = rows[(rows.kind == kind) & (rows.horizon == horizon) & rows.target.isin(targets)]
+    rows = rows[rows.dose == dose] if kind == "graded" else rows[rows.dose.isin(rows.dose[:1])]
+    w = rows.pivot(index="target", columns="run", values="fitness").to_numpy()
+    keys = np.arange(w.shape[1])
+    halves = [keys // size % 2 == 0 for size in (1, 2) if size < len(keys)]
+    ranks = [
+        scipy.stats.spearmanr(np.median(w[:, half], 1), np.median(w[:, ~half], 1)).statistic
+        for half in halves
+    ]
+    return float(np.mean(ranks)) if ranks else float("nan")
 
 
 def phases(found: Lesions) -> list[Finding]:
@@ -205,7 +229,7 @@ def inner(found: Lesions) -> list[Finding]:
         claim = f"{spared} of {len(one)} {name} can be held at the mean without harm (W ≥ {HEALED})."
         evidence = (
             f"after {int(worst.horizon)} steps: worst {worst.target}, {fitness(worst)}; mildest "
-            f"{best.target}, {fitness(best)}; median and 95 % interval of {count(int(worst.runs), 'key')}; "
+            f"{best.target}, {fitness(best)}; median and {interval_of(int(worst.runs))}; "
             "the undisturbed run of the same key is 1"
         )
         said.append(Finding(TOPIC, claim, evidence, {"part": part, "rows": records(one)}))
@@ -213,26 +237,36 @@ def inner(found: Lesions) -> list[Finding]:
 
 
 def directions(found: Lesions) -> list[Finding]:
-    """Whether principal components are needed more than random directions."""
+    """Whether the first principal component is needed more than random directions.
+
+    More is taken out along it than along any other, so that the harm is judged for the variance taken.
+    """
     rows = found.rows[(found.rows.part == "direction") & (found.rows.kind == "graded")]
     rows = rows[rows.fitness.notna()]
     if rows.empty:
         return []
     dose = rows.dose.max()
     rows = rows[rows.dose == dose]
-    own, null = rows[rows.role == "component"], rows[rows.role == "random"].fitness.to_numpy()
-    first = own.iloc[0]
-    p = float((1 + (null <= first.fitness).sum()) / (len(null) + 1))
+    own, drawn = rows[rows.role == "component"], rows[(rows.role == "random") & (rows.spread > 0)]
+    if drawn.empty or not own.iloc[0].spread > 0:
+        return []
+    first, null = own.iloc[0], drawn.fitness.to_numpy()
+    harm, others = (1 - first.fitness) / first.spread, (1 - null) / drawn.spread.to_numpy()
+    p = float((1 + (others >= harm).sum()) / (len(null) + 1))
     below = own[own.fitness < null.min()].target.tolist()
-    if p <= CLEAR:
-        claim = f"The first principal component is missed more than any of {len(null)} random directions."
-    else:
-        claim = "The first principal component is missed no more than a random direction may be."
+    claim = "For the variance along it, the first principal component is missed "
+    claim += (
+        f"more than any of {len(null)} random directions."
+        if p <= CLEAR
+        else "no more than a random direction may be."
+    )
     evidence = (
         f"{percent(dose)} of it taken out a step, about the mean, for {int(first.horizon)} steps: PC1 "
         f"{fitness(first)}; {len(null)} random directions W {span(null)}, median "
-        f"{number(float(np.median(null)))}; p {probability(p)} (at least "
-        f"{probability(1 / (len(null) + 1))}); worse than every random direction: "
+        f"{number(float(np.median(null)))}; but along PC1 lies {percent(first.spread)} of the variance, "
+        f"along those {percent(drawn.spread.min())} to {percent(drawn.spread.max())}, so more is taken: "
+        f"1 − W over that share is {number(harm)} beside {span(others)}, p {probability(p)} (at least "
+        f"{probability(1 / (len(null) + 1))}); a lower W than every random direction: "
         f"{named(below) if below else 'none'}; {count(int(first.runs), 'key')}"
     )
     return [Finding(TOPIC, claim, evidence, {"p": p, "below_all": below, "rows": records(rows)})]

@@ -269,7 +269,7 @@ def keys_and_median(ax: Axes, time: np.ndarray, values: np.ndarray, colour: str)
 def dots(ax: Axes, values: np.ndarray, names: Sequence[str], colours: Sequence[str]) -> None:
     """Every key (row, key) as a dot, their median as a bar, row by row; those not defined left out."""
     for row, (keys, colour) in enumerate(zip(values, colours, strict=True)):
-        known = keys[np.isfinite(keys)]
+        known = keys[~np.isnan(keys)]
         spread = np.linspace(-0.2, 0.2, len(known)) if len(known) > 1 else np.zeros(len(known))
         ax.plot(known, row + spread, "o", color=colour, ms=4.5, mfc="none", mew=1.2)
         if len(known):

@@ -131,7 +131,7 @@ def robustness(population: Population, verdicts: list[Verdict], config: RobustCo
         for row in by_dose(found.doses).itertuples():
             name = f"{row.kind}, {row.dose:g}"
             kinds[name] = Measure(name, name.replace(", ", "\n", 1), f"W under {name}", main=False)
-            each[name] = float(row.fitness)
+            each[name] = row.fitness if np.isfinite(row.fitness) else float("nan")
         return {"all kinds": _median(np.asarray(list(each.values()))), **each}
 
     null = "that within a lineage the regimes could be exchanged; an undisturbed body has W of 1, none 0"

@@ -31,8 +31,8 @@ class Robust:
     Attributes:
         organism: what was disturbed.
         config: how.
-        doses: a row per kind, dose and run: fitness (W; NaN: not defined), worse (rise of L over the
-            undisturbed run), mature, mature_twin, overgrown, exploded.
+        doses: a row per kind, dose and run: fitness (W; NaN: not defined; -inf: exploded), worse
+            (rise of L over the undisturbed run), mature, mature_twin, overgrown, exploded.
         returns: Dataset over (dose, run, time): distance of the state to the undisturbed twin after
             noise added once, as a share of the twin's norm; floor (run, time), of the next key's run.
         spread: Dataset over (time, pair): hidden and visible, distances between the runs of two keys
@@ -141,9 +141,10 @@ def summary(doses: pd.DataFrame) -> pd.DataFrame:
 
 
 def canalization(spread: xr.Dataset, resamples: int = 1000, seed: int = 0) -> dict[str, tuple[float, ...]]:
-    """Spread between keys at the end over the most it ever was, by view: median, lower, upper.
+    """Spread between keys at the end over its median at the steps before, by view: median, lower, upper.
 
-    The interval is a bootstrap over keys: pairs of a key with itself are left out.
+    Not over the most it ever was: the largest of several chance values lies above the last one. The
+    interval is a bootstrap over keys: pairs of a key with itself are left out.
     """
     found: dict[str, tuple[float, ...]] = {}
     runs = int(spread.first.max()) + 1 if spread.sizes["pair"] else 0
@@ -168,5 +169,6 @@ def _ratio(values: np.ndarray) -> float:
     known = values[np.isfinite(values).all(1)]
     if not len(known):
         return float("nan")
-    course = np.median(known, axis=0)
-    return float(course[-1] / course.max()) if course.max() > 0 else float("nan")
+    *before, end = np.median(known, axis=0)
+    usual = float(np.median(before)) if before else 0.0
+    return float(end) / usual if usual > 0 else float("nan")

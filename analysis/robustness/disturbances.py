@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -58,7 +59,7 @@ def row_of(
         "kind": kind,
         "dose": float(dose),
         "run": run,
-        "fitness": float("nan") if burst else fitness,
+        "fitness": -math.inf if burst and math.isfinite(fitness) else fitness,
         "worse": worse,
         "mature": int(count),
         "mature_twin": int(own),

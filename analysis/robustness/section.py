@@ -19,6 +19,7 @@ from analysis.robustness.disturbances import KINDS, MOVED, RATE, SMALL, UPDATES
 
 NAME = "robustness"
 WHOLE = 0.9
+EMPTY = 1.0  # distance of an empty canvas from any twin, as a share of its norm
 
 
 def section(found: Sequence[Robust]) -> Section:
@@ -50,7 +51,7 @@ def doses(one: Robust) -> list[Finding]:
         name, keys = one.organism.name, count(int(rows["keys"].max()), "key")
         if known.empty:
             claim = f"{name}, {kind}: W is not defined."
-            why = "undisturbed there is no body to lose, or every run exploded"
+            why = "undisturbed there is no body to lose"
             said.append(Finding(NAME, claim, f"{why}; {keys}.", {"kind": kind}))
             continue
         parts = [
@@ -60,7 +61,8 @@ def doses(one: Robust) -> list[Finding]:
             for row in rows.itertuples()
         ]
         evidence = (
-            f"median W of {keys} with 95 % bootstrap interval, by {robust_plots.LABELS[kind]}: "
+            f"median W and {metrics.interval_of(int(rows['keys'].max()))} (bootstrap), "
+            f"by {robust_plots.LABELS[kind]}: "
             f"{'; '.join(parts)}; the undisturbed twin of each key is 1, an empty canvas 0"
         )
         numbers = {"organism": name, "kind": kind, "doses": rows.to_dict("records")}
@@ -95,7 +97,7 @@ def returned(one: Robust) -> list[Finding]:
     for dose in away.dose.values:
         values = away.sel(dose=dose).values
         share = np.median(values[:, -1] / values[:, 0])
-        back += bool(share <= 0.5)
+        back += bool(share <= 0.5 and np.median(values[:, -1]) < EMPTY)
         first, last = np.median(values[:, 0]), np.median(values[:, -1])
         parts.append(f"{dose:g} sd: {number(first, 3)} to {number(last, 3)}")
     floor = float(np.median(one.returns.floor.values[:, -1]))
@@ -105,8 +107,8 @@ def returned(one: Robust) -> list[Finding]:
     )
     evidence = (
         "distance of all channels, as a share of the twin’s norm, just after the noise and "
-        f"{one.config.horizon} steps later, under the same fire masks: {'; '.join(parts)}; median of "
-        f"{count(one.config.runs, 'key')}"
+        f"{one.config.horizon} steps later, under the same fire masks: {'; '.join(parts)} (an empty "
+        f"canvas: 1); median of {count(one.config.runs, 'key')}"
     )
     if np.isfinite(floor):
         evidence += f"; another key’s run is {number(floor, 3)} away"
@@ -131,7 +133,7 @@ def canalized(one: Robust) -> list[Finding]:
     do = "come together" if yes else "do not clearly come together"
     claim = f"{one.organism.name}: the keys {do} as they grow."
     evidence = (
-        f"distance between two keys at step {one.config.at} over the most it was on the way: "
+        f"distance between two keys at step {one.config.at} over the median on the way: "
         f"{', '.join(parts)}; distances as shares of the norm: {ends}; bootstrap over "
         f"{count(one.config.runs, 'key')}"
     )
@@ -156,7 +158,7 @@ def shown(one: Robust) -> pd.DataFrame:
 def interval(row: Any) -> str:
     """A median of W with its interval."""
     if not np.isfinite(row.fitness):
-        return metrics.NOT_DEFINED
+        return metrics.NOT_DEFINED if np.isnan(row.fitness) else "exploded"
     return f"{number(row.fitness)} ({number(row.fitness_low)} to {number(row.fitness_high)})"
 
 
@@ -187,12 +189,12 @@ def drawings(found: Sequence[Robust]) -> list[Drawing]:
         made = []
         if any(len(one.doses) for one in found):
             text = (
-                f"Fitness W against dose: every one of {keys} (dots), the median and its 95 % bootstrap "
+                f"Fitness W against dose: every one of {keys} (dots), the median and its bootstrap "
                 "interval. Green: the undisturbed twin; dashed: an empty canvas; below "
                 f"{plain(robust_plots.LEAST)} drawn there. State noise on grown bodies, judged "
                 f"{config.horizon} steps later; all else from the seed to step {config.at}. Faint "
                 "upright: the fire rate trained with; values above the frame are better than undisturbed. "
-                "Crosses: not defined, as all exploded or had no body to lose."
+                "Crosses: not defined, as there was no body to lose."
             )
             made.append(drawing("dose-response", robust_plots.doses(found), text))
         if any(one.returns for one in found):
@@ -216,14 +218,15 @@ def method(one: Robust) -> str:
     config = one.config
     return (
         "W = 1 − (E − E_twin) / (E_dead − E_twin), E to the target (to the undisturbed twin where there is "
-        "none), of the same key and fire masks; not defined where the undisturbed run has no body to lose, "
-        f"or after an explosion. State noise is Gaussian, on the cells mature at step {config.at}, with a "
-        "share of each channel’s standard deviation over them. Weight noise is Gaussian with a share of "
-        "each array’s norm, another draw for every key; the same draw grows with the dose. Another fire "
-        f"rate cuts the same random numbers at another level; it is judged at step {config.at} and, as "
-        "growth is slower or faster, after as many updates per cell (in steps of 20). A smaller canvas "
+        "none), of the same key and fire masks; not defined where the undisturbed run has no body to lose. "
+        "An explosion (−∞) is below all numbers. State noise is Gaussian, on the cells mature at step "
+        f"{config.at}, with a share of each channel’s standard deviation over them. Weight noise is Gaussian "
+        "with a share of each array’s norm, another draw for every key; the same draw grows with the dose. "
+        "Another fire rate cuts the same random numbers at another level; it is judged at step "
+        f"{config.at} and, as growth is slower or faster, after as many updates per cell (in steps of "
+        "20). A smaller canvas "
         "loses as many cells on every side, and sees the masks of the larger one around the seed; a moved "
         "seed takes target, twin and masks along, and what leaves the canvas is not judged. Cells to the "
         "edge: from the box around the grown bodies of all keys. Canalization: the median distance between "
-        "keys at the end over the largest on the way. Keys repeat one network."
+        "keys at the end over the median of those at the steps before. Keys repeat one network."
     )
