@@ -67,7 +67,10 @@ def test_every_relation_between_two_channels_is_told_apart(relations):
     assert said["h0", "h1"] == "backup"
     assert said["h2", "h3"] == "series"
     assert said["h6", "h7"] == said["h2", "h6"] == "masked"
-    assert {pair for pair, v in said.items() if v in ("backup", "series")} == {("h0", "h1"), ("h2", "h3")}
+    assert {pair for pair, v in said.items() if v in ("backup", "series", "suppression")} == {
+        ("h0", "h1"),
+        ("h2", "h3"),
+    }
 
 
 def test_error_alone_would_show_an_interaction_of_two_independent_channels(relations):
@@ -103,6 +106,15 @@ def test_two_changes_of_one_colour_that_merely_add_are_no_backup(off):
     row = table.set_index(["a", "b"]).loc["h0", "h1"]
     assert row.eps_w < 0
     assert row.verdict == "none"
+
+
+def test_two_changes_of_one_colour_that_cancel_are_not_in_series():
+    body = planted.Wiring().follow("r", {"h0": 0.4, "h1": -0.2, "h2": 0.4}).organism("opposed")
+    body = replace(body, target=np.array(body.picture()))
+    table = epistasis.pairs(epistasis.double_lesions(scene_of(body, runs=12), hidden(body)[:3], HORIZON))
+    row = table.set_index(["a", "b"]).loc["h0", "h1"]
+    assert row.w_ab > min(row.w_a, row.w_b)
+    assert row.verdict == "suppression"
 
 
 def test_overgrowth_alone_and_more_of_it_together_is_no_backup():

@@ -139,13 +139,15 @@ def pairs(doubles: xr.Dataset, seed: int = 0) -> pd.DataFrame:
 
 
 def verdict(row: pd.Series) -> str:
-    """What a pair is: backup, series, either of them "on W", masked, none, or not defined.
+    """What a pair is: backup, series or suppression, each perhaps "on W", masked, none, or not defined.
 
-    backup and series need 0.05 of W at least with q <= 0.05, and the same sign on -L with q <= 0.05 where
+    They need 0.05 of W at least with q <= 0.05, and the same sign on -L with q <= 0.05 where
     that is defined; "on W" is said where -L does not agree. An eps beside a single lesion that costs 80 %
     of W already is "masked": there was nothing left for the second to take, or it overgrew, where W has
     no end. E is a square, so that two changes of one colour which merely add cost (sqrt(1 - W_i) +
-    sqrt(1 - W_j))^2 together: a backup costs 0.05 of W more than even they would, else it is none.
+    sqrt(1 - W_j))^2 together: a backup costs 0.05 of W more than even they would, else it is none. Where
+    together they cost less than the costlier alone, by 0.05, one loss undoes the other's harm: suppression.
+    Else it is series, of which two changes that cancel in part cannot be told.
     """
     if not np.isfinite(row.eps_w):
         return metrics.NOT_DEFINED
@@ -157,7 +159,8 @@ def verdict(row: pd.Series) -> str:
     if row.eps_w < 0 and 1 - row.w_ab < added + LARGE:
         return "none"
     agree = np.sign(row.eps_w) == np.sign(row.eps_l) and row.q_l <= CLEAR
-    word = "backup" if row.eps_w < 0 else "series"
+    undone = row.w_ab > min(row.w_a, row.w_b) + LARGE
+    word = "backup" if row.eps_w < 0 else "suppression" if undone else "series"
     return word if agree or not np.isfinite(row.eps_l) else f"{word} on W"
 
 

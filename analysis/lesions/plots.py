@@ -19,6 +19,8 @@ TOLD = {
     "backup on W": "#e69f00",
     "series": BLUE,
     "series on W": "#56b4e9",
+    "suppression": BLUE,
+    "suppression on W": "#56b4e9",
     "masked": MUTED,
     "none": FAINT,
 }
@@ -139,7 +141,7 @@ def epistasis(
     for pair in pairs.itertuples():
         i, j = sorted((place[pair.a], place[pair.b]))
         values[i, j], values[j, i] = pair.eps_w, pair.eps_l
-        if pair.verdict.startswith(("backup", "series")):
+        if pair.verdict.startswith(("backup", "series", "suppression")):
             on_l = np.isfinite(pair.eps_l) and not pair.verdict.endswith("on W")
             both = [(j, i), (i, j)] if on_l else [(j, i)]
             for x, y in both:

@@ -27,7 +27,8 @@ def findings(found: Lesions) -> list[Finding]:
 def pairs(found: Lesions) -> list[Finding]:
     """What backs up what."""
     table, runs = found.pairs, found.doubles.sizes["run"]
-    verdicts = ("backup", "backup on W", "series", "series on W", "masked")
+    called = ("backup", "series", "suppression")
+    verdicts = (*called, *(f"{word} on W" for word in called), "masked")
     by = {verdict: table[table.verdict == verdict] for verdict in verdicts}
     top, backup, partly = table.iloc[0], by["backup"], by["backup on W"]
     control = table.a.str.startswith("marker") | table.b.str.startswith("marker")
@@ -45,8 +46,10 @@ def pairs(found: Lesions) -> list[Finding]:
     evidence = (
         f"both held at zero for {found.config.pair_for} steps, {count(runs, 'key')}: lowest ε of "
         f"{top.a} and {top.b}, {number(top.eps_w)} ({number(top.low_w)} to {number(top.high_w)}) on W (q "
-        f"{small(top.q_w)}), {logs}, alone W {number(top.w_a)} and {number(top.w_b)}; in series: "
-        f"{len(by['series'])}; masked, where one alone leaves nothing to lose: {len(by['masked'])}. The "
+        f"{small(top.q_w)}), {logs}, alone W {number(top.w_a)} and {number(top.w_b)}; together no worse than "
+        "the worse alone, as in series or where changes of colour cancel in part: "
+        f"{len(by['series'])}; better than that, one undoing the other’s harm: {len(by['suppression'])}; "
+        f"masked, where one alone leaves nothing to lose: {len(by['masked'])}. The "
         f"null is ε = 0, its sign drawn for each key; p is at least {small(epistasis.p_floor(runs))}; "
         f"called where |ε| ≥ {epistasis.LARGE} on W with q ≤ {epistasis.CLEAR} and −L, where defined, "
         "agrees with the same"
