@@ -8,6 +8,7 @@ import bodies
 import codes
 import numpy as np
 import pytest
+import xarray as xr
 
 import analysis
 from analysis import cli
@@ -106,6 +107,7 @@ def test_a_code_stays_only_where_the_corrected_test_of_the_grown_body_finds_it(w
         assert cause_words.clock(course.isel(step=slice(-3, None)).assign_coords(step=[2, 3, 4]), tests)[
             -1
         ].numbers == {"begins": begins}
+    assert cause_words.clock(course, xr.Dataset())[-1].numbers == {"begins": {}}
 
 
 def test_what_grafts_say_stands_first_among_the_findings_on_use(whole):
