@@ -81,6 +81,15 @@ def test_p_and_q_of_what_is_not_defined_are_not_defined_and_correct_nothing():
     np.testing.assert_allclose(corrected(np.array([0.01, np.nan, 0.04])), [0.02, np.nan, 0.04])
 
 
+def test_bodies_of_few_cells_are_not_tested():
+    """On them the null does not hold: of smooth fields on this one most would have a gradient."""
+    mask = np.zeros((24, 24), bool)
+    mask[6:8, 5:10] = mask[8, 7] = True
+    recording = recorded(bodies.smooth(0, mask, 6), mask)
+    with pytest.raises(UserError, match="40 or more cells, got 11"):
+        axes.position_tests(recording, axes.pca(recording), surrogates=19, deals=2)
+
+
 # Controls (A3)
 
 

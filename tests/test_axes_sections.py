@@ -8,6 +8,7 @@ import bodies
 import codes
 import numpy as np
 import pytest
+import xarray as xr
 
 import analysis
 from analysis import cli
@@ -87,8 +88,26 @@ def test_titles_of_the_component_maps_lie_within_the_figure_at_one_height(whole)
 
 
 def test_a_radius_that_is_more_than_a_clock_is_told_with_its_numbers(whole):
-    said = cause_words.clock(whole.course.assign(by_age=whole.course.r2 * 0 - 0.5))[0].claim
+    planted = whole.course.assign(r2=whole.course.r2 * 0 + 0.4, by_age=whole.course.r2 * 0 - 0.5)
+    planted = planted.assign(over_age=planted.r2, p_age=planted.r2 * 0 + 0.05)
+    said = cause_words.clock(planted, whole.tests)[0].claim
     assert said.startswith("The radius is more than a clock: a cell’s age alone decodes it at R² −0.50")
+
+
+def test_states_that_tell_less_than_a_guess_are_not_more_than_a_clock(whole):
+    worse = whole.course.assign(r2=whole.course.r2 * 0 - 0.3, by_age=whole.course.r2 * 0 - 0.1)
+    said = cause_words.clock(worse, whole.tests)[0].claim
+    assert said.startswith("It stays open whether the radius is a clock")
+
+
+def test_a_code_stays_only_where_the_corrected_test_of_the_grown_body_finds_it(whole):
+    course = whole.course.assign(r2=whole.course.r2 * 0 + 0.4, p=whole.course.p * 0 + 0.05)
+    for q, begins in ((0.05, {str(n): 2 for n in course.quantity.values}), (0.06, {})):
+        tests = whole.tests.assign(q=whole.tests.q * 0 + q)
+        assert cause_words.clock(course.isel(step=slice(-3, None)).assign_coords(step=[2, 3, 4]), tests)[
+            -1
+        ].numbers == {"begins": begins}
+    assert cause_words.clock(course, xr.Dataset())[-1].numbers == {"begins": {}}
 
 
 def test_what_grafts_say_stands_first_among_the_findings_on_use(whole):

@@ -13,6 +13,10 @@ def drawn(text):
     return np.array([[c == "#" for c in row.strip("|")] for row in rows])
 
 
+def test_a_body_that_fills_its_canvas_ends_where_that_ends():
+    assert places(np.ones((3, 4), bool))["edge"].tolist() == [1, 1, 1, 1, 1, 2, 2, 1, 1, 1, 1, 1]
+
+
 def test_a_straight_body_is_measured_from_its_left_end():
     mask = np.zeros((3, 7), bool)
     mask[1, 1:6] = True

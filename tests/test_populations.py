@@ -192,6 +192,14 @@ def test_without_an_effect_p_is_as_large_as_it_claims():
         assert (found <= 0.05).mean() > 0.005, name
 
 
+def test_intervals_hold_a_known_median_as_often_as_they_say_and_fewer_than_six_lineages_have_none():
+    draw = np.random.default_rng(5)
+    assert np.isnan(trends.interval(np.arange(5.0), np.median, 0)["low"])
+    for n in (6, 8, 12):
+        ends = [trends.interval(draw.normal(size=n) + 1, np.median, k) for k in range(200)]
+        assert np.mean([e["low"] <= 1 <= e["high"] for e in ends]) >= 0.94, n
+
+
 def test_a_planted_effect_is_found_and_copies_of_a_lineage_are_no_more_evidence():
     draw = np.random.default_rng(4)
     values = 3 * draw.normal(size=(8, 1)) + 0.5 * draw.normal(size=(8, 3)) + np.arange(3)
@@ -262,7 +270,7 @@ def test_too_few_lineages_decide_nothing_and_no_network_at_all_is_told():
     assert "the code of x leans up, which 2 lineages cannot decide" in few.claim
     four = populace.study(rising(4), admitted=np.array([[False, True, True]] * 4))
     assert "leans up, which 4 lineages cannot decide" in words.findings([four])[0].claim  # p >= .125
-    assert "the code of y stays open with 4 lineages" in words.findings([four])[0].claim
+    assert "the code of y leans down, which 4 lineages cannot decide" in words.findings([four])[0].claim
     none = populace.study(rising(), admitted=np.zeros((8, 3), bool))
     assert "no network enters, so that nothing is compared" in words.findings([none])[0].claim
     assert levels(none).empty

@@ -126,6 +126,11 @@ def test_p_counts_surrogates_at_least_as_large_and_never_is_zero():
     assert p_value(9.0, np.arange(9.0)) == 1 / 10
 
 
+def test_what_is_not_defined_has_no_p_instead_of_the_smallest():
+    assert np.isnan(p_value(np.nan, np.arange(9.0)))
+    assert np.isnan(p_value(1.0, np.array([0.0, np.nan])))
+
+
 def test_a_body_that_is_too_large_is_refused():
     with pytest.raises(UserError, match="4000 cells"):
         modes(np.ones((80, 80), bool))

@@ -9,13 +9,12 @@ import xarray as xr
 from jaxtyping import Float
 
 from analysis.axes.decoding import decoded
-from analysis.axes.nulls import with_surrogates
+from analysis.axes.nulls import FEWEST, with_surrogates
 from analysis.axes.reading import QUANTITIES, body_at, decoded_places
 from analysis.axes.surrogates import p_value
 from analysis.experiments.geometry import ages
 from nca.errors import UserError
 
-FEWEST = 40
 AGE = "age"
 
 

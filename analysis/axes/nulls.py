@@ -10,12 +10,23 @@ import xarray as xr
 from jaxtyping import Bool, Float
 
 from analysis.axes.surrogates import modes, p_value, rotated
+from nca.errors import UserError
+
+FEWEST = 40  # cells: on fewer, a band of the longest waves mixes gradients with what is hardly smooth
 
 
 def with_surrogates(
     values: Float[np.ndarray, "cell channel"], mask: Bool[np.ndarray, "y x"], number: int, seed: int
 ) -> Float[np.ndarray, "field cell channel"]:
-    """The states of a body's cells, then so many band-rotated surrogates of them."""
+    """The states of a body's cells, then so many band-rotated surrogates of them.
+
+    Raises:
+        UserError: fewer than 40 cells: on 11, of smooth fields .82 had a straight gradient at .05.
+    """
+    if len(values) < FEWEST:
+        raise UserError(
+            f"To be compared with fields as smooth takes {FEWEST} or more cells, got {len(values)}."
+        )
     return np.concatenate([values[None], rotated(values, modes(mask), number, seed)])
 
 

@@ -175,7 +175,7 @@ def components_section(components: xr.Dataset) -> Section:
 def origin_section(found: Axes) -> Section:
     """A4 and the time course."""
     said = axes_cause_words.origin(found.shuffled) if found.shuffled else []
-    said += axes_cause_words.clock(found.course) if found.course else []
+    said += axes_cause_words.clock(found.course, found.tests) if found.course else []
     drawn = _drawn(
         {
             "shuffled": (found.shuffled, lambda: axes_figures.origin(found.shuffled)),

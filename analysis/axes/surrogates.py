@@ -143,7 +143,10 @@ def _qr(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def p_value(observed: float, null: Float[np.ndarray, " surrogate"]) -> float:
-    """(1 + #{null >= observed}) / (n + 1), one-sided; never below 1 / (n + 1)."""
+    """(1 + #{null >= observed}) / (n + 1), one-sided; never below 1 / (n + 1). NaN where a value or one of
+    the null is not defined: nothing is above NaN, so that it would be the smallest p there is."""
+    if np.isnan(observed) or np.isnan(null).any():
+        return float("nan")
     return float((1 + (np.asarray(null) >= observed).sum()) / (len(null) + 1))
 
 

@@ -11,9 +11,9 @@ from scipy.sparse.csgraph import dijkstra
 
 def places(mask: Bool[np.ndarray, "y x"]) -> dict[str, Float[np.ndarray, " cell"]]:
     """Where every cell of the body is, in cells: x and y from the seed, right and down; radius,
-    distance from the seed; edge, distance to the nearest cell outside."""
+    distance from the seed; edge, distance to the nearest cell outside, which beyond the canvas all are."""
     y, x = np.argwhere(mask).T - np.asarray([[mask.shape[0] // 2], [mask.shape[1] // 2]])
-    edge = scipy.ndimage.distance_transform_edt(mask)[mask]
+    edge = _to_edge(mask)[mask]
     return {"x": x.astype(float), "y": y.astype(float), "radius": np.hypot(x, y), "edge": edge}
 
 
@@ -115,5 +115,11 @@ def shape_features(mask: Bool[np.ndarray, "y x"], sigma: float = 3.0) -> Float[n
     """
     soft = scipy.ndimage.gaussian_filter(mask.astype(float), sigma, mode="constant")
     down, right = np.gradient(soft)
-    fields = [scipy.ndimage.distance_transform_edt(mask), soft, down, right]
+    fields = [_to_edge(mask), soft, down, right]
     return np.stack([f[mask] for f in fields], 1)
+
+
+def _to_edge(mask: Bool[np.ndarray, "y x"]) -> Float[np.ndarray, "y x"]:
+    """Distance of every cell to the nearest cell outside. The canvas ends in such cells: else a body that
+    fills it has no edge, and the distance would be measured from the canvas's first corner."""
+    return np.asarray(scipy.ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1])

@@ -25,7 +25,8 @@ UNITS = (
     "Wilcoxon’s signed rank test, exact, with the matched-pairs rank-biserial correlation. All p are "
     "two-sided, as a fall would be told as well; ties get mean ranks. Holm’s correction is over the tests of "
     "one kind, the main measures apart from those for contrast. Intervals are 95 % percentile bootstraps "
-    "over lineages, which with so few are rather too narrow. "
+    "over six lineages or more, widened as so few need (Hesterberg 2015); of an effect near 1 or -1 they are "
+    "still too narrow. "
 )
 ADMISSION = (
     "A network enters with L of at most {limit} at the step of the study, median over keys; the others are "

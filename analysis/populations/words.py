@@ -11,7 +11,7 @@ from analysis.experiments.metrics import count, number, probability, span, tiny
 from analysis.pages.sections import Finding
 from analysis.populations.members import Population, Verdict
 from analysis.populations.studies import FEWEST, THREE, Measure, Study, by, compared, levels, table
-from analysis.populations.trends import CLEAR
+from analysis.populations.trends import BOUNDED, CLEAR
 
 TOPIC = "population"
 
@@ -137,7 +137,7 @@ def _test_of(kind: str, rows: pd.DataFrame) -> str:
         f"{name}, exact, two-sided, corrected over {count(family, 'test')} (Holm): of "
         f"{count(int(known.n.min()), 'lineage')} p is at least {_small(floor)}, corrected "
         f"{_small(min(1.0, floor * family))}{more}; effect: {effect}, with a 95 % bootstrap over lineages "
-        f"where there are {FEWEST}"
+        f"where there are {BOUNDED}"
     )
 
 
