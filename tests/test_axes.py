@@ -6,8 +6,10 @@ import pytest
 from fields import recorded
 
 from analysis.axes import protocol as axes
+from analysis.axes.config import AxesConfig
 from analysis.axes.networks import angle_of_code, long_axis
 from analysis.axes.nulls import beside_null, corrected
+from analysis.dissection.config import DissectConfig
 from analysis.experiments.geometry import geodesic, places
 from analysis.experiments.recording import label
 from nca.errors import UserError
@@ -25,6 +27,15 @@ def test_a_planted_gradient_in_smooth_noise_is_found_at_its_angle():
     assert float(found.angle[0, 0]) == pytest.approx(35, abs=5)
     tests = axes.position_tests(recording, found, surrogates=39, deals=3)
     assert float(tests.p.sel(statistic="plane R2 of PC1")) <= 0.05
+
+
+def test_the_usual_number_of_surrogates_can_call_a_lone_effect():
+    """Of so many tests one alone has a q of their number times its p."""
+    mask = bodies.disc((40, 40), 14)
+    recording = recorded(bodies.smooth(1, mask, 5), mask)
+    tests = axes.position_tests(recording, axes.pca(recording), surrogates=19, deals=1).sizes["statistic"]
+    for config in (AxesConfig(), DissectConfig()):
+        assert tests / (config.surrogates + 1) <= 0.05
 
 
 def test_planted_boundaries_across_the_body_are_found_in_x_and_not_in_y():

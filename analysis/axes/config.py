@@ -32,13 +32,13 @@ class AxesConfig:
     runs: int = 4
     seed: int = 0
     steps: int = 200
-    surrogates: int = 199
+    surrogates: int = 249
     deals: int = 10
     channels: Literal["hidden", "all"] = "hidden"
     scaling: Literal["raw", "zscore"] = "raw"
     permutations: int = 99
     course: int = 39
-    randoms: int = 79
+    randoms: int = 99
     horizon: int = 60
     angles: tuple[float, ...] = (45, 90, 180)
 

@@ -30,7 +30,7 @@ class DissectConfig:
     runs: int = 8
     seed: int = 0
     steps: int = 200
-    surrogates: int = 199
+    surrogates: int = 249
     lesion_runs: int = 4
     horizons: tuple[int, ...] = (60, 300)
     until: int = 700
