@@ -317,6 +317,10 @@ def test_how_much_hangs_on_few_channels():
     assert np.isnan(needs(np.full(4, np.nan))["needed"])
 
 
+def test_a_channel_whose_loss_explodes_the_body_is_needed():
+    assert needs(np.array([-np.inf, 1.0])) == {"needed": 0.5, "spread": 0.5, "worst": -1.0}
+
+
 # The command line
 
 

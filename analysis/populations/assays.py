@@ -35,6 +35,7 @@ NEED = (
     Measure("worst", "W without the worst", "W without the channel needed most", main=False),
 )
 HALF = 0.5  # of W: a channel whose loss costs more is needed
+RUINED = -1.0  # the least W or share recovered that a network is counted with: an explosion has no number
 BORNE = (
     Measure("all kinds", "median of all kinds", "W (median of all disturbances)"),
 )  # with one for each kind and dose beside it
@@ -85,7 +86,7 @@ def lesions(population: Population, verdicts: list[Verdict], config: LesionConfi
             ends=False,
         )
         fitness = metrics.fitness(
-            found["e"][:, -1],
+            np.where(found["exploded"] >= 0, np.inf, found["e"][:, -1]),
             np.tile(controls.e[:, -1], len(hidden)),
             np.tile(controls.dead[:, -1], len(hidden)),
         )
@@ -100,14 +101,14 @@ def needs(fitness: np.ndarray) -> dict[str, float]:
     """What W after the loss of each hidden channel says of how much hangs on few.
 
     Args:
-        fitness: W by channel; NaN where it is not defined.
+        fitness: W by channel; NaN where it is not defined, -inf where the body exploded.
 
     Returns:
         needed, the share of channels whose loss costs more than half of W; spread, the effective number
         of channels that carry the harm, (sum h)^2 / sum h^2, over their number: 1 if all harm alike,
         1/n if one does all of it, NaN if none does; worst, the least W.
     """
-    known = fitness[np.isfinite(fitness)]
+    known = fitness[~np.isnan(fitness)]
     if not len(known):
         return dict.fromkeys(("needed", "spread", "worst"), float("nan"))
     harm = (1 - known).clip(0, 1)
@@ -115,7 +116,7 @@ def needs(fitness: np.ndarray) -> dict[str, float]:
     return {
         "needed": float((harm > HALF).mean()),
         "spread": float(harm.sum() ** 2 / whole / len(known)) if whole > 1e-6 else float("nan"),
-        "worst": float(known.min()),
+        "worst": float(known.min().clip(RUINED)),
     }
 
 
@@ -131,7 +132,7 @@ def robustness(population: Population, verdicts: list[Verdict], config: RobustCo
         for row in by_dose(found.doses).itertuples():
             name = f"{row.kind}, {row.dose:g}"
             kinds[name] = Measure(name, name.replace(", ", "\n", 1), f"W under {name}", main=False)
-            each[name] = row.fitness if np.isfinite(row.fitness) else float("nan")
+            each[name] = _median(np.asarray([row.fitness]))
         return {"all kinds": _median(np.asarray(list(each.values()))), **each}
 
     null = "that within a lineage the regimes could be exchanged; an undisturbed body has W of 1, none 0"
@@ -172,5 +173,6 @@ def _entering(verdicts: list[Verdict]) -> int:
 
 
 def _median(values: np.ndarray) -> float:
-    known = values[np.isfinite(values)]
-    return float(np.median(known)) if len(known) else float("nan")
+    """Median of what is defined, explosions (-inf) too, but not below `RUINED`."""
+    known = values[~np.isnan(values)]
+    return float(np.median(known).clip(RUINED)) if len(known) else float("nan")
