@@ -147,12 +147,13 @@ def use(steering: xr.Dataset, subspaces: xr.Dataset) -> list[Finding]:
         ]
         claim = (
             f"Without the plane that codes {listed(harmful)}, the body suffers more than without a "
-            "random plane."
+            "plane that reads nothing real."
             if harmful
-            else "The body suffers no more without the planes that code place than without random planes."
+            else "The body suffers no more without the planes that code place than without planes that read "
+            "nothing real."
         )
         if enough:
-            claim += f" The plane of {listed(enough)} alone does better than random planes."
+            claim += f" The plane of {listed(enough)} alone does better than such planes."
         evidence = "; ".join(f"{s}: {words}" for s, (_, words, _) in results.items())
         evidence += f"; loss as a share of the whole body; {_of_pushes(subspaces)}"
         said.append(Finding("axes", claim, evidence, {s: r[2] for s, r in results.items()}))

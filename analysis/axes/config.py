@@ -23,7 +23,7 @@ class AxesConfig:
         scaling: raw states, or z-scored.
         permutations: rules with shuffled weights that the trained one is compared with; 0 for none.
         course: surrogates at each step of the time course; 0 for no time course.
-        randoms: random directions, and half as many random planes, that pushes along the code are
+        randoms: random directions, and half as many planes for each code, that pushes along the code are
             compared with; 0 for no pushes.
         horizon: steps after which the outcome of a push is measured.
         angles: turns of the perception while growing, in degrees; none for no compass tests.

@@ -199,7 +199,8 @@ def use(steering: xr.Dataset, subspaces: xr.Dataset) -> tuple[Figure, str]:
         + (
             " Right: the fitness lost when the code’s plane (xy: of x and y; re: of radius and edge) is "
             "taken out of the states at every step, or all else is; the null: "
-            f"{subspaces.attrs['randoms']} random planes. With a plane alone, p is of as small a loss."
+            f"{subspaces.attrs['randoms']} planes that read the same places scrambled, as smooth. With a "
+            "plane alone, p is of as small a loss."
             if subspaces
             else ""
         )

@@ -57,8 +57,8 @@ USE = (
     "A6: all cells of the grown body are pushed once along the decoder's direction (odd runs the other "
     "way), or a "
     "plane is projected out of the states at every step about the body's mean; beside random directions "
-    "and planes of "
-    "the same channels. Uniform pushes relax even where a code is used: grafts decide."
+    "of the same channels, or planes that read the same places scrambled. Uniform pushes relax even where "
+    "a code is used: grafts decide."
 )
 COMPASS = (
     "A7: the perception's frame is turned while growing; the body's turn is fitted about the seed to one "

@@ -1,7 +1,7 @@
 """Is the code of place used, or only there? Push states along it; take it out; keep nothing else. (A6)
 
 Every push and every projection is paired with the undisturbed run of the same key, and stands beside
-random directions of the same norm, or random subspaces of the same dimension, in the same channels.
+random directions of the same norm, or subspaces that read what means nothing, in the same channels.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float
 from analysis.axes.decoding import weights
 from analysis.axes.nulls import beside_null
 from analysis.axes.reading import QUANTITIES
-from analysis.axes.surrogates import haar
+from analysis.axes.surrogates import haar, modes, rotated
 from analysis.experiments import metrics
 from analysis.experiments.geometry import geodesic, places
 from analysis.experiments.rollouts import STRETCH, Tick
@@ -183,14 +183,16 @@ def subspaces(found: Subject, *, randoms: int = 39, seed: int = 0) -> xr.Dataset
 
     Args:
         found: of `subject`; the first run's mean state stays what the states are projected about.
-        randoms: random subspaces of two dimensions.
+        randoms: planes of the null for each code: they read x and y (or radius and edge) of a body on
+            which these are scrambled, as smooth as before. Planes drawn at random in the channels are no
+            match: decoders favour channels of little variance, whatever they read.
         seed: what they are drawn from.
 
     Returns:
-        Dataset over statistic as of `position_tests`, its null the random subspaces: "harm without x
-        and y" and so on, the excluded loss, E to the undisturbed run over that of an empty canvas;
-        and "harm with x and y alone", the restricted loss, whose p counts random subspaces that do
-        at most as much harm. Means over runs, each at most 10.
+        Dataset over statistic as of `position_tests`: "harm without x and y" and so on, the excluded
+        loss, E to the undisturbed run over that of an empty canvas; and "harm with x and y alone", the
+        restricted loss, whose p counts planes of the null that do at most as much harm. Means over runs,
+        each at most 10.
 
     Raises:
         UserError: fewer than three hidden channels, so that two dimensions are all there are.
@@ -202,23 +204,31 @@ def subspaces(found: Subject, *, randoms: int = 39, seed: int = 0) -> xr.Dataset
         )
     single = directions(found)
     planes = {
-        name: np.linalg.qr(np.stack([single[q] for q in pair], 1))[0]
+        name: _planes(found, pair, randoms, seed + 1)
         for name, pair in CODES.items()
         if all(q in single for q in pair)
     }
-    random = haar(np.random.default_rng(seed + 1), size, 2, randoms)
-    every = [*planes.values(), *random]
+    every = np.concatenate(list(planes.values()))
     kinds = []
     for what, complement in (("harm without {}", False), ("harm with {} alone", True)):
         harm = _harm(found, [_rest(p) if complement else p for p in every])
-        harm, random_ones = (-harm, -harm[len(planes) :]) if complement else (harm, harm[len(planes) :])
-        kinds.append(
-            beside_null({what.format(n): np.append(harm[k], random_ones) for k, n in enumerate(planes)})
-        )
+        each = (-harm if complement else harm).reshape(len(planes), randoms + 1)
+        kinds.append(beside_null({what.format(n): h for n, h in zip(planes, each, strict=True)}))
     tests = _signed(xr.concat(kinds, "statistic"))
     start = int(found.controls.marks[0])
     attrs = {"randoms": randoms, "runs": len(found.bodies), "seed": seed, "start": start}
     return tests.assign_attrs(attrs, horizon=int(found.controls.marks[-1]) - start)
+
+
+def _planes(
+    found: Subject, pair: tuple[str, str], number: int, seed: int
+) -> Float[np.ndarray, "plane channel 2"]:
+    """Orthonormal columns of the plane that reads two quantities, then of planes that read both scrambled."""
+    mask = found.bodies[0]
+    true = np.stack([places(mask)[q] for q in pair], 1)
+    fields = np.concatenate([true[None], rotated(true, modes(mask), number, seed)])
+    read = np.stack([weights(found.rows, field) for field in fields])
+    return np.linalg.qr(read / np.linalg.norm(read, axis=1, keepdims=True))[0]
 
 
 def _signed(tests: xr.Dataset) -> xr.Dataset:
