@@ -8,7 +8,7 @@ def test_the_axis_is_not_in_the_first_components_beyond_smoothness(quiet):
     assert "0 of 12 statistics clear of the null in noise" in said
     assert "PC1 is radial" in said
     assert "None of PC1, PC2, PC3 is a straighter gradient" in said
-    assert "a cell’s state tells distance to the edge." in said
+    assert "a cell’s state tells distance from the seed and distance to the edge." in said
     assert "position along the body (s) in 0 of 3" in said
     assert "distance to the edge in 3 of 3" in said
     assert "makes a second body by step 400" in said
