@@ -391,3 +391,19 @@ def test_full_fills_only_what_was_left_as_it_is():
 
 def test_the_cuts_on_offer_are_those_that_can_be_made():
     assert set(get_args(Cut)) == set(CUTS)
+
+
+def test_a_ranking_that_keys_share_repeats_and_one_that_each_has_for_itself_does_not():
+    draw = np.random.default_rng(0)
+    targets, order = [f"h{n}" for n in range(12)], np.linspace(0, 1, 12)
+    place = {"phase": "adult", "part": "channel", "kind": "zero", "dose": np.nan, "horizon": 20}
+    found = {}
+    for name, w in {"shared": [order] * 4, "own": [draw.permutation(order) for _ in range(4)]}.items():
+        rows = [
+            place | {"target": t, "run": run, "fitness": value}
+            for run, values in enumerate(w)
+            for t, value in zip(targets, values, strict=True)
+        ]
+        found[name] = atlas.repeated(pd.DataFrame(rows), "zero", 0.05, 20, targets)
+    assert found["shared"] == pytest.approx(1)
+    assert found["own"] < lesion_words.REPEATED

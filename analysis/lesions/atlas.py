@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+import scipy.stats
 from jaxtyping import Float
 
 from analysis.experiments import metrics
@@ -262,3 +263,19 @@ def _half(doses: np.ndarray, values: np.ndarray) -> tuple[float, str]:
     share = (values[n - 1] - LOST) / (values[n - 1] - values[n])
     between = np.log(doses[n - 1]) + share * (np.log(doses[n]) - np.log(doses[n - 1]))
     return float(np.exp(between)), "between doses"
+
+
+def repeated(table: pd.DataFrame, kind: str, dose: float, horizon: int, targets: Sequence[str]) -> float:
+    """Rank correlation of W over channels between halves of the keys, mean over the ways to halve them by
+    every other, every second other, ... key; NaN of one key."""
+    rows = table[(table.phase == "adult") & (table.part == "channel")]
+    rows = rows[(rows.kind == kind) & (rows.horizon == horizon) & rows.target.isin(targets)]
+    rows = rows[rows.dose == dose] if kind == "graded" else rows[rows.dose.isin(rows.dose[:1])]
+    w = rows.pivot(index="target", columns="run", values="fitness").to_numpy()
+    keys = np.arange(w.shape[1])
+    halves = [keys // size % 2 == 0 for size in (1, 2) if size < len(keys)]
+    ranks = [
+        scipy.stats.spearmanr(np.median(w[:, half], 1), np.median(w[:, ~half], 1)).statistic
+        for half in halves
+    ]
+    return float(np.mean(ranks)) if ranks else float("nan")

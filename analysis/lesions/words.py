@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy.stats
 
 from analysis.experiments.metrics import count, interval_of, number, percent, probability, span
+from analysis.lesions.atlas import repeated
 from analysis.lesions.battery import PHASES, Lesions
 from analysis.pages.sections import Finding
 
@@ -107,7 +107,7 @@ def kinds(found: Lesions) -> list[Finding]:
         one = one[one.dose == dose] if kind == "graded" else one.drop_duplicates("target")
         if len(one) > 2 and one.fitness.nunique() > 1:
             lasting[kind] = one.set_index("target").fitness
-    sure = {kind: repeated(found, kind, dose, horizon, list(w.index)) for kind, w in lasting.items()}
+    sure = {kind: repeated(found.table, kind, dose, horizon, list(w.index)) for kind, w in lasting.items()}
     unsure = [kind for kind, r in sure.items() if not r >= REPEATED]
     lasting = {kind: w for kind, w in lasting.items() if kind not in unsure}
     if len(lasting) < 2:
@@ -135,22 +135,6 @@ def kinds(found: Lesions) -> list[Finding]:
     )
     numbers = {"worst": worst, "rank_correlation": agree, "of_halves": sure}
     return [Finding(TOPIC, claim, evidence, numbers)]
-
-
-def repeated(found: Lesions, kind: str, dose: float, horizon: int, targets: Sequence[str]) -> float:
-    """Rank correlation of W over channels between halves of the keys, mean over the ways to halve them by
-    every other, every second other, ... key; NaN of one key."""
-    rows = found.table[(found.table.phase == "adult") & (found.table.part == "channel")]
-    rows = rows[(rows.kind == kind) & (rows.horizon == horizon) & rows.target.isin(targets)]
-    rows = rows[rows.dose == dose] if kind == "graded" else rows[rows.dose.isin(rows.dose[:1])]
-    w = rows.pivot(index="target", columns="run", values="fitness").to_numpy()
-    keys = np.arange(w.shape[1])
-    halves = [keys // size % 2 == 0 for size in (1, 2) if size < len(keys)]
-    ranks = [
-        scipy.stats.spearmanr(np.median(w[:, half], 1), np.median(w[:, ~half], 1)).statistic
-        for half in halves
-    ]
-    return float(np.mean(ranks)) if ranks else float("nan")
 
 
 def phases(found: Lesions) -> list[Finding]:
