@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from analysis.axes import protocol as axes
-from analysis.experiments import metrics
-from analysis.experiments.recording import label
-from analysis.experiments.rollouts import grown, keys_of
-from analysis.healing import regeneration
+from analysis import metrics
+from analysis.assays.axes import protocol as axes
+from analysis.assays.regeneration import regeneration
+from analysis.recording import label
+from analysis.rollouts import grown, keys_of
 from nca.damage import CUTS
 from nca.errors import UserError
-from nca.foreign.build import opened, organism_of
+from nca.interop.build import opened, organism_of
 from nca.organism import Organism
 
 FILES = {

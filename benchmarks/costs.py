@@ -16,13 +16,13 @@ from jaxtyping import Array
 from benchmarks.measure import Clock, Row, Table, alternate, clock, ratio, seconds
 from benchmarks.scene import Scene, still
 from benchmarks.variants import compact
-from nca.compact import needed
-from nca.config import TrainConfig
-from nca.growth import grow
-from nca.learning import advance
 from nca.organism import Organism, placed
 from nca.perception import alive
-from nca.training import train
+from nca.rollout import grow
+from nca.sparse import needed
+from nca.training.config import TrainConfig
+from nca.training.loop import train
+from nca.training.step import advance
 
 WHOLE_RUN = 8000
 

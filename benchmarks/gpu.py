@@ -18,7 +18,7 @@ from benchmarks.gpu_profile import profile_table
 from benchmarks.measure import Row, Table
 from benchmarks.saving import report
 from benchmarks.scene import QUICK, Sizes, scene
-from nca.config import TrainConfig
+from nca.training.config import TrainConfig
 
 Name = Literal["profile", "variants", "quality", "whole", "population", "cax", "sweep"]
 LABELS = {"program", "variant", "members", "way", "runs", "aim", "wanted"}

@@ -18,9 +18,9 @@ from benchmarks.measure import Clock, Row, Table, alternate, clock, ratio, secon
 from benchmarks.scene import Scene
 from benchmarks.steps import CAX_TURNS, start_cax
 from benchmarks.sweep import sweep_table, work
-from nca.config import TrainConfig
-from nca.learning import Task, Trainer, compiled, training_step
-from nca.training import begin, train
+from nca.training.config import TrainConfig
+from nca.training.loop import begin, train
+from nca.training.step import Task, Trainer, compiled, training_step
 
 WHOLE_RUN = 8000
 FUSED = "fused kernel"

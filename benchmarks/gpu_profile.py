@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from benchmarks.measure import Clock, Row, Table, alternate, clock, seconds
 from benchmarks.scene import Scene
-from nca.learning import Task, advance, compiled, training_step
+from nca.training.step import Task, advance, compiled, training_step
 from nca.unroll import unroll
 
 KERNELS = {"fusion", "custom-call", "copy", "sort", "dot", "convolution", "reduce", "scatter"}

@@ -16,19 +16,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from analysis.experiments import metrics
-from analysis.experiments.rollouts import grown, keys_of
+from analysis import metrics
+from analysis.rollouts import grown, keys_of
 from benchmarks import variants
 from benchmarks.measure import Clock, Row, Table, alternate, clock, ratio, seconds
 from benchmarks.scene import Scene
-from nca.compact import needed
-from nca.config import TrainConfig
 from nca.fused import fused_steps
-from nca.learning import Task, compiled
 from nca.perception import alive
 from nca.rule import Rule
+from nca.sparse import needed
 from nca.step import dense_step
-from nca.training import ROWS, train
+from nca.training.config import TrainConfig
+from nca.training.loop import ROWS, train
+from nca.training.step import Task, compiled
 
 PLAIN = "plain XLA"
 RECIPES: dict[str, dict[str, Any]] = {
@@ -53,7 +53,7 @@ def interpreted() -> Iterator[None]:
     if on_gpu():
         yield
         return
-    with mock.patch("nca.learning.fused_steps", partial(fused_steps, interpret=True)):
+    with mock.patch("nca.training.step.fused_steps", partial(fused_steps, interpret=True)):
         yield
 
 

@@ -18,11 +18,11 @@ from jax.sharding import Mesh, NamedSharding
 
 from benchmarks.measure import Clock, Row, Table, alternate, clock, ratio, seconds
 from benchmarks.scene import ROOT, Scene, Sizes
-from nca.config import TrainConfig
-from nca.crew import PLACE
-from nca.crew import compiled as compiled_for_all
-from nca.learning import Trainer, compiled, step_key
-from nca.training import begin
+from nca.training.config import TrainConfig
+from nca.training.crew import PLACE
+from nca.training.crew import compiled as compiled_for_all
+from nca.training.loop import begin
+from nca.training.step import Trainer, compiled, step_key
 
 MEMBERS, DEVICES = (1, 2, 4, 8), (1, 2, 4, 8)
 

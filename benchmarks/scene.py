@@ -12,16 +12,16 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from nca.config import TrainConfig
 from nca.errors import UserError
-from nca.files import load
-from nca.growth import grow, run_key
-from nca.learning import Task, Trainer, adam
+from nca.io import load
 from nca.organism import Organism
+from nca.rollout import grow, run_key
 from nca.rule import Rule, untrained
 from nca.spec import Spec
 from nca.targets import target
-from nca.training import begin
+from nca.training.config import TrainConfig
+from nca.training.loop import begin
+from nca.training.step import Task, Trainer, adam
 
 ROOT = Path(__file__).parents[1]
 GECKO = ROOT.parent / "shared" / "organisms" / "distill-gecko-persistent" / "reference.npz"

@@ -15,8 +15,8 @@ from benchmarks import variants
 from benchmarks.against_cax import process
 from benchmarks.measure import Clock, Row, Table, alternate, ratio, seconds
 from benchmarks.scene import Scene
-from nca.growth import grow
 from nca.perception import alive
+from nca.rollout import grow
 
 NAMES = {
     "compact": "compact rows (this project)",

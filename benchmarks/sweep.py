@@ -17,16 +17,16 @@ import numpy as np
 import pandas as pd
 import tyro
 
-from analysis.experiments import metrics, rollouts
-from analysis.experiments.sweeping import sweep
+from analysis import metrics, rollouts
+from analysis.sweeps.sweep import sweep
 from benchmarks.measure import Row, Table, alternate, clock, ratio, seconds
 from benchmarks.saving import report
 from benchmarks.scene import QUICK, still
 from nca import edits as editing
 from nca.edits import Edit
-from nca.files import load
-from nca.growth import grow
+from nca.io import load
 from nca.organism import Organism
+from nca.rollout import grow
 
 HIDDEN = tuple(f"h{number}" for number in range(12))
 

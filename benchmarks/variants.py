@@ -19,12 +19,12 @@ from jaxtyping import Array, Bool, Float
 
 from benchmarks.measure import Clock, clock, peak_memory
 from benchmarks.scene import QUICK, ROOT, Scene, Sizes, scene
-from nca.config import TrainConfig
-from nca.growth import grow
-from nca.learning import adam, advance, compiled, sample_errors
+from nca.rollout import grow
 from nca.rule import Rule
 from nca.step import dense_step
-from nca.training import train
+from nca.training.config import TrainConfig
+from nca.training.loop import train
+from nca.training.step import adam, advance, compiled, sample_errors
 from nca.unroll import unroll
 
 

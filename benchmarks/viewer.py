@@ -15,7 +15,7 @@ from pathlib import Path
 
 from analysis.viewer.page import save
 from benchmarks.measure import Row, Table, load, markdown
-from nca.files import load as organism_of
+from nca.io import load as organism_of
 
 ROOT = Path(__file__).parents[1]
 FASTEST = """(() => {

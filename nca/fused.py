@@ -12,15 +12,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from nca.compact import compactable, finished, needed
 from nca.errors import UserError
 from nca.perception import alive
 from nca.rule import Rule
+from nca.sparse import compactable, finished, needed
 from nca.step import read
 
 if TYPE_CHECKING:
-    from nca.config import TrainConfig
     from nca.kernels import Layers
+    from nca.training.config import TrainConfig
 
 KINDS = ("sobel", "sobel-laplacian", "laplacian", "isotropic")
 LEAST = 16  # the shortest side of a matrix that a tensor core multiplies

@@ -1,187 +1,193 @@
-"""The roll-out behind growth: windows around the body, compact rows, runs one after the other.
+"""Growing: roll-outs of an organism, exact, edited, keyed by (run, step).
 
-On a CPU a run is computed in stretches of a few steps, each on the smallest window that holds the
-body, each step with the rows that matter. On other devices every cell is computed, runs side by
-side. Either way the result is that of the plain dense step.
+A run is determined by start state, start step, key (or fire masks) and edits, on its canvas.
+`states[t]` is s_t as step t read it; an edit of the state at step t shows in `states[t]`. The state
+after the last step shows edits that *set* values and still hold; those that scale or add act when
+the state is next read, so that a run may be continued without acting twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
-from jax.custom_batching import sequential_vmap
-from jaxtyping import Array
+import numpy as np
+from jaxtyping import Array, Bool, Float
 
-from nca import window
-from nca.compact import compact_steps, compactable
-from nca.edit import apply, lasting
-from nca.leaves import Layout, join, separate
-from nca.perception import alive
+from nca.edits.edit import Edit, draws_noise
+from nca.edits.entries import entries
+from nca.errors import UserError
+from nca.organism import Organism, check_canvas
 from nca.rule import Rule
-from nca.step import dense_step, fire_mask
-
-STRETCHES = (8, 10, 9, 7, 6, 5)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a compiled roll-out holds fixed.
-
-    Attributes:
-        steps: number of steps.
-        record: return every state, not the last alone.
-        compact: compute only the rows that matter, run by run; else densely, runs side by side.
-    """
-
-    steps: int
-    record: bool
-    compact: bool
+from nca.scan import Plan, roll
+from nca.step import fire_mask, step_sites
 
 
-@dataclass(frozen=True)
-class Run:
-    """What stays the same through a roll-out.
+def run_key(seed: int, run: int = 0) -> Array:
+    """The key of run `run` of a seed."""
+    return jax.random.fold_in(jax.random.key(seed), run)
 
-    Attributes:
-        plan: its static part.
-        rule: the rule.
-        key: the run's key, or None.
-        fire: fire masks (steps, y, x) instead, or None.
-        edits: changes made at sites.
+
+def grow(
+    organism: Organism,
+    steps: int,
+    *,
+    key: Array | None = None,
+    fire: Bool[Array, "step y x"] | None = None,
+    state: Float[Array, "y x channel"] | None = None,
+    start: int = 0,
+    canvas: tuple[int, int] | None = None,
+    edits: Sequence[Edit] = (),
+) -> Float[Array, "y x channel"]:
+    """The state after `steps` steps.
+
+    Args:
+        organism: what grows.
+        steps: at least 1.
+        key: the run's key; step t draws its fire mask from `fold_in(key, t)`.
+        fire: fire masks instead of a key, True where a cell updates; `fire[i]` drives step
+            `start + i`.
+        state: start from this instead of the seed; it sets the canvas.
         start: the number of the first step.
-        canvas: (y, x).
+        canvas: grid to grow the seed on, instead of the organism's own.
+        edits: changes made at sites of steps.
+
+    `jax.vmap` over keys, states and (stacked) edits works and equals the loop; gradients too.
+
+    Raises:
+        UserError: key and fire both or neither given, or shapes that do not fit.
     """
-
-    plan: Plan
-    rule: Rule
-    key: Any
-    fire: Any
-    edits: Any
-    start: Array
-    canvas: tuple[int, int]
-
-    @property
-    def compact(self) -> bool:
-        """Whether the compact step is wanted and exact."""
-        return self.plan.compact and compactable(self.rule, self.edits)
-
-    def mask(self, i: Array) -> Array:
-        """The fire mask of the i-th step from the start, on the canvas."""
-        if self.fire is None:
-            return fire_mask(self.rule, self.key, self.start + i, self.canvas)
-        return lax.dynamic_index_in_dim(self.fire, i, keepdims=False)
+    return _roll(organism, steps, key, fire, state, start, canvas, edits, record=False)
 
 
-@partial(jax.jit, static_argnums=0)
-def roll(plan: Plan, rule: Rule, state: Array, key: Any, fire: Any, edits: Any, start: Array) -> Array:
-    """The last state, or all of them (steps + 1, y, x, channel)."""
-    return _apart(plan, *separate((rule, state, key, fire, edits, start)))
+def trajectory(
+    organism: Organism,
+    steps: int,
+    *,
+    key: Array | None = None,
+    fire: Bool[Array, "step y x"] | None = None,
+    state: Float[Array, "y x channel"] | None = None,
+    start: int = 0,
+    canvas: tuple[int, int] | None = None,
+    edits: Sequence[Edit] = (),
+) -> Float[Array, "time y x channel"]:
+    """All states from s_start on, steps + 1 of them; arguments as for `grow`."""
+    return _roll(organism, steps, key, fire, state, start, canvas, edits, record=True)
 
 
-# Compact steps branch, and a branch on a batched predicate would run both sides: so runs mapped by
-# `vmap` follow one another. That has no reverse mode of its own, hence the rule below.
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _apart(plan: Plan, layout: Layout, real: list[Array], rest: list[Array]) -> Array:
-    one = partial(_one_run, plan, layout)
-    return (sequential_vmap(one) if plan.compact else one)(real, rest)
+def replay(
+    organism: Organism,
+    state: Float[Array, "y x channel"],
+    t: int,
+    *,
+    key: Array | None = None,
+    fire: Bool[Array, "y x"] | None = None,
+    edits: Sequence[Edit] = (),
+) -> dict[str, Array]:
+    """Every named site of step t, from the state that it read.
 
+    Args:
+        organism: what grows.
+        state: s_t before edits; a recorded state already shows the edits of its step, so replay it
+            without those that scale or add to the state.
+        t: the step.
+        key: the run's key.
+        fire: the step's fire mask instead.
+        edits: changes made at sites.
 
-def _forward(plan: Plan, layout: Layout, real: list[Array], rest: list[Array]) -> tuple[Array, Any]:
-    return _apart(plan, layout, real, rest), (real, rest)
-
-
-def _backward(plan: Plan, layout: Layout, kept: Any, slope: Array) -> tuple[list[Array], None]:
-    def pull(real: list[Array], rest: list[Array], slope: Array) -> list[Array]:
-        return jax.vjp(lambda r: _one_run(plan, layout, r, rest), real)[1](slope)[0]
-
-    real, rest = kept
-    return (sequential_vmap(pull) if plan.compact else pull)(real, rest, slope), None
-
-
-_apart.defvjp(_forward, _backward)
-
-
-def _one_run(plan: Plan, layout: Layout, real: list[Array], rest: list[Array]) -> Array:
-    rule, state, key, fire, edits, start = join(layout, real, rest)
+    Returns:
+        state, before, fire, alive (y, x), perception (y, x, filter, channel), pre, post
+        (y, x, unit), delta, update, next (y, x, channel).
+    """
+    state = _checked_state(organism, state)
     canvas = (state.shape[0], state.shape[1])
-    run = Run(plan, rule, key, fire, edits, start, canvas)
-    sizes = window.sizes(rule, canvas) if run.compact else (canvas,)
-    length = _stretch_length(plan.steps) if len(sizes) > 1 else plan.steps
-    # Dead cells of a given state may hold values; a window would not show them.
-    shown = apply(edits, "state", state, start, key)
-    whole, over = divmod(plan.steps, length)
-    parts = []
-    if whole:
-        firsts = jnp.arange(whole) * length
-        state, states = lax.scan(lambda s, i: _stretch(run, s, i, length, sizes), state, firsts)
-        parts.append(states.reshape(whole * length, *states.shape[2:]))
-    if over:
-        state, states = _stretch(run, state, jnp.int32(whole * length), over, (canvas,))
-        parts.append(states)
-    state = apply(lasting(edits), "state", state, start + plan.steps, key)
-    return jnp.concatenate([*parts, state[None]]).at[0].set(shown) if plan.record else state
+    _check_noise(key, fire, edits)
+    _check_edits(organism.rule, edits, canvas)
+    if fire is not None and fire.shape != canvas:
+        raise UserError(f"The fire mask of one step must be {canvas}, got {fire.shape}.")
+    mask = fire_mask(organism.rule, key, t, canvas) if fire is None else jnp.asarray(fire, bool)
+    with jax.default_matmul_precision("highest"):
+        return _sites(organism.rule, state, mask, tuple(edits), jnp.int32(t), key)
 
 
-def _stretch_length(steps: int) -> int:
-    """Steps between choices of a window: some eight, without a remainder where that can be."""
-    return next((n for n in STRETCHES if steps % n == 0), STRETCHES[0])
+@jax.jit
+def _sites(rule: Rule, state: Array, fire: Array, edits: Any, t: Array, key: Any) -> dict[str, Array]:
+    return step_sites(rule, state, fire, edits=edits, t=t, key=key)
 
 
-def _stretch(
-    run: Run, state: Array, first: Array, steps: int, sizes: tuple[tuple[int, int], ...]
-) -> tuple[Array, Array]:
-    """The state after some steps from the `first` on, and the states read (none, if not recorded)."""
-
-    def inside(size: tuple[int, int]) -> tuple[Array, Array]:
-        if size == run.canvas:
-            return _steps(run, run.edits, state, first, steps, lambda mask: mask)
-        edits = window.crop_edits(run.edits, corner, size, run.canvas)
-        part = window.crop(state, corner, size)
-        part, parts = _steps(run, edits, part, first, steps, lambda mask: window.crop(mask, corner, size))
-        parts = window.paste(parts, corner, run.canvas, axis=1) if run.plan.record else parts
-        return window.paste(part, corner, run.canvas), parts
-
-    if len(sizes) == 1:
-        return inside(sizes[0])
-    number, corner = window.fitting(run.rule, alive(run.rule, state), steps, sizes)
-    confined = window.confined(run.rule, run.edits, run.start + first, steps, run.plan.record)
-    number = jnp.where(confined, number, len(sizes) - 1)
-    return lax.switch(number, [partial(inside, size) for size in sizes])
-
-
-def _steps(
-    run: Run, edits: Any, state: Array, first: Array, steps: int, seen: Callable[[Array], Array]
-) -> tuple[Array, Array]:
-    """Steps on a canvas or on a window, which sees its part of edits and fire masks."""
-    capacities = _capacities(run.rule, state.shape[0] * state.shape[1])
-    later = [e for e in edits if e.site != "state"]
-
-    @jax.checkpoint
-    def body(state: Array, i: Array) -> tuple[Array, Array]:
-        t, fire = run.start + i, seen(run.mask(i))
-        shown = apply(edits, "state", state, t, run.key)
-        if run.compact:
-            after = compact_steps(run.rule, shown[None], fire[None], capacities, edits=later, t=t)[0]
-        else:
-            after = _dense(run, shown, fire, t)
-        return after, shown if run.plan.record else shown[:0, :0]
-
-    return lax.scan(body, state, first + jnp.arange(steps))
+def _roll(
+    organism: Organism,
+    steps: int,
+    key: Any,
+    fire: Any,
+    state: Any,
+    start: int,
+    canvas: Any,
+    edits: Sequence[Edit],
+    record: bool,
+) -> Array:
+    if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
+        raise UserError(f"steps must be a whole number of at least 1, got {steps!r}.")
+    if isinstance(start, int) and start < 0:
+        raise UserError(f"start must be a step from 0 up, got {start}.")
+    _check_noise(key, fire, edits)
+    state = organism.start(canvas) if state is None else _checked_state(organism, state, canvas)
+    size = (state.shape[0], state.shape[1])
+    _check_edits(organism.rule, edits, size)
+    if fire is not None:
+        fire = jnp.asarray(fire, bool)
+        if fire.shape != (steps, *size):
+            raise UserError(f"Fire masks must be {(steps, *size)}, got {fire.shape}.")
+    plan = Plan(int(steps), record, compact=jax.default_backend() == "cpu")
+    with jax.default_matmul_precision("highest"):
+        return roll(plan, organism.rule, state, key, fire, tuple(edits), jnp.int32(start))
 
 
-def _dense(run: Run, shown: Array, fire: Array, t: Array) -> Array:
-    # Noise streams are numbered by an edit's place among all edits: those of the state, applied
-    # already, stay in the list with a window that never comes.
-    rest = [replace(e, last=jnp.int32(0)) if e.site == "state" else e for e in run.edits]
-    return dense_step(run.rule, shown, fire, edits=rest, t=t, key=run.key)
+def _check_noise(key: Any, fire: Any, edits: Sequence[Edit]) -> None:
+    if draws_noise(edits) and key is None:
+        raise UserError("Edits that draw noise need a key beside the fire masks.")
+    if (key is None) == (fire is None) and not draws_noise(edits):
+        given = "neither" if key is None else "both"
+        raise UserError(f"Give exactly one of key and fire; got {given}.")
 
 
-def _capacities(rule: Rule, cells: int) -> tuple[int, ...]:
-    """Rows for bodies that, with their rings, cover a fifth or half of the window."""
-    return tuple(max(int(share * rule.spec.fire_rate * cells), 16) for share in (0.2, 0.5))
+def _checked_state(organism: Organism, state: Any, canvas: Any = None) -> Array:
+    state = jnp.asarray(state, jnp.float32)
+    channels = organism.rule.spec.channels
+    if state.ndim != 3 or state.shape[2] != channels:
+        raise UserError(f"A state must be (y, x, {channels}), got {tuple(state.shape)}.")
+    check_canvas(state.shape[:2])
+    if canvas is not None and tuple(canvas) != tuple(state.shape[:2]):
+        raise UserError(f"The given state sets the canvas {state.shape[:2]}; leave out canvas={canvas}.")
+    return state
+
+
+def _check_edits(rule: Rule, edits: Sequence[Edit], canvas: tuple[int, int]) -> None:
+    for edit in edits:
+        every = entries(rule, edit.site)
+        if edit.channels.shape != every.shape:
+            raise UserError(
+                f"An edit of {edit.site} was made for {edit.channels.shape} entries, but this rule has "
+                f"{every.shape}; make it for this organism, and stacked edits go through jax.vmap."
+            )
+        if edit.region is not None and tuple(edit.region.shape) != canvas:
+            raise UserError(f"An edit's region is {edit.region.shape}, but the canvas is {canvas}.")
+        _check_value(edit, (*canvas, *every.shape))
+
+
+def _check_value(edit: Edit, whole: tuple[int, ...]) -> None:
+    """Raise `UserError` where an edit's value does not fit the site, (y, x, entry)."""
+    shape = tuple(edit.value.shape)
+    if edit.mode == "project":
+        if len(shape) != 2 or shape[1] != whole[-1] or shape[0] % 2 == 0:
+            raise UserError(f"A projection's value is (2 k + 1, {whole[-1]}), got {shape}.")
+        return
+    if edit.mode == "follow":
+        if len(shape) != 4:
+            raise UserError(f"A path to follow is (time, y, x, entry), got {shape}.")
+        shape = shape[1:]
+    sizes = zip(shape[::-1], whole[::-1], strict=False)
+    if len(shape) > 3 or any(have not in (1, want) for have, want in sizes):
+        raise UserError(f"An edit's value must broadcast to {whole}, got {shape}.")

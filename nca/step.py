@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from nca.edit import Edit, apply
+from nca.edits.edit import Edit, apply
 from nca.perception import alive, filter_bank
 from nca.rule import Rule
 from nca.spec import Spec

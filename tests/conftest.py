@@ -10,9 +10,11 @@ from jaxtyping import install_import_hook
 
 # Where numbers are worked out, every annotated shape is checked at every call that the tests make. Not so
 # at the border, which takes NumPy arrays too and answers mistakes by sentences of its own.
-INNER = ("compact", "kernels", "learning", "perception", "step", "unroll", "window")
+INNER = ("crop", "kernels", "perception", "sparse", "step", "training.step", "unroll")
 if importlib.util.find_spec("beartype"):
-    install_import_hook([f"nca.{name}" for name in INNER], "checking.checked")
+    import helpers.checking  # the hook finds it as an attribute of its package
+
+    install_import_hook([f"nca.{name}" for name in INNER], "helpers.checking.checked")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,6 +1,6 @@
 """The two notebooks that take longest, which say what the assays of axes and lesions find."""
 
-from executing import number, run, stored
+from helpers.executing import number, run, stored
 
 
 def test_the_axis_is_not_in_the_first_components_beyond_smoothness(quiet):

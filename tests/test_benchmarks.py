@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from makers import blobs, masks
+from helpers.makers import blobs, masks
 
 from benchmarks import costs, measure, scene, variants
 from nca.rule import Rule

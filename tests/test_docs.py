@@ -11,17 +11,17 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
-import bodies
 import pandas as pd
 import pytest
+from helpers import bodies
 from safetensors import safe_open
 
 import nca
-from analysis import cli
-from analysis.commands.usage import parsed
-from analysis.experiments import sessions
-from analysis.pages.folder import write_sections
-from analysis.pages.sections import Finding, Section
+from analysis.cli import main as cli
+from analysis.cli.usage import parsed
+from analysis.report.folder import write_sections
+from analysis.report.sections import Finding, Section
+from analysis.viewer import sessions
 
 ROOT = Path(__file__).parents[1]
 PAGES = [

@@ -3,9 +3,9 @@
 import ast
 import re
 
-import executing
 import pytest
-from executing import number, run, stored, troubles
+from helpers import executing
+from helpers.executing import number, run, stored, troubles
 
 PATHS = executing.PATHS
 MOST, TOGETHER = 1_500_000, 5_000_000  # bytes
@@ -89,8 +89,8 @@ def test_cells_as_single_cell_data_show_what_its_tests_are_worth(quiet):
 def test_a_finding_is_told_with_its_evidence(monkeypatch):
     from IPython import display
 
-    from analysis.pages.notebooks import tell
-    from analysis.pages.sections import Finding
+    from analysis.report.notebooks import tell
+    from analysis.report.sections import Finding
 
     shown = []
     monkeypatch.setattr(display, "display", shown.append)
@@ -105,8 +105,8 @@ def test_a_figure_is_shown_on_white_with_its_caption(monkeypatch):
     from IPython import display
     from PIL import Image
 
-    from analysis.pages import plots
-    from analysis.pages.notebooks import DOTS, show
+    from analysis.report import plots
+    from analysis.report.notebooks import DOTS, show
 
     shown = []
     monkeypatch.setattr(display, "display", shown.append)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nca.errors import UserError
-from nca.options import as_tuples, at_least, check_horizons
+from nca.validation import as_tuples, at_least, check_horizons
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def dissect(
     from analysis.dissection.examination import examine
     from analysis.dissection.report import COMMAND, report
     from analysis.dissection.thorough import side_by_side
-    from analysis.pages import folder as pages
+    from analysis.report import folder as pages
 
     config, say = config or DissectConfig(), say or _to_stderr
     folder, several = Path(folder), organism if isinstance(organism, Sequence) else [organism]

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from analysis.axes.config import QUICK, AxesConfig
-from analysis.axes.examination import Axes, examine_axes
+from analysis import metrics
+from analysis.assays.axes.config import QUICK, AxesConfig
+from analysis.assays.axes.examination import Axes, examine_axes
+from analysis.assays.lesions import first as lesions
+from analysis.assays.regeneration import regeneration
 from analysis.dissection.config import DissectConfig
-from analysis.experiments import metrics
-from analysis.experiments.progress import Progress
-from analysis.experiments.recording import record
-from analysis.experiments.rollouts import STRETCH, grown, keys_of, starts
-from analysis.experiments.sweeps import Twins, twins
-from analysis.healing import regeneration
-from analysis.lesions import first as lesions
+from analysis.paired import Twins, twins
+from analysis.progress import Progress
+from analysis.recording import record
+from analysis.rollouts import STRETCH, grown, keys_of, starts
 from nca.errors import UserError
 from nca.organism import Organism
 

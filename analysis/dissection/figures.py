@@ -7,12 +7,12 @@ from collections.abc import Callable
 import numpy as np
 from matplotlib.figure import Figure
 
+from analysis import metrics
+from analysis.assays.lesions import first as lesions
+from analysis.assays.regeneration.regeneration import MARGIN
 from analysis.dissection.examination import Examination
-from analysis.experiments import metrics
-from analysis.healing.regeneration import MARGIN
-from analysis.lesions import first as lesions
-from analysis.pages import plots
-from analysis.pages.sections import Drawing, drawing
+from analysis.report import plots
+from analysis.report.sections import Drawing, drawing
 
 SHOWN_STEPS = (10, 20, 30, 50, 75, 96, 150, 200, 400, 1000, 2000)
 ABOVE = {"textcoords": "offset points", "ha": "right", "fontsize": 8.5, "color": plots.MUTED}

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis import metrics
+from analysis.assays.lesions import first as lesions
+from analysis.assays.regeneration.regeneration import MARGIN
 from analysis.dissection.examination import Examination
-from analysis.experiments import metrics
-from analysis.experiments.metrics import count, number, probability, span
-from analysis.healing.regeneration import MARGIN
-from analysis.lesions import first as lesions
-from analysis.pages.sections import Finding
+from analysis.metrics import count, number, probability, span
+from analysis.report.sections import Finding
 
 CLEAR = 0.05
 HEALED = 0.95

@@ -10,24 +10,23 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from analysis import viewer
-from analysis.axes.component_figures import colour_limits
-from analysis.axes.sections import axes_sections
+from analysis import metrics, viewer
+from analysis.animation import animation
+from analysis.animation import files as films
+from analysis.assays.axes.component_figures import colour_limits
+from analysis.assays.axes.sections import axes_sections
+from analysis.assays.lesions import first as lesions
+from analysis.assays.regeneration.regeneration import MARGIN
 from analysis.dissection import figures
 from analysis.dissection import tables as found_tables
 from analysis.dissection.examination import Examination
 from analysis.dissection.findings import findings
 from analysis.dissection.thorough import NAME, thorough
-from analysis.experiments import metrics
-from analysis.experiments.metrics import number
-from analysis.experiments.progress import Say
-from analysis.films import animation
-from analysis.films import files as films
-from analysis.healing.regeneration import MARGIN
-from analysis.lesions import first as lesions
-from analysis.pages import plots
-from analysis.pages.folder import Report
-from analysis.pages.sections import Film, Section
+from analysis.metrics import number
+from analysis.progress import Say
+from analysis.report import plots
+from analysis.report.folder import Report
+from analysis.report.sections import Film, Section
 from nca.errors import UserError
 from nca.organism import Organism
 

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from analysis import metrics
+from analysis.assays.lesions import first as lesions
 from analysis.dissection.examination import Examination
-from analysis.experiments import metrics
-from analysis.lesions import first as lesions
 
 
 def tables(found: Examination) -> dict[str, pd.DataFrame]:

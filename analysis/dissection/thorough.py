@@ -7,27 +7,27 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.axes import comparison as axes_comparison
-from analysis.axes.examination import examine_axes
+from analysis import metrics
+from analysis.assays.axes import comparison as axes_comparison
+from analysis.assays.axes.examination import examine_axes
+from analysis.assays.grafts import section as graft_section
+from analysis.assays.grafts.config import GraftConfig
+from analysis.assays.grafts.transplants import graft
+from analysis.assays.lesions import section as lesion_section
+from analysis.assays.lesions.battery import lesion
+from analysis.assays.lesions.config import LesionConfig
+from analysis.assays.regeneration import section as healing_section
+from analysis.assays.regeneration.config import HealingConfig
+from analysis.assays.regeneration.wounds import heal
+from analysis.assays.robustness import section as robust_section
+from analysis.assays.robustness.battery import robust
+from analysis.assays.robustness.config import RobustConfig
 from analysis.dissection.config import DissectConfig
 from analysis.dissection.examination import Examination, axes_config
-from analysis.experiments import metrics
-from analysis.experiments.geometry import ends
-from analysis.experiments.progress import Say
-from analysis.grafts import section as graft_section
-from analysis.grafts.config import GraftConfig
-from analysis.grafts.transplants import graft
-from analysis.healing import section as healing_section
-from analysis.healing.config import HealingConfig
-from analysis.healing.wounds import heal
-from analysis.lesions import section as lesion_section
-from analysis.lesions.battery import lesion
-from analysis.lesions.config import LesionConfig
-from analysis.pages.folder import Report
-from analysis.pages.sections import Section
-from analysis.robustness import section as robust_section
-from analysis.robustness.battery import robust
-from analysis.robustness.config import RobustConfig
+from analysis.geometry import ends
+from analysis.progress import Say
+from analysis.report.folder import Report
+from analysis.report.sections import Section
 from nca.organism import Organism
 
 NAME = "nca dissect"

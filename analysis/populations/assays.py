@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.experiments import metrics
-from analysis.experiments.progress import Progress, Say
-from analysis.experiments.rollouts import keys_of
-from analysis.experiments.sweeps import follow, twins
-from analysis.healing.config import HealingConfig
-from analysis.healing.regeneration import cuts_of, marks
-from analysis.lesions import first
-from analysis.lesions.config import LesionConfig
+from analysis import metrics
+from analysis.assays.lesions import first
+from analysis.assays.lesions.config import LesionConfig
+from analysis.assays.regeneration.config import HealingConfig
+from analysis.assays.regeneration.regeneration import cuts_of, marks
+from analysis.assays.robustness.battery import robust
+from analysis.assays.robustness.battery import summary as by_dose
+from analysis.assays.robustness.config import RobustConfig
+from analysis.paired import follow, twins
 from analysis.populations.members import Population, Verdict
 from analysis.populations.studies import Measure, Study
-from analysis.robustness.battery import robust
-from analysis.robustness.battery import summary as by_dose
-from analysis.robustness.config import RobustConfig
+from analysis.progress import Progress, Say
+from analysis.rollouts import keys_of
 from nca.damage import CUTS
 from nca.errors import UserError
 

@@ -9,18 +9,18 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from analysis.axes.config import AxesConfig
-from analysis.experiments import metrics
-from analysis.experiments.progress import Say
-from analysis.healing.config import HealingConfig
-from analysis.lesions.config import LesionConfig
-from analysis.pages.sections import Section
+from analysis import metrics
+from analysis.assays.axes.config import AxesConfig
+from analysis.assays.lesions.config import LesionConfig
+from analysis.assays.regeneration.config import HealingConfig
+from analysis.assays.robustness.config import RobustConfig
 from analysis.populations import assays, codes
 from analysis.populations.members import LIMIT, PUBLISHED, Population, Verdict, admitted
 from analysis.populations.section import section
 from analysis.populations.studies import Study
-from analysis.robustness.config import RobustConfig
-from nca.options import where_left
+from analysis.progress import Say
+from analysis.report.sections import Section
+from nca.validation import where_left
 
 Config = TypeVar("Config", AxesConfig, HealingConfig, LesionConfig, RobustConfig)
 # Networks are the unit, so that keys of each need only steady its own value.

@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from analysis.axes.components import LEAST_CELLS, pca
-from analysis.axes.config import AxesConfig
-from analysis.axes.position import position_tests
-from analysis.experiments import metrics
-from analysis.experiments.progress import Say
-from analysis.experiments.recording import label
+from analysis import metrics
+from analysis.assays.axes.config import AxesConfig
+from analysis.assays.axes.pca import LEAST_CELLS, pca
+from analysis.assays.axes.position import position_tests
 from analysis.populations.members import Population, Verdict
 from analysis.populations.studies import Measure, Study
+from analysis.progress import Say
+from analysis.recording import label
 from nca.errors import UserError
 
 PLACES = (

@@ -13,11 +13,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from analysis.experiments import metrics
-from analysis.pages import plots
-from analysis.pages.plots import BLUE, FAINT, INK, MUTED, ORANGE
+from analysis import metrics
 from analysis.populations.members import UNKNOWN, Verdict
 from analysis.populations.studies import Measure, Study, grid, outsiders, table
+from analysis.report import plots
+from analysis.report.plots import BLUE, FAINT, INK, MUTED, ORANGE
 
 BAND = 0.36  # half width of a regime's column
 ROW = 2.35  # inches

@@ -11,14 +11,14 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from analysis.experiments import metrics
-from analysis.experiments.kinship import lineages
-from analysis.experiments.progress import Say
-from analysis.experiments.rollouts import grown, keys_of
-from nca.config import REGIMES
+from analysis import metrics
+from analysis.lineage import lineages
+from analysis.progress import Say
+from analysis.rollouts import grown, keys_of
 from nca.errors import UserError
-from nca.files import read
+from nca.io import read
 from nca.organism import Organism
+from nca.training.config import REGIMES
 
 FILE, INDEX = ".safetensors", "population.json"
 LIMIT = -2.7  # L that a grown body must reach, the project's own rule for a good network

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pandas as pd
 
-from analysis.experiments.metrics import number
-from analysis.pages import plots
-from analysis.pages.sections import Drawing, Section, drawing
+from analysis.metrics import number
 from analysis.populations import figures, words
 from analysis.populations.members import Population, Verdict
 from analysis.populations.studies import Study, by, compared, outsiders, table
 from analysis.populations.words import absent
+from analysis.report import plots
+from analysis.report.sections import Drawing, Section, drawing
 
 UNITS = (
     "A network is the unit, never a cell or a run. Networks that were trained on from one another, or began "

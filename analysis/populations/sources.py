@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
-from analysis.axes.comparison import same_run
+from analysis.assays.axes.comparison import same_run
 from analysis.populations.members import FILE, INDEX, Population, members
 from nca.errors import UserError
-from nca.files import bundled, load
+from nca.io import bundled, load
 from nca.organism import Organism
 
 FEW = 4  # organisms of a plain folder that are told one by one

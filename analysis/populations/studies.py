@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.populations import trends
 from analysis.populations.members import UNKNOWN, Member, Population, Verdict
+from analysis.stats import trends
 
 FEWEST = 3  # lineages of which anything is claimed
 THREE = 3

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.experiments.metrics import count, number, probability, span, tiny
-from analysis.pages.sections import Finding
+from analysis.metrics import count, number, probability, span, tiny
 from analysis.populations.members import Population, Verdict
 from analysis.populations.studies import FEWEST, THREE, Measure, Study, by, compared, levels, table
-from analysis.populations.trends import BOUNDED, CLEAR
+from analysis.report.sections import Finding
+from analysis.stats.trends import BOUNDED, CLEAR
 
 TOPIC = "population"
 

@@ -5,24 +5,6 @@ viewer.save(organism, "lizard.html")       one file that opens anywhere, without
 viewer.Viewer(organism)                    the same in a notebook; needs the extra "notebook"
 """
 
-from importlib import import_module
-from typing import Any
+import lazy_loader
 
-_HOMES = {
-    "Viewer": "analysis.viewer.widget",
-    "described": "analysis.viewer.data",
-    "frame": "analysis.viewer.page",
-    "save": "analysis.viewer.page",
-}
-
-__all__ = [*_HOMES]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'analysis.viewer' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from analysis.axes.protocol import LEAST_CELLS, pca
-from analysis.experiments.recording import record
+from analysis.assays.axes.protocol import LEAST_CELLS, pca
+from analysis.recording import record
 from nca.errors import UserError
 from nca.organism import Organism, check_canvas
 from nca.spec import Spec, channel_names

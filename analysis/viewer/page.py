@@ -12,7 +12,7 @@ from typing import Any
 
 from analysis.viewer.data import described
 from nca.errors import UserError
-from nca.files import write
+from nca.io import write
 from nca.organism import Organism
 
 MODULES = (

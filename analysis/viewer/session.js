@@ -41,7 +41,7 @@ const every = (lab) => Array.from({ length: lab.rule.channels }, (_, c) => c);
 
 const scaled = (lab, { index, gain, steps }) => edit(lab, "scale", [index], gain, steps);
 
-/** As nca.edits.project packs it: the direction, (1 - keep) times it, and what keeps the centre in place. */
+/** As nca.edits.constructors.project packs it: the direction, (1 - keep) times it, and what keeps the centre in place. */
 function projected(lab, { index, gain, steps }) {
   const C = lab.rule.channels, row = [...lab.axes.rows.subarray(index * C, (index + 1) * C)];
   const weighted = row.map((v) => (1 - gain) * v);

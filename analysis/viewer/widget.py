@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from analysis.experiments import sessions
+from analysis.viewer import sessions
 from analysis.viewer.data import described
 from analysis.viewer.page import bundle, text
-from nca.edit import Edit
+from nca.edits.edit import Edit
 from nca.errors import UserError
 from nca.organism import Organism
 

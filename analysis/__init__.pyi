@@ -1,0 +1,14 @@
+from .assays.axes.config import AxesConfig as AxesConfig
+from .assays.axes.examination import examine_axes as examine_axes
+from .assays.axes.pca import pca as pca
+from .assays.axes.sections import axes_section as axes_section
+from .assays.lesions.config import LesionConfig as LesionConfig
+from .cell_table import cells as cells
+from .cell_table import to_anndata as to_anndata
+from .dissection.config import DissectConfig as DissectConfig
+from .recording import load_recording as load_recording
+from .recording import record as record
+from .recording import save_recording as save_recording
+from .sweeps.distributed import sweep_parts as sweep_parts
+from .sweeps.merge import merge as merge
+from .sweeps.sweep import sweep as sweep

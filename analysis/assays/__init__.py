@@ -1,0 +1,1 @@
+"""Assays: one folder per question, all alike."""

@@ -1,1 +1,0 @@
-"""Runs of organisms, recorded and paired: twins, sweeps of edits, and what a run is measured by."""

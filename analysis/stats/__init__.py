@@ -1,0 +1,1 @@
+"""Statistics that every assay shares: surrogates, null tests, multiple testing, trends."""

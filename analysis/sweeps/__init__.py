@@ -1,0 +1,1 @@
+"""Sweeps: many edits on many runs as one table, resumable, in shards."""

@@ -1,0 +1,16 @@
+from . import damage as damage
+from . import edits as edits
+from . import targets as targets
+from .errors import UserError as UserError
+from .io import bundled as bundled
+from .io import load as load
+from .io import save as save
+from .organism import Organism as Organism
+from .rollout import grow as grow
+from .rollout import replay as replay
+from .rollout import run_key as run_key
+from .rollout import trajectory as trajectory
+from .rule import Rule as Rule
+from .spec import Spec as Spec
+from .training.config import TrainConfig as TrainConfig
+from .training.loop import train as train

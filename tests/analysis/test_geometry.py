@@ -1,0 +1,68 @@
+"""Places on a body: worked out by hand, and the same on bent bodies and islands."""
+
+import numpy as np
+import pytest
+from helpers import bodies
+
+from analysis.geometry import ends, geodesic, main_island, places
+
+
+def drawn(text):
+    """A mask from rows of # and blanks, by lines."""
+    rows = [line for line in text.split("\n") if line.strip("|")]
+    return np.array([[c == "#" for c in row.strip("|")] for row in rows])
+
+
+def test_a_body_that_fills_its_canvas_ends_where_that_ends():
+    assert places(np.ones((3, 4), bool))["edge"].tolist() == [1, 1, 1, 1, 1, 2, 2, 1, 1, 1, 1, 1]
+
+
+def test_a_straight_body_is_measured_from_its_left_end():
+    mask = np.zeros((3, 7), bool)
+    mask[1, 1:6] = True
+    np.testing.assert_array_equal(geodesic(mask), [0, 1, 2, 3, 4])
+    np.testing.assert_array_equal(ends(mask), [[1, 1], [1, 5]])
+
+
+def test_paths_stay_inside_a_bent_body_and_cut_its_corners_by_the_diagonal():
+    mask = drawn("|####|\n|   #|\n|####|")
+    bend = 2 + np.sqrt(2)
+    lower = 2 * np.sqrt(2) + np.array([4, 3, 2])
+    np.testing.assert_allclose(geodesic(mask), [0, 1, 2, 3, bend, *lower, bend + 1])
+
+
+def test_the_ends_of_a_body_do_not_depend_on_the_quarter_turn_it_lies_in():
+    mask = bodies.ellipse()
+    lengths = [np.nanmax(geodesic(np.rot90(mask, k))) for k in range(4)]
+    np.testing.assert_allclose(lengths, lengths[0])
+    assert lengths[0] == pytest.approx(18)
+    np.testing.assert_array_equal(ends(mask), [[12, 3], [12, 21]])
+
+
+def test_islands_beside_the_largest_have_no_place_along_it():
+    mask = bodies.two_islands()
+    along, inside = geodesic(mask), main_island(mask)
+    assert inside.sum() == 69
+    np.testing.assert_array_equal(np.isfinite(along), inside[mask])
+    assert np.nanmin(along) == 0
+
+
+def test_cells_that_touch_by_a_corner_only_are_islands():
+    mask = np.eye(3, dtype=bool)
+    np.testing.assert_array_equal(np.isfinite(geodesic(mask)), [True, False, False])
+
+
+def test_bodies_of_no_cell_and_of_one_have_a_stated_coordinate():
+    assert geodesic(np.zeros((4, 5), bool)).shape == (0,)
+    one = np.zeros((4, 5), bool)
+    one[2, 2] = True
+    np.testing.assert_array_equal(geodesic(one), [0])
+    assert {k: v.tolist() for k, v in places(one).items()} == {"x": [0], "y": [0], "radius": [0], "edge": [1]}
+
+
+def test_steps_between_neighbours_are_no_longer_than_a_diagonal():
+    mask = bodies.disc()
+    field = np.full(mask.shape, np.nan)
+    field[mask] = geodesic(mask)
+    for axis in (0, 1):
+        assert np.nanmax(np.abs(np.diff(field, axis=axis))) <= 1 + 1e-9

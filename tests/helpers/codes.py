@@ -1,0 +1,54 @@
+"""Organisms whose code of place is known, and whether they use it."""
+
+import numpy as np
+
+from helpers import bodies, makers
+from nca.organism import Organism
+from nca.rule import Rule, visible
+
+
+def counter(canvas=(24, 40), fire_rate=1.0):
+    """A rectangle whose cells count from the left: each takes its left neighbour's count, plus one.
+
+    h0 is the count, R2(x) = 1 once it has run through; h1 stays as it is, smooth at random.
+    """
+    mask = np.zeros(canvas, bool)
+    mask[4:20, 4:36] = True
+    patch = np.zeros((*canvas, 6), np.float32)
+    patch[mask, 3] = 1.0
+    patch[mask, 5] = bodies.smooth(0, mask, 1)[:, 0]
+    kernels = np.zeros((2, 1, 3, 3), np.float32)
+    kernels[0, 0, 1, 1] = kernels[1, 0, 1, 0] = 1.0  # itself, its left neighbour
+    first = np.zeros((12, 2), np.float32)
+    first[4], first[6 + 4] = [-1, 1], [1, -1]
+    last = np.zeros((2, 6), np.float32)
+    last[:, 4] = [1, -1]
+    says = {"kernels": kernels, "perception": "learned", "fire_rate": fire_rate}
+    rule = Rule.from_arrays([first, last], [[1.0, -1.0], None], **says)
+    return Organism(rule, seed=patch, canvas=canvas, name="counter")
+
+
+def read_code(channels=10, canvas=(32, 32), used=True):
+    """A disc whose h0 is x; red follows it where it is used. All other channels stay as they are."""
+    mask = bodies.disc(canvas, 11.0)
+    x = np.argwhere(mask)[:, 1] - canvas[1] // 2
+    patch = np.zeros((*canvas, channels), np.float32)
+    patch[mask, 4:] = 0.1 * bodies.smooth(1, mask, channels - 4)
+    patch[mask, 4] = 0.5 + x / 26
+    patch[mask, 0] = patch[mask, 4]
+    patch[mask, 3] = 1.0
+    first = np.zeros((3 * channels, 2), np.float32)
+    first[0], first[4] = [-1, 1], [1, -1]
+    last = np.zeros((2, channels), np.float32)
+    if used:
+        last[:, 0] = [0.3, -0.3]
+    rule = Rule.from_arrays([first, last])
+    return Organism(
+        rule, seed=patch, canvas=canvas, target=np.asarray(visible(rule.spec, patch)), name="read code"
+    )
+
+
+def creeper(perception, number=3, canvas=(27, 27), **says):
+    """A body that surely grows from one cell, by a random rule; synchronous unless told otherwise."""
+    rule = makers.creeping_rule(number, perception=perception, **{"fire_rate": 1.0, **says})
+    return Organism(rule, canvas=canvas, name=f"creeper, {perception}")

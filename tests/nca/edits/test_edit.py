@@ -1,0 +1,230 @@
+"""Edits: what each does to a step, by hand, and what it leaves alone."""
+
+import jax
+import numpy as np
+import pytest
+from helpers.makers import blobs, masks, organism, random_rule
+
+from nca import edits
+from nca.rollout import grow, replay, run_key, trajectory
+from nca.scan import roll
+
+GRID = (7, 9)
+ORDER = ("state", "perception", "pre", "post", "delta", "fire", "update", "alive", "next")
+HALF = np.zeros(GRID, bool)
+HALF[:, :4] = True
+
+
+@pytest.fixture(scope="module")
+def grown():
+    return organism(random_rule(1, strength=0.4), GRID)
+
+
+@pytest.fixture(scope="module")
+def deep():
+    """A rule with two hidden layers."""
+    return organism(random_rule(1, strength=0.4, hidden=(6, 5)), GRID)
+
+
+STATE, FIRE = blobs(3, GRID, 8, count=3), masks(4, 1, GRID)[0]
+
+
+def sites(grown, *made, t=0, key=None):
+    """Every site of one step from a state of three discs, with given fire masks or with a key's."""
+    masked = {"fire": FIRE} if key is None else {"key": key}
+    found = replay(grown, STATE, t, edits=list(made), **masked)
+    return {site: np.asarray(values) for site, values in found.items()}
+
+
+# One site after the other: the edited values are these, what came before is untouched, what comes after
+# follows from them.
+
+SITE_EDITS = {
+    "state": lambda o: edits.scale(o, 0.5, channels=["r", "h0"]),
+    "perception": lambda o: edits.erase(o, site="perception", filters="dx", channels=["alpha", 4]),
+    "pre": lambda o: edits.add(o, 0.7, site="pre", units=[2, 5]),
+    "post": lambda o: edits.clamp(o, 0.9, site="post", units=range(4)),
+    "delta": lambda o: edits.scale(o, -2.0, site="delta", channels="alpha"),
+    "fire": lambda o: edits.clamp(o, 1.0, site="fire"),
+    "update": lambda o: edits.add(o, 0.3, site="update", channels="g"),
+    "alive": lambda o: edits.erase(o, site="alive"),
+}
+
+
+def by_hand(site, values):
+    """The edit of `SITE_EDITS` made in NumPy."""
+    values = values.copy()
+    if site == "state":
+        values[..., [0, 4]] *= 0.5
+    elif site == "perception":
+        values[..., 1, [3, 4]] = 0.0
+    elif site == "pre":
+        values[..., [2, 5]] += 0.7
+    elif site == "post":
+        values[..., :4] = 0.9
+    elif site == "delta":
+        values[..., 3] *= -2
+    elif site == "update":
+        values[..., 1] += 0.3
+    else:
+        values[...] = site == "fire"
+    return values
+
+
+def follows(grown, found, site):
+    """A site worked out from the sites before it."""
+    (first, last), (bias, offset) = (
+        [np.asarray(w[...]) for w in grown.rule.weights],
+        [np.asarray(b[...]) for b in grown.rule.biases],
+    )
+    if site == "perception":
+        return np.asarray(replay(grown, found["state"], 0, fire=FIRE)["perception"])
+    if site == "pre":
+        return found["perception"].reshape(*GRID, -1) @ first + bias
+    if site == "post":
+        return np.maximum(found["pre"], 0)
+    if site == "delta":
+        return found["post"] @ last + offset
+    if site == "update":
+        return found["delta"] * found["fire"][..., None]
+    if site == "alive":
+        alpha = np.pad((found["state"] + found["update"])[..., 3], 1, constant_values=-9)
+        after = np.lib.stride_tricks.sliding_window_view(alpha, (3, 3)).max((2, 3)) > 0.1
+        return found["before"] & after
+    if site == "next":
+        return (found["state"] + found["update"]) * found["alive"][..., None]
+    return {"state": STATE, "fire": FIRE}[site]
+
+
+@pytest.mark.parametrize("site", SITE_EDITS)
+@pytest.mark.parametrize("region", [None, HALF], ids=["everywhere", "in one half"])
+def test_an_edit_changes_its_site_as_by_hand_and_feeds_the_rest_of_the_step(grown, site, region):
+    edit = SITE_EDITS[site](grown)
+    found, intact = sites(grown, edit if region is None else edit.where(region)), sites(grown)
+    for name in ORDER:
+        expected = follows(grown, found, name)
+        if name == site:
+            whole = by_hand(site, expected)
+            cells = np.ones(GRID, bool) if region is None else region
+            cells = cells.reshape(GRID + (1,) * (whole.ndim - 2))
+            expected = np.where(cells, whole, expected)
+        elif ORDER.index(name) < ORDER.index(site):
+            np.testing.assert_array_equal(found[name], intact[name], err_msg=name)
+        np.testing.assert_allclose(found[name], expected, atol=1e-5, err_msg=name)
+    assert np.abs(found[site].astype(float) - intact[site]).max() > 0.02
+    assert np.abs(found["next"] - intact["next"]).max() > 0.005
+
+
+def test_the_second_hidden_layer_has_sites_of_its_own(deep):
+    found, intact = sites(deep, edits.clamp(deep, 0.5, site="post2", units=4)), sites(deep)
+    assert found["post2"].shape == (*GRID, 5)
+    assert (found["post2"][..., 4] == 0.5).all()
+    np.testing.assert_array_equal(found["post"], intact["post"])
+    last, offset = (np.asarray(v[2][...]) for v in (deep.rule.weights, deep.rule.biases))
+    np.testing.assert_allclose(found["delta"], found["post2"] @ last + offset, atol=1e-5)
+
+
+def test_a_frozen_channel_keeps_its_values_and_the_others_go_on(grown):
+    edit, everyone = edits.freeze(grown, channels=["h0", 6]), np.ones((1, *GRID), bool)
+    state = STATE.copy()
+    state[..., 3] = 1.0
+    after = np.asarray(grow(grown, 1, state=state, fire=everyone, edits=[edit]))
+    np.testing.assert_array_equal(after[..., [4, 6]], state[..., [4, 6]])
+    assert (np.abs(after - state).max((0, 1))[[0, 1, 2, 3, 5, 7]] > 0.01).all()
+
+
+def test_fire_and_alive_count_as_on_only_above_zero(grown):
+    assert not sites(grown, edits.add(grown, -1.0, site="fire"))["fire"].any()
+    np.testing.assert_array_equal(sites(grown, edits.scale(grown, 0.5, site="fire"))["fire"], FIRE)
+    assert not sites(grown, edits.scale(grown, -1.0, site="alive"))["alive"].any()
+    assert sites(grown, edits.add(grown, 0.5, site="alive"))["alive"].all()
+
+
+def test_edits_of_one_site_act_in_the_order_given(grown):
+    half, plus = edits.scale(grown, 0.5), edits.add(grown, 1.0)
+    np.testing.assert_allclose(sites(grown, half, plus)["state"], STATE / 2 + 1, atol=1e-6)
+    np.testing.assert_allclose(sites(grown, plus, half)["state"], (STATE + 1) / 2, atol=1e-6)
+
+
+def test_a_value_may_differ_from_cell_to_cell_and_from_entry_to_entry(grown):
+    values = np.random.default_rng(0).normal(size=(*GRID, 1)).astype(np.float32)
+    edit = edits.clamp(grown, values, channels="b").where(HALF)
+    found = sites(grown, edit)["state"]
+    np.testing.assert_array_equal(found[HALF, 2], values[HALF, 0])
+    np.testing.assert_array_equal(found[~HALF], STATE[~HALF])
+    factors = np.arange(8, dtype=np.float32)
+    np.testing.assert_allclose(sites(grown, edits.scale(grown, factors))["state"], STATE * factors, atol=1e-6)
+
+
+# Noise.
+
+
+def test_noise_is_drawn_from_the_runs_key_in_a_stream_of_its_own_by_number_and_step(grown):
+    key, made = run_key(2), [edits.noise(grown, 0.5), edits.noise(grown, 0.25, channels="r")]
+    drawn = np.zeros(STATE.shape)
+    for number, (sd, channels) in enumerate(((0.5, slice(None)), (0.25, [0]))):
+        stream = jax.random.fold_in(jax.random.fold_in(key, np.uint32(2**31 + number)), 6)
+        drawn[..., channels] += sd * np.asarray(jax.random.normal(stream, STATE.shape))[..., channels]
+    np.testing.assert_allclose(sites(grown, *made, t=6, key=key)["state"], STATE + drawn, atol=1e-6)
+
+
+def test_noise_has_mean_zero_and_the_standard_deviation_asked_for():
+    wide = organism(random_rule(1), (60, 60))
+    still = np.zeros((60, 60, 8), np.float32)
+    found = replay(wide, still, 3, key=run_key(0), edits=[edits.noise(wide, 0.3, channels=[0, 1])])["state"]
+    assert float(found[..., :2].mean()) == pytest.approx(0, abs=0.02)
+    assert float(found[..., :2].std()) == pytest.approx(0.3, rel=0.05)
+    assert not np.asarray(found[..., 2:]).any()
+
+
+def test_noise_leaves_the_fire_masks_alone_and_repeats(grown):
+    edit, key = edits.noise(grown, 0.3, channels="h0"), run_key(1)
+    quiet, noisy, again = (replay(grown, STATE, 5, key=key, edits=e) for e in ([], [edit], [edit]))
+    np.testing.assert_array_equal(quiet["fire"], noisy["fire"])
+    np.testing.assert_array_equal(noisy["state"], again["state"])
+    others = [replay(grown, STATE, t, key=k, edits=[edit])["state"] for t, k in ((6, key), (5, run_key(2)))]
+    assert all(np.abs(np.asarray(o - noisy["state"])).max() > 0.1 for o in others)
+
+
+# What an edit leaves alone.
+
+
+def one_of_each(grown):
+    yield from (make(grown) for make in SITE_EDITS.values())
+    yield edits.noise(grown, 0.5)
+    yield edits.noise(grown, 0.5, site="fire")
+    yield edits.add(grown, 0.5).where(HALF)
+
+
+def test_an_edit_whose_window_excludes_a_step_changes_nothing_bit_for_bit(grown):
+    key = run_key(0)
+    intact = {t: sites(grown, t=t, key=key) for t in (1, 2, 3, 5, 6, 8)}
+    for edit in one_of_each(grown):
+        for window, t in ((slice(3, 5), 2), (slice(3, 5), 5), (7, 6), (7, 8), (slice(0, 1), 1)):
+            found = sites(grown, edit.at(window), t=t, key=key)
+            for site, values in intact[t].items():
+                np.testing.assert_array_equal(found[site], values, err_msg=f"{edit.site} {site}")
+        touched = sites(grown, edit.at(3), t=3, key=key)
+        assert any((touched[site] != values).any() for site, values in intact[3].items())
+
+
+def test_one_compiled_program_serves_every_channel_value_region_and_window(grown):
+    def run(channels, value, region, window):
+        edit = edits.scale(grown, value, channels=channels).where(region).at(window)
+        return np.asarray(grow(grown, 5, key=run_key(0), edits=[edit]))
+
+    results = [run("r", 0.5, HALF, 2)]
+    before = roll._cache_size()
+    results += [
+        run(["h0", 1], 0.1, ~HALF, slice(1, 3)),
+        run(None, 0.0, HALF, 4),
+        run(7, 3.0, HALF, slice(0, None)),
+    ]
+    assert roll._cache_size() == before
+    assert len({r.tobytes() for r in results}) == 4
+
+
+def test_an_edit_acts_on_several_channels_as_its_parts_do_together(grown):
+    whole = trajectory(grown, 4, key=run_key(0), edits=[edits.scale(grown, 0.5, channels=["r", "h1"])])
+    parts = [edits.scale(grown, 0.5, channels=c) for c in ("h1", "r")]
+    np.testing.assert_allclose(trajectory(grown, 4, key=run_key(0), edits=parts), whole, atol=1e-6)
