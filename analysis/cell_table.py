@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from analysis.geometry import ages, geodesic, places
+from analysis.geometry import cell_ages, geodesic, positions
 from nca.errors import UserError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def cells(recording: xr.Dataset, steps: int | Sequence[int] | None = None) -> pd
     rows = []
     for run in range(recording.sizes["run"]):
         one = recording.isel(run=run)
-        age = ages(one.mature.values, known)
+        age = cell_ages(one.mature.values, known)
         for step in wanted:
             k = int(np.flatnonzero(known == step)[0])
             rows.append(_of_one(one.isel(step=k), int(one.run), int(step), age[k]))
@@ -56,7 +56,7 @@ def cells(recording: xr.Dataset, steps: int | Sequence[int] | None = None) -> pd
 
 def _of_one(moment: xr.Dataset, run: int, step: int, age: np.ndarray) -> pd.DataFrame:
     mask = moment.mature.values
-    where = places(mask) | {"s": geodesic(mask), "age": age[mask]}
+    where = positions(mask) | {"s": geodesic(mask), "age": age[mask]}
     columns: dict[str, Any] = {"run": run, "step": step} | {name: where[name] for name in PLACES}
     states = moment.state.values[mask]
     columns |= {str(name): states[:, c] for c, name in enumerate(moment.channel.values)}

@@ -9,7 +9,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
 
-def places(mask: Bool[np.ndarray, "y x"]) -> dict[str, Float[np.ndarray, " cell"]]:
+def positions(mask: Bool[np.ndarray, "y x"]) -> dict[str, Float[np.ndarray, " cell"]]:
     """Where every cell of the body is, in cells: x and y from the seed, right and down; radius,
     distance from the seed; edge, distance to the nearest cell outside, which beyond the canvas all are."""
     y, x = np.argwhere(mask).T - np.asarray([[mask.shape[0] // 2], [mask.shape[1] // 2]])
@@ -40,7 +40,7 @@ def geodesic(mask: Bool[np.ndarray, "y x"]) -> Float[np.ndarray, " cell"]:
     return np.where(inside, along, np.nan)
 
 
-def ends(mask: Bool[np.ndarray, "y x"]) -> Int[np.ndarray, "2 2"]:
+def body_ends(mask: Bool[np.ndarray, "y x"]) -> Int[np.ndarray, "2 2"]:
     """(y, x) of the body's two ends: where s begins, and where it is largest.
 
     Args:
@@ -86,9 +86,7 @@ def _paths(mask: np.ndarray) -> csr_array:
     return csr_array((np.concatenate([size, size]), steps), shape=(cells, cells))
 
 
-def ages(
-    mature: Bool[np.ndarray, "step y x"], steps: Int[np.ndarray, " step"]
-) -> Float[np.ndarray, "step y x"]:
+def cell_ages(mature: Bool[np.ndarray, "step y x"], steps: Int[np.ndarray, " step"]) -> Float[np.ndarray, "step y x"]:
     """Steps since each cell last became mature, 0 where it just has; NaN where it is not.
 
     Args:

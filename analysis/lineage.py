@@ -22,9 +22,7 @@ def related(organisms: Sequence[Organism]) -> list[tuple[str, str]]:
     """Pairs that share an ancestor, or of which one is the other's: no independent networks."""
     lines = [{o.hash, *ancestors(o)} for o in organisms]
     return [
-        (organisms[i].name, organisms[j].name)
-        for i, j in combinations(range(len(lines)), 2)
-        if lines[i] & lines[j]
+        (organisms[i].name, organisms[j].name) for i, j in combinations(range(len(lines)), 2) if lines[i] & lines[j]
     ]
 
 

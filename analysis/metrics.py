@@ -6,7 +6,6 @@ do not exist ("not defined") are NaN here and only here; tables say it in words,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -25,7 +24,6 @@ LEAST_BODY = 0.1
 LEAST_WOUND = 1e-4
 OVERGROWN = 2.0
 EXPLODED = 1e3
-NOT_DEFINED = "not defined"
 
 
 def picture(spec: Spec, state: Float[Arrays, "*b y x channel"]) -> Float[Array, "*b y x 4"]:
@@ -33,9 +31,7 @@ def picture(spec: Spec, state: Float[Arrays, "*b y x channel"]) -> Float[Array, 
     return visible(spec, jnp.nan_to_num(jnp.asarray(state)))
 
 
-def error(
-    spec: Spec, state: Float[Arrays, "*b y x channel"], reference: Float[Arrays, "*b y x 4"]
-) -> Float[Array, "*b"]:
+def mse(spec: Spec, state: Float[Arrays, "*b y x channel"], reference: Float[Arrays, "*b y x 4"]) -> Float[Array, "*b"]:
     """E: squared difference of the pictures, summed over the canvas, over 72 * 72 * 4.
 
     On a 72x72 canvas this is the mean squared error; on any other it stays comparable with it.
@@ -48,12 +44,12 @@ def error(
     return jnp.square(picture(spec, state) - reference).sum((-3, -2, -1)) / PUBLISHED_PIXELS
 
 
-def empty_error(reference: Float[Arrays, "*b y x 4"]) -> Float[Array, "*b"]:
+def empty_mse(reference: Float[Arrays, "*b y x 4"]) -> Float[Array, "*b"]:
     """E_dead: the error of an empty canvas."""
     return jnp.square(jnp.asarray(reference)).sum((-3, -2, -1)) / PUBLISHED_PIXELS
 
 
-def log_error(e: Float[Arrays, "*b"]) -> Float[Array, "*b"]:
+def log_mse(e: Float[Arrays, "*b"]) -> Float[Array, "*b"]:
     """L = log10(max(E, 1e-6))."""
     return jnp.log10(jnp.maximum(e, FLOOR))
 
@@ -64,9 +60,7 @@ def has_body(undisturbed: Float[Arrays, "*b"], dead: Float[Arrays, "*b"]) -> Boo
     return (whole - undisturbed >= LEAST_BODY * whole) & (whole > 0)
 
 
-def fitness(
-    e: Float[Arrays, "*b"], undisturbed: Float[Arrays, "*b"], dead: Float[Arrays, "*b"]
-) -> Float[Array, "*b"]:
+def fitness(e: Float[Arrays, "*b"], undisturbed: Float[Arrays, "*b"], dead: Float[Arrays, "*b"]) -> Float[Array, "*b"]:
     """W = 1 - (E - E_ref) / (E_dead - E_ref): 1 intact, 0 dead, negative when overgrown.
 
     NaN, which stands for "not defined", where `has_body` is False.
@@ -124,7 +118,7 @@ def median_interval(
 ) -> tuple[float, float, float]:
     """Median of the defined values with a percentile bootstrap interval over them.
 
-    It holds the median of all keys as often as `covered` says: of fewer than six, no interval between them
+    It holds the median of all keys as often as `interval_coverage` says: of fewer than six, no interval between them
     reaches 95 %.
 
     Args:
@@ -147,63 +141,7 @@ def median_interval(
     return float(np.median(known)), float(low), float(high)
 
 
-def covered(keys: int, level: float = 0.95) -> float:
+def interval_coverage(keys: int, level: float = 0.95) -> float:
     """How often an interval of a median over so few keys holds it: at most between the least and the most,
     which all lie on one side of the median with probability 2^(1 - keys)."""
     return min(level, 1.0 - 2.0 ** (1 - keys)) if keys > 0 else 0.0
-
-
-def interval_of(keys: int) -> str:
-    """What an interval over so many keys is, in a sentence."""
-    return (
-        f"{percent(covered(keys))} interval over {count(keys, 'key')}" if keys > 1 else "no interval of 1 key"
-    )
-
-
-def in_words(value: Any, digits: int = 3) -> str:
-    """A number for a table: "not defined" where there is none."""
-    if value is None or not np.isfinite(value):
-        return NOT_DEFINED
-    return str(int(value)) if float(value).is_integer() and abs(value) >= 10 else f"{value:.{digits}f}"
-
-
-def number(value: float, digits: int = 2) -> str:
-    """A number in a sentence, with a true minus sign and no minus before nothing."""
-    if value == -np.inf:
-        return "−∞"
-    rounded = round(value, digits) + 0.0 if np.isfinite(value) else None
-    return in_words(rounded, digits).replace("-", "−")
-
-
-def plain(value: float) -> str:
-    """A number as it was asked for, with a true minus sign."""
-    return f"{value:g}".replace("-", "−")
-
-
-def percent(share: float, digits: int = 0) -> str:
-    """A share in a sentence, as per cent."""
-    return f"{number(100 * share, digits)} %"
-
-
-def tiny(value: float, digits: int = 4) -> str:
-    """A number that may be too small for so many digits: then as a power of ten."""
-    if not np.isfinite(value) or value == 0 or abs(value) >= 5 * 10.0**-digits:
-        return number(value, digits)
-    mantissa, power = f"{value:.1e}".split("e")
-    raised = str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"{mantissa}×10{raised}".replace("-", "−").replace(".0×", "×")
-
-
-def probability(p: float) -> str:
-    """A p or q in a sentence: three digits where it is small."""
-    return number(p, 3 if p < 0.0995 else 2)
-
-
-def span(values: Sequence[float] | np.ndarray, digits: int = 2) -> str:
-    """From the least to the most."""
-    return f"{number(float(np.min(values)), digits)} to {number(float(np.max(values)), digits)}"
-
-
-def count(many: int, what: str) -> str:
-    """So many of something."""
-    return f"{many} {what}" + ("" if many == 1 else "s")

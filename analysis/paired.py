@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from analysis import metrics
-from analysis.rollouts import Course, Tick, each, onward, part_of
+from analysis.rollouts import Batch, Tick, advance, map_runs, select_runs
 from nca.edits import Edit, apply
 from nca.errors import UserError
 from nca.organism import Organism
@@ -30,7 +30,7 @@ Done = Callable[[int, dict[str, np.ndarray]], None]
 
 
 @dataclass(frozen=True)
-class Row:
+class EditedRun:
     """One row of a sweep: the run that it continues, and what is done to it."""
 
     run: int
@@ -38,7 +38,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Twins:
+class Controls:
     """The undisturbed runs that a sweep is paired with.
 
     Attributes:
@@ -65,7 +65,7 @@ class Twins:
     fire: Bool[np.ndarray, "run step y x"] | None = None
 
 
-def twins(
+def run_controls(
     organism: Organism,
     states: Float[metrics.Arrays, "run y x channel"],
     keys: Any,
@@ -73,7 +73,7 @@ def twins(
     *,
     fire: Bool[np.ndarray, "run step y x"] | None = None,
     tick: Tick | None = None,
-) -> Twins:
+) -> Controls:
     """Let the undisturbed runs go on, and measure them.
 
     Args:
@@ -92,27 +92,27 @@ def twins(
         raise UserError(f"A sweep needs two or more ascending steps to measure at, got {when.tolist()}.")
 
     def part(i: Any) -> tuple[np.ndarray, ...]:
-        course = Course(organism, keys[i], part_of(fire, i), (), int(when[0]), tick)
+        course = Batch(organism, keys[i], select_runs(fire, i), (), int(when[0]), tick)
         now, seen = states[i], [_looked_at(organism.rule, states[i])]
         for here, there in pairwise((when - when[0]).tolist()):
-            now = onward(course, now, here, there)
+            now = advance(course, now, here, there)
             seen.append(_looked_at(organism.rule, now))
         pictures, mature = (np.stack([np.asarray(v) for v in vs], 1) for vs in zip(*seen, strict=True))
         return pictures, mature, np.asarray(now)
 
-    parts = zip(*each(len(keys), part), strict=True)
+    parts = zip(*map_runs(len(keys), part), strict=True)
     pictures, mature, end = (np.concatenate(p) for p in parts)
     target = organism.picture((states.shape[1], states.shape[2]))
     reference = pictures if target is None else np.broadcast_to(target, pictures.shape)
     e = np.square(pictures - reference).sum((-3, -2, -1)) / metrics.PUBLISHED_PIXELS
-    dead = np.asarray(metrics.empty_error(reference))
-    return Twins(states, keys, when, reference, e, dead, mature, end, fire)
+    dead = np.asarray(metrics.empty_mse(reference))
+    return Controls(states, keys, when, reference, e, dead, mature, end, fire)
 
 
-def follow(
+def run_edited(
     organism: Organism,
-    controls: Twins,
-    rows: Sequence[Row],
+    controls: Controls,
+    rows: Sequence[EditedRun],
     tick: Tick | None = None,
     *,
     done: Done | None = None,
@@ -144,13 +144,13 @@ def follow(
 
     out: dict[int, dict[str, np.ndarray]] = {}
     for members in _alike(rows):
-        parts = each(len(members), partial(part, members))
+        parts = map_runs(len(members), partial(part, members))
         joined = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
         out |= {j: {k: v[n] for k, v in joined.items()} for n, j in enumerate(members)}
     return {k: np.stack([out[j][k] for j in range(len(rows))]) for k in out[0]}
 
 
-def _alike(rows: Sequence[Row]) -> list[np.ndarray]:
+def _alike(rows: Sequence[EditedRun]) -> list[np.ndarray]:
     """Numbers of the rows by the structure of their edits, which one program serves."""
     groups: dict[Any, list[int]] = {}
     for j, row in enumerate(rows):
@@ -168,23 +168,21 @@ def _looked_at(rule: Rule, states: Any) -> tuple[Any, Any]:
 def _measured(rule: Rule, states: Any, reference: Any, control: Any) -> dict[str, Array]:
     mature = metrics.mature_count(rule, states)
     return {
-        "e": metrics.error(rule.spec, states, reference),
+        "e": metrics.mse(rule.spec, states, reference),
         "mature": mature,
         "overgrown": metrics.overgrown(mature, control),
         "exploded": metrics.exploded(states),
     }
 
 
-def _followed(organism: Organism, controls: Twins, rows: Sequence[Row], tick: Tick | None) -> dict[str, Any]:
+def _followed(organism: Organism, controls: Controls, rows: Sequence[EditedRun], tick: Tick | None) -> dict[str, Any]:
     """Rows of one kind, side by side."""
     start, runs = int(controls.marks[0]), np.asarray([row.run for row in rows])
     keys, given = controls.keys[runs], controls.states[runs]
-    read = jnp.stack(
-        [apply(r.edits, "state", s, start, k) for r, s, k in zip(rows, given, keys, strict=True)]
-    )
+    read = jnp.stack([apply(r.edits, "state", s, start, k) for r, s, k in zip(rows, given, keys, strict=True)])
     once = all(_once(edit, start) for row in rows for edit in row.edits)
     edits = () if once else jax.tree.map(lambda *leaves: jnp.stack(leaves), *[r.edits for r in rows])
-    course = Course(organism, keys, part_of(controls.fire, runs), edits, start, tick)
+    course = Batch(organism, keys, select_runs(controls.fire, runs), edits, start, tick)
 
     def measured(states: Any, m: int) -> dict[str, Array]:
         return _measured(organism.rule, states, controls.reference[runs, m], controls.mature[runs, m])
@@ -194,7 +192,7 @@ def _followed(organism: Organism, controls: Twins, rows: Sequence[Row], tick: Ti
     offsets = controls.marks - start
     for m in range(1, len(offsets)):
         if not bool(stopped.all()):
-            now = onward(course, now, offsets[m - 1], offsets[m])
+            now = advance(course, now, offsets[m - 1], offsets[m])
             end = jnp.where(stopped[:, None, None, None], end, now)
             seen.append(measured(end, m))
             stopped = stopped | seen[-1]["overgrown"] | seen[-1]["exploded"]

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 def silent(line: str) -> None:
@@ -16,7 +16,7 @@ def silent(line: str) -> None:
 class Progress:
     """Counts steps, and says every few seconds what share is done and what time is left."""
 
-    def __init__(self, say: Say, total: int, pause: float = 5.0) -> None:
+    def __init__(self, say: Log, total: int, pause: float = 5.0) -> None:
         self.say, self.total, self.pause = say, max(total, 1), pause
         self.done, self.stage, self.lock = 0, "", threading.Lock()
         self.begun = self.told = time.monotonic()

@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float
 
-from analysis.rollouts import STRETCH, Course, Tick, each, keys_of, part_of, starts, stretch
+from analysis.rollouts import CHUNK, Batch, Tick, advance_chunk, map_runs, run_keys, seed_states, select_runs
 from nca.edits import Edit, to_json
 from nca.errors import UserError
 from nca.io import write_with
@@ -53,7 +53,7 @@ def record(
         tick: is told the steps done.
 
     Returns:
-        What `label` returns, with all that is needed to repeat it among the attributes.
+        What `label_states` returns, with all that is needed to repeat it among the attributes.
 
     Raises:
         UserError: more than 2 GB, or numbers below 1.
@@ -68,15 +68,15 @@ def record(
             f"This recording of {shape[0]} runs x {shape[1]} steps would take {size / 1e9:.1f} GB, "
             f"more than {LARGEST / 1e9:.0f} GB; record fewer runs or steps, or not every step."
         )
-    keys, begun = keys_of(seed, runs), starts(organism, runs)
+    keys, begun = run_keys(seed, runs), seed_states(organism, runs)
 
     def part(i: np.ndarray) -> np.ndarray:
         stacked = _for_each(edits, len(i))
-        return _path(Course(organism, keys[i], part_of(fire, i), stacked, 0, tick), begun[i], steps, every)
+        return _path(Batch(organism, keys[i], select_runs(fire, i), stacked, 0, tick), begun[i], steps, every)
 
-    return label(
+    return label_states(
         organism,
-        np.concatenate(each(runs, part)),
+        np.concatenate(map_runs(runs, part)),
         steps=np.arange(0, steps + 1, every),
         seed=seed,
         edits=json.dumps([to_json(edit) for edit in edits]),
@@ -91,11 +91,11 @@ def _for_each(edits: Sequence[Edit], runs: int) -> Any:
     return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (runs, *jnp.shape(leaf))), tuple(edits))
 
 
-def _path(course: Course, states: Any, steps: int, every: int) -> Float[np.ndarray, "run step y x channel"]:
+def _path(course: Batch, states: Any, steps: int, every: int) -> Float[np.ndarray, "run step y x channel"]:
     """The kept states, from the first to the last step."""
     kept = []
-    for t in range(0, steps, STRETCH):
-        path = stretch(course, states, t, min(STRETCH, steps - t), trajectory)
+    for t in range(0, steps, CHUNK):
+        path = advance_chunk(course, states, t, min(CHUNK, steps - t), trajectory)
         states = path[:, -1]
         kept.append(np.asarray(path[:, -t % every : -1 : every]))
     if steps % every == 0:
@@ -103,7 +103,7 @@ def _path(course: Course, states: Any, steps: int, every: int) -> Float[np.ndarr
     return np.concatenate(kept, axis=1)
 
 
-def label(
+def label_states(
     organism: Organism,
     states: Float[np.ndarray, "run step y x channel"],
     steps: Sequence[int] | np.ndarray | None = None,

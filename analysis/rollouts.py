@@ -23,13 +23,13 @@ from nca.errors import UserError
 from nca.organism import Organism
 from nca.rollout import grow, run_key
 
-STRETCH = 20
-BATCH = 128
+CHUNK = 20
+BATCH_SIZE = 128
 Tick = Callable[[int], None]
 
 
 @dataclass(frozen=True)
-class Course:
+class Batch:
     """What runs side by side go by: everything but their states.
 
     Attributes:
@@ -49,34 +49,34 @@ class Course:
     tick: Tick | None = None
 
 
-def keys_of(seed: int, runs: int) -> Any:
+def run_keys(seed: int, runs: int) -> Any:
     """The keys of the first runs of a seed."""
     if runs < 1:
         raise UserError(f"At least one run is needed, got {runs}.")
     return jnp.stack([run_key(seed, i) for i in range(runs)])
 
 
-def starts(organism: Organism, runs: int) -> Float[Array, "run y x channel"]:
+def seed_states(organism: Organism, runs: int) -> Float[Array, "run y x channel"]:
     """The seed on its canvas, for every run."""
     return jnp.broadcast_to(organism.start(), (runs, *organism.canvas, organism.rule.spec.channels))
 
 
-def each(count: int, work: Callable[[np.ndarray], Any]) -> list[Any]:
+def map_runs(count: int, work: Callable[[np.ndarray], Any]) -> list[Any]:
     """`work` on the numbers 0 .. count - 1, part by part: threads of one, or batches."""
     if jax.default_backend() != "cpu":
-        return [work(part) for part in np.split(np.arange(count), range(BATCH, count, BATCH))]
+        return [work(part) for part in np.split(np.arange(count), range(BATCH_SIZE, count, BATCH_SIZE))]
     first, *rest = np.arange(count)[:, None]
     done = [work(first)]  # compiles; the others reuse it
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         return done + list(pool.map(work, rest))
 
 
-def part_of(values: Any, i: np.ndarray) -> Any:
+def select_runs(values: Any, i: np.ndarray) -> Any:
     """The runs numbered i, where there are values at all."""
     return None if values is None else jnp.asarray(values[i])
 
 
-def stretch(course: Course, states: Any, here: int, steps: int, roll: Callable[..., Any] = grow) -> Any:
+def advance_chunk(course: Batch, states: Any, here: int, steps: int, roll: Callable[..., Any] = grow) -> Any:
     """What `roll` (`nca.grow` or `nca.trajectory`) gives for `steps` steps from offset `here`."""
     fire = None if course.fire is None else course.fire[:, here : here + steps]
     keyed = course.fire is None or draws_noise(course.edits)
@@ -102,14 +102,14 @@ def stretch(course: Course, states: Any, here: int, steps: int, roll: Callable[.
     return out
 
 
-def onward(course: Course, states: Any, here: int, there: int) -> Float[Array, "run y x channel"]:
+def advance(course: Batch, states: Any, here: int, there: int) -> Float[Array, "run y x channel"]:
     """The states from one offset (in steps after the start) to a later one."""
-    for offset in range(int(here), int(there), STRETCH):
-        states = stretch(course, states, offset, min(STRETCH, int(there) - offset))
+    for offset in range(int(here), int(there), CHUNK):
+        states = advance_chunk(course, states, offset, min(CHUNK, int(there) - offset))
     return states
 
 
-def grown(
+def grow_runs(
     organism: Organism,
     steps: int,
     keys: Any,
@@ -130,10 +130,10 @@ def grown(
         fire: masks in place of the keys' own.
         tick: is told the steps done.
     """
-    begun = starts(organism, len(keys)) if states is None else jnp.asarray(states)
+    begun = seed_states(organism, len(keys)) if states is None else jnp.asarray(states)
 
     def part(i: np.ndarray) -> Any:
-        course = Course(organism, keys[i], part_of(fire, i), (), start, tick)
-        return onward(course, begun[i], 0, steps)
+        course = Batch(organism, keys[i], select_runs(fire, i), (), start, tick)
+        return advance(course, begun[i], 0, steps)
 
-    return jnp.concatenate(each(len(keys), part))
+    return jnp.concatenate(map_runs(len(keys), part))

@@ -21,8 +21,8 @@ from PIL import Image
 from analysis import metrics
 from analysis.assays.axes import protocol as axes
 from analysis.assays.regeneration import regeneration
-from analysis.recording import label
-from analysis.rollouts import grown, keys_of
+from analysis.recording import label_states
+from analysis.rollouts import grow_runs, run_keys
 from nca.damage import CUTS
 from nca.errors import UserError
 from nca.interop.build import opened, organism_of
@@ -62,8 +62,8 @@ def growth(one: Organism, expected: dict[str, Any], seeds: int, late: int) -> It
     plan = {"96": seeds, "200": seeds} | ({"2000": late} if late else {})
     for step, count in plan.items():
         fire = np.stack([masks(seed, int(step)) for seed in range(count)])
-        states = grown(one, int(step), keys_of(0, count), fire=fire)
-        ours = np.asarray(metrics.log_error(metrics.error(one.rule.spec, states, one.picture())))
+        states = grow_runs(one, int(step), run_keys(0, count), fire=fire)
+        ours = np.asarray(metrics.log_mse(metrics.mse(one.rule.spec, states, one.picture())))
         theirs = np.asarray(expected["L"][step][:count])
         worst = int(np.abs(ours - theirs).argmax())
         yield f"L at {step}, seed {worst}", float(ours[worst]), float(theirs[worst]), 1e-3
@@ -88,8 +88,8 @@ def wounds(one: Organism, expected: dict[str, Any], seeds: int) -> Iterator[Row]
 def place(one: Organism, expected: dict[str, Any], surrogates: int) -> Iterator[Row]:
     """PCA, decoders and surrogates at step 200, seed 0."""
     known = expected["axes"]["seed0"]
-    states = np.asarray(grown(one, 200, keys_of(0, 1), fire=masks(0, 200)[None]))
-    recording = label(one, states[:, None], steps=[200])
+    states = np.asarray(grow_runs(one, 200, run_keys(0, 1), fire=masks(0, 200)[None]))
+    recording = label_states(one, states[:, None], steps=[200])
     found = axes.pca(recording)
     yield "variance of PC1", float(found.explained[0]), known["explained_hidden12"][0], 1e-3
     for k, pc in enumerate(known["pc"][:3]):

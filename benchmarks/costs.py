@@ -51,9 +51,7 @@ def by_living(scene: Scene, repeats: int) -> Table:
     clocks = {name: _growing(organism, state, steps, scene.key) for name, state in states.items()}
     times = _per_step(alternate(clocks, dict.fromkeys(clocks, repeats)), steps)
     rows = [
-        _occupancy(organism, states[name])
-        | seconds(took, "ms a step")
-        | {"steps a second": 1e3 / median(took)}
+        _occupancy(organism, states[name]) | seconds(took, "ms a step") | {"steps a second": 1e3 / median(took)}
         for name, took in times.items()
     ]
     height, width = organism.canvas

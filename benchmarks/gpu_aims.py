@@ -33,9 +33,7 @@ def ways() -> tuple[str, ...]:
 
 def whole_table(recipe: TrainConfig) -> Table:
     """The published regenerating recipe from first step to last, once by each way that can be had."""
-    rows: list[Row] = [
-        {"variant": name, "seconds": whole_run(replace(recipe, **RECIPES[name]))} for name in ways()
-    ]
+    rows: list[Row] = [{"variant": name, "seconds": whole_run(replace(recipe, **RECIPES[name]))} for name in ways()]
     note = (
         f"`nca.train`, {recipe.regime}, {recipe.steps} steps at {recipe.canvas[0]}x{recipe.canvas[1]}, batch "
         f"{recipe.batch}, pool {recipe.pool}; checkpoints, metrics and contact sheets included, compiling "

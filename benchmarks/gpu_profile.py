@@ -85,13 +85,9 @@ def launches(text: str) -> tuple[int, int]:
             found = re.search(r"\s([a-z][\w\-]*)\(", line.partition(" = ")[2])
             opcode = found.group(1) if found else ""
             counts[looped] += opcode in KERNELS
-            for key, called in re.findall(
-                r"(body|condition|to_apply|branch_computations)=(\{[^}]*\}|\S+)", line
-            ):
+            for key, called in re.findall(r"(body|condition|to_apply|branch_computations)=(\{[^}]*\}|\S+)", line):
                 if key != "to_apply" or opcode == "call":
-                    waiting += [
-                        (n, looped or key in ("body", "condition")) for n in re.findall(r"[\w.\-]+", called)
-                    ]
+                    waiting += [(n, looped or key in ("body", "condition")) for n in re.findall(r"[\w.\-]+", called)]
     return counts[0], counts[1]
 
 
@@ -195,9 +191,7 @@ def step_work(task: Task, scene: Scene) -> dict[str, tuple[float, float]]:
 def described(took: float, work: tuple[float, float], peak: Peak | None) -> Row:
     """Columns of the work of a step, of the device's peak, and of what binds."""
     flops, moved = work
-    shares = (
-        (flops / took / peak.arithmetic / 1e12, moved / took / peak.memory / 1e12) if peak else (None, None)
-    )
+    shares = (flops / took / peak.arithmetic / 1e12, moved / took / peak.memory / 1e12) if peak else (None, None)
     return {
         "GFLOP a step": flops / 1e9,
         "MB a step": moved / 1e6,

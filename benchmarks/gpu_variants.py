@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from analysis import metrics
-from analysis.rollouts import grown, keys_of
+from analysis.rollouts import grow_runs, run_keys
 from benchmarks import variants
 from benchmarks.measure import Clock, Row, Table, alternate, clock, ratio, seconds
 from benchmarks.scene import Scene
@@ -131,6 +131,6 @@ def reached(recipe: TrainConfig) -> float:
     """The median L at step 96 of an organism trained so."""
     with tempfile.TemporaryDirectory() as folder:
         organism = train(recipe, Path(folder) / "run", say=lambda line: None)
-    ends = grown(organism, 96, keys_of(0, 8))
+    ends = grow_runs(organism, 96, run_keys(0, 8))
     picture = organism.picture()
-    return float(np.median(metrics.log_error(metrics.error(organism.rule.spec, ends, picture))))
+    return float(np.median(metrics.log_mse(metrics.mse(organism.rule.spec, ends, picture))))

@@ -38,9 +38,7 @@ def by_members(scene: Scene, repeats: int, members: tuple[int, ...] = MEMBERS) -
         | {"against alone": ratio([took / count for took in times[name]], times["alone"])}
         for name, count in zip(times, (1, *members), strict=True)
     ]
-    note = (
-        f"One training step, persistent, {told(recipe)}, members from other seeds. Alone: `nca.train`'s step."
-    )
+    note = f"One training step, persistent, {told(recipe)}, members from other seeds. Alone: `nca.train`'s step."
     return Table("population", "A population by its members", note, rows)
 
 

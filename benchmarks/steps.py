@@ -63,9 +63,7 @@ def start_cax(
     return dict(stack.enter_context(process(python, folder / "given.npz")) for python in pythons)
 
 
-def step_rows(
-    forward: dict[str, list[float]], train: dict[str, list[float]], peaks: dict[str, float]
-) -> list[Row]:
+def step_rows(forward: dict[str, list[float]], train: dict[str, list[float]], peaks: dict[str, float]) -> list[Row]:
     """A row a variant, ratios against the compact step."""
     rows = [
         {"variant": NAMES.get(name, name)}

@@ -52,9 +52,7 @@ def work(quick: bool) -> Work:
     """480 runs of the bundled lizard; a dozen short ones of a body that keeps still where it is quick."""
     if quick:
         organism, body = still(QUICK)
-        organism = Organism(
-            organism.rule, seed=body, canvas=organism.canvas, target=organism.picture(), name="still"
-        )
+        organism = Organism(organism.rule, seed=body, canvas=organism.canvas, target=organism.picture(), name="still")
         return Work(organism, lesions(organism, ("r", "h0", "h1"), (0.99, 0.9)), 2, 20)
     organism = load("lizard")
     return Work(organism, lesions(organism, HIDDEN, (0.99, 0.95, 0.9, 0.5, 0.0)), 8, 200)
@@ -77,7 +75,7 @@ def by_sweep(work: Work) -> pd.DataFrame:
 def by_loop(work: Work) -> np.ndarray:
     """L at the end of every run, in the order of the sweep's rows."""
     one = _single(work.organism, work.steps)
-    keys = list(rollouts.keys_of(0, work.runs))
+    keys = list(rollouts.run_keys(0, work.runs))
     return np.asarray([float(one(edit, key)) for edit in work.edits.values() for key in keys])
 
 
@@ -87,7 +85,7 @@ def _single(organism: Organism, steps: int) -> jax.stages.Wrapped:
 
         def one(edit: Edit, key: jax.Array) -> jax.Array:
             end = grow(organism, steps, key=key, edits=[edit])
-            return metrics.log_error(metrics.error(organism.rule.spec, end, picture))
+            return metrics.log_mse(metrics.mse(organism.rule.spec, end, picture))
 
         _COMPILED[organism.hash, steps] = jax.jit(one)
     return _COMPILED[organism.hash, steps]

@@ -33,9 +33,7 @@ def sizes(rule: Rule, canvas: tuple[int, int]) -> tuple[tuple[int, int], ...]:
     return (*(w for w in windows if w[0] * w[1] <= 0.75 * height * width), canvas)
 
 
-def confined(
-    rule: Rule, edits: Sequence[Edit], start: Array | int, steps: int, shown: bool = True
-) -> Bool[Array, ""]:
+def confined(rule: Rule, edits: Sequence[Edit], start: Array | int, steps: int, shown: bool = True) -> Bool[Array, ""]:
     """Whether a window shows all that the edits of the state do during these steps.
 
     Shrinking puts no life where there is none, and what is done to other channels than alpha dies
@@ -43,9 +41,7 @@ def confined(
     the whole canvas.
     """
     risky = [
-        (e.first < start + steps) & (e.last > start) & ~_harmless(rule, e, shown)
-        for e in edits
-        if e.site == "state"
+        (e.first < start + steps) & (e.last > start) & ~_harmless(rule, e, shown) for e in edits if e.site == "state"
     ]
     return ~jnp.stack(risky).any() if risky else jnp.bool_(True)
 

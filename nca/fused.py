@@ -48,9 +48,7 @@ def fused_steps(
     spec = rule.spec
     before = alive(rule, states)
     active = needed(rule, before, fires) if compactable(rule) else fires
-    form = Form(
-        spec.perception, spec.boundary, spec.activation_slope, spec.squash, halves=halves, interpret=interpret
-    )
+    form = Form(spec.perception, spec.boundary, spec.activation_slope, spec.squash, halves=halves, interpret=interpret)
     spare = _side(spec.channels) - spec.channels
     seen = jnp.pad(read(rule, states, before), [(0, 0)] * 3 + [(0, spare)])
     update = fused_update(form, seen, active.astype(jnp.float32), layers(rule))

@@ -244,9 +244,7 @@ def _product(form: Form, a: Array, b: Array, over: tuple[int, int] = (1, 0)) -> 
     return lax.dot_general(a.astype(kind), b.astype(kind), axes, preferred_element_type=jnp.float32)
 
 
-def _call(
-    form: Form, where: Plan, kernel: Callable[..., None], *shapes: tuple[int, ...]
-) -> Callable[..., list[Array]]:
+def _call(form: Form, where: Plan, kernel: Callable[..., None], *shapes: tuple[int, ...]) -> Callable[..., list[Array]]:
     return pl.pallas_call(
         partial(kernel, form, where),
         grid=(where.programs,),

@@ -116,9 +116,7 @@ def placed(patch: np.ndarray, canvas: tuple[int, int], what: str) -> np.ndarray:
     """A patch in the middle of an empty canvas."""
     (height, width), (tall, broad) = canvas, patch.shape[:2]
     if tall > height or broad > width:
-        raise UserError(
-            f"The {what} of {tall}x{broad} does not fit a canvas of {height}x{width}; take a larger one."
-        )
+        raise UserError(f"The {what} of {tall}x{broad} does not fit a canvas of {height}x{width}; take a larger one.")
     top, left = height // 2 - tall // 2, width // 2 - broad // 2
     # An even patch that fills an odd canvas would stick out by one cell.
     top, left = min(top, height - tall), min(left, width - broad)

@@ -59,9 +59,7 @@ def filter_bank(rule: Rule, state: Float[Array, "*b y x channel"]) -> list[Array
     near = shifted(state, spec.boundary)
     if rule.kernels is not None:
         kernels = rule.kernels[...]
-        return [
-            sum(kernel[:, dy + 1, dx + 1] * cells for (dy, dx), cells in near.items()) for kernel in kernels
-        ]
+        return [sum(kernel[:, dy + 1, dx + 1] * cells for (dy, dx), cells in near.items()) for kernel in kernels]
     if spec.perception == "laplacian":
         return [state, laplacian(near)]
     dx, dy = sobel(near)

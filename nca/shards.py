@@ -116,9 +116,7 @@ def check_versions(found: Sequence[tuple[str, Mapping[str, str]]], mixed: bool) 
         place, first = found[0][0], found[0][1].get(name, "unknown")
         for other, versions in found[1:]:
             if versions.get(name, "unknown") != first:
-                cure = "make one of them again" + (
-                    "" if name in OWN else ", or allow it with --mixed (mixed=True)"
-                )
+                cure = "make one of them again" + ("" if name in OWN else ", or allow it with --mixed (mixed=True)")
                 raise UserError(
                     f"Parts of different versions: {place} was made by {name} {first} and {other} by "
                     f"{versions.get(name, 'unknown')}; {cure}."

@@ -76,9 +76,7 @@ def compact_update(
     channels = rule.spec.channels
     fields = filter_bank(rule, read(rule, states, before))
     picked = [
-        f.reshape(-1, channels)
-        .at[rows]
-        .get(mode="fill", fill_value=0.0, unique_indices=True, indices_are_sorted=True)
+        f.reshape(-1, channels).at[rows].get(mode="fill", fill_value=0.0, unique_indices=True, indices_are_sorted=True)
         for f in fields
     ]
 
@@ -125,15 +123,11 @@ def _step(capacities: tuple[int, ...], layout: Layout, real: list[Array], rest: 
     return jax.lax.switch(number, sides, real)
 
 
-def _forward(
-    capacities: tuple[int, ...], layout: Layout, real: list[Array], rest: list[Array]
-) -> tuple[Array, Any]:
+def _forward(capacities: tuple[int, ...], layout: Layout, real: list[Array], rest: list[Array]) -> tuple[Array, Any]:
     return _step(capacities, layout, real, rest), (real, rest)
 
 
-def _backward(
-    capacities: tuple[int, ...], layout: Layout, kept: Any, slope: Array
-) -> tuple[list[Array], None]:
+def _backward(capacities: tuple[int, ...], layout: Layout, kept: Any, slope: Array) -> tuple[list[Array], None]:
     real, rest = kept
     number, sides = _sides(capacities, layout, real, rest)
     pulls = [lambda real, side=side: jax.vjp(side, real)[1](slope)[0] for side in sides]

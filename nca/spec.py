@@ -101,9 +101,7 @@ class Spec:
 
     def to_json(self) -> dict[str, Any]:
         """The fields as plain JSON values; the rare ones only where they say something."""
-        return {
-            k: v for k, v in asdict(self).items() if v is not None or k not in ("clip_channels", "colours")
-        }
+        return {k: v for k, v in asdict(self).items() if v is not None or k not in ("clip_channels", "colours")}
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Spec:
@@ -153,6 +151,4 @@ def _check_places(spec: Spec) -> None:
         for channel in spec.colours:
             _in_range("colours", channel, 0, spec.channels - 1)
         if spec.alpha < 4 or len({*spec.colours, spec.alpha}) != 4:
-            raise UserError(
-                f"colours are three channels beside an alpha from channel 4 on; got {spec.colours}."
-            )
+            raise UserError(f"colours are three channels beside an alpha from channel 4 on; got {spec.colours}.")

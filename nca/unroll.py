@@ -21,9 +21,7 @@ Advance = Callable[[Any, Array, Array, Array], Array]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def unroll(
-    advance: Advance, longest: int, parameters: Any, states: Array, key: Array, steps: Array | int
-) -> Array:
+def unroll(advance: Advance, longest: int, parameters: Any, states: Array, key: Array, steps: Array | int) -> Array:
     """The states after `steps` steps of `advance(parameters, states, key, t)`, t = 0, 1, ...
 
     Args:

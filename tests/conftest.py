@@ -12,8 +12,6 @@ from jaxtyping import install_import_hook
 # at the border, which takes NumPy arrays too and answers mistakes by sentences of its own.
 INNER = ("crop", "kernels", "perception", "sparse", "step", "training.step", "unroll")
 if importlib.util.find_spec("beartype"):
-    import helpers.checking  # the hook finds it as an attribute of its package
-
     install_import_hook([f"nca.{name}" for name in INNER], "helpers.checking.checked")
 
 

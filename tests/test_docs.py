@@ -20,7 +20,7 @@ import nca
 from analysis.cli import main as cli
 from analysis.cli.usage import parsed
 from analysis.report.folder import write_sections
-from analysis.report.sections import Finding, Section
+from analysis.report.model import Claim, Section
 from analysis.viewer import sessions
 
 ROOT = Path(__file__).parents[1]
@@ -47,9 +47,7 @@ def prose(text):
 def typed(text):
     """Every line of an indented block, and every run of code in a line, without what follows a #."""
     lines = re.findall(r"^ {4,}(\S.*)$", prose(text), re.MULTILINE)
-    lines += [
-        piece for line in prose(text).splitlines() if line[:4].strip() for piece in INLINE.findall(line)
-    ]
+    lines += [piece for line in prose(text).splitlines() if line[:4].strip() for piece in INLINE.findall(line)]
     return [part.split(" #")[0].strip() for line in lines for part in line.split("&&")]
 
 
@@ -170,9 +168,7 @@ def test_pages_name_no_place_of_one_machine(page):
 
 def test_documented_calls_exist():
     for page in (ROOT / "docs" / "api").glob("*.rst"):
-        lines = re.findall(
-            r"^\.\. auto(\w+):: (\S+)(?:\n   :members: (.+))?$", page.read_text(), re.MULTILINE
-        )
+        lines = re.findall(r"^\.\. auto(\w+):: (\S+)(?:\n   :members: (.+))?$", page.read_text(), re.MULTILINE)
         assert len(lines) > 20
         for kind, name, members in lines:
             module, _, last = name.rpartition(".")
@@ -193,7 +189,7 @@ def table_under(page, heading):
 
 def test_summary_json_is_as_its_page_says(tmp_path):
     page = ROOT / "docs" / "formats.md"
-    section = Section("size", "Size", [Finding("size", "It is small.", "12 cells", {"cells": 12})])
+    section = Section("size", "Size", [Claim("size", "It is small.", "12 cells", {"cells": 12})])
     section = replace(section, tables={"size": pd.DataFrame({"cells": [12]})})
     write_sections(tmp_path / "out", [bodies.standing()], [section], "nca pca", {"at": 200})
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
@@ -201,7 +197,7 @@ def test_summary_json_is_as_its_page_says(tmp_path):
     assert summary["made_by"] == "nca pca"
     assert summary["tables"] == {"size": [{"cells": 12}]}
     text = page.read_text().split("## summary.json")[1]
-    for key in ("organisms", "findings"):
+    for key in ("organisms", "claims"):
         said = re.search(rf"An entry of `{key}` has\s+(.*?)\.", text, re.DOTALL)[1]
         assert set(INLINE.findall(said)) == set(summary[key][0]), key
 

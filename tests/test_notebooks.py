@@ -89,12 +89,12 @@ def test_cells_as_single_cell_data_show_what_its_tests_are_worth(quiet):
 def test_a_finding_is_told_with_its_evidence(monkeypatch):
     from IPython import display
 
+    from analysis.report.model import Claim
     from analysis.report.notebooks import tell
-    from analysis.report.sections import Finding
 
     shown = []
     monkeypatch.setattr(display, "display", shown.append)
-    tell([Finding("axes", "It is so.", "R² 0.5, p 0.005.")])
+    tell([Claim("axes", "It is so.", "R² 0.5, p 0.005.")])
     assert shown[0].data == "- **It is so.**  \n  R² 0.5, p 0.005."
 
 

@@ -227,9 +227,7 @@ def _sheet(
     levels = states[..., list(numbers)] / max(limit, 1e-9)
     shades = table[(127 + 127 * levels.clip(-1, 1)).round().astype(np.uint8)]
     names = channel_names(spec)
-    tiles = [
-        _tile(enlarged(shades[..., i, :], scale), f"{names[c]} ({c})", ground) for i, c in enumerate(numbers)
-    ]
+    tiles = [_tile(enlarged(shades[..., i, :], scale), f"{names[c]} ({c})", ground) for i, c in enumerate(numbers)]
     blank = np.broadcast_to(np.array(ground, np.uint8), tiles[0].shape)
     tiles += [blank] * (-len(tiles) % columns)
     rows = [np.concatenate(tiles[i : i + columns], axis=2) for i in range(0, len(tiles), columns)]

@@ -87,9 +87,7 @@ def side_by_side(left: Frames, right: Frames, labels: tuple[str, str], backgroun
     return over(title, np.concatenate([left, gap, right], axis=2))
 
 
-def legend(
-    width: int, colours: UInt8[np.ndarray, "n 3"], limit: float, ground: Colour
-) -> UInt8[np.ndarray, "y x 3"]:
+def legend(width: int, colours: UInt8[np.ndarray, "n 3"], limit: float, ground: Colour) -> UInt8[np.ndarray, "y x 3"]:
     """A strip with a bar of colours from -limit to limit, on the right."""
     high, long = 10, min(120, width - 96)
     spread = np.linspace(0, len(colours) - 1, long).round().astype(int)

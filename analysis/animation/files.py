@@ -129,8 +129,7 @@ def _ffmpeg() -> str:
         import imageio_ffmpeg
     except ImportError:
         raise UserError(
-            "An .mp4 needs the extra 'video': pip install 'nca-dissection[video]', "
-            "or write a .webp, .gif or .png."
+            "An .mp4 needs the extra 'video': pip install 'nca-dissection[video]', or write a .webp, .gif or .png."
         ) from None
     return imageio_ffmpeg.get_ffmpeg_exe()
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from analysis.populations.battery import Part
     from analysis.populations.members import Population
-    from analysis.report.sections import Section
+    from analysis.report.model import Section
     from nca.organism import Organism
 
 NOUNS = {"dissect": "dissection", "regenerate": "regeneration", "robust": "robustness"}
@@ -147,5 +147,5 @@ def told(
 def printed(sections: Sequence[Section]) -> None:
     """Every finding with its evidence."""
     for section in sections:
-        for finding in section.findings:
-            tell(f"{finding.claim}\n  {finding.evidence}")
+        for finding in section.claims:
+            tell(f"{finding.text}\n  {finding.evidence}")

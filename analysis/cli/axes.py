@@ -17,7 +17,7 @@ from nca.errors import UserError
 
 if TYPE_CHECKING:
     from analysis.assays.axes.examination import Axes as Examined
-    from analysis.report.sections import Section
+    from analysis.report.model import Section
     from nca.organism import Organism
 
 MANY = 4
@@ -56,9 +56,7 @@ def pca(command: Pca) -> None:
 
     if command.at < 1:
         raise UserError(f"Components need a step after the seed, got {command.at}.")
-    config = AxesConfig(
-        seed=command.seed, steps=command.at, channels=command.channels, scaling=command.scaling
-    )
+    config = AxesConfig(seed=command.seed, steps=command.at, channels=command.channels, scaling=command.scaling)
     if of_population("nca pca", command, config, battery.components):
         return
     organism = one_of(command.organism, "nca pca")
@@ -72,8 +70,8 @@ def pca(command: Pca) -> None:
     asked = {k: getattr(command, k) for k in ("at", "channels", "scaling", "seed")}
     more = {"portrait": _portrait(organism, recording), "seconds": time.monotonic() - begun}
     pages.write_sections(folder, [organism], [section], "nca pca", asked, **more)
-    for finding in section.findings:
-        tell(finding.claim)
+    for finding in section.claims:
+        tell(finding.text)
     tell(str(folder / "report.html"))
 
 
@@ -121,8 +119,8 @@ def axes(command: Axes) -> None:
         more["portrait"] = _portrait(organisms[0], found[0].recording)
     pages.write_sections(folder, organisms, sections, "nca axes", config.to_json(), **more)
     for section in sections:
-        for finding in section.findings[:3]:
-            tell(finding.claim)
+        for finding in section.claims[:3]:
+            tell(finding.text)
     tell(str(folder / "report.html"))
 
 
@@ -146,8 +144,8 @@ def _named(section: Section, prefix: str, name: str) -> Section:
         section,
         name=f"{section.name}-{prefix.rstrip('-')}",
         title=f"{section.title}: {name}",
-        findings=[replace(f, topic=f"{f.topic}-{prefix.rstrip('-')}") for f in section.findings],
-        drawings=[replace(d, name=prefix + d.name) for d in section.drawings],
+        claims=[replace(f, assay=f"{f.assay}-{prefix.rstrip('-')}") for f in section.claims],
+        figures=[replace(d, name=prefix + d.name) for d in section.figures],
         tables={prefix + k: v for k, v in section.tables.items()},
         data={prefix + k: v for k, v in section.data.items()},
     )

@@ -54,13 +54,11 @@ def dissect(command: Dissect) -> None:
     tell(str(dissected(organisms, folder, command.config, say, again=command.again)))
 
 
-def together(
-    population: Population, folder: Path, config: DissectConfig, limit: float, *, again: bool = False
-) -> None:
+def together(population: Population, folder: Path, config: DissectConfig, limit: float, *, again: bool = False) -> None:
     """Dissect a population: axes, regeneration and lesions, with `full` also what it bears."""
     from analysis.assays.lesions.config import LesionConfig
-    from analysis.assays.regeneration.config import HealingConfig
-    from analysis.assays.robustness.config import RobustConfig
+    from analysis.assays.regeneration.config import RegenerationConfig
+    from analysis.assays.robustness.config import RobustnessConfig
     from analysis.dissection.examination import axes_config
     from analysis.populations import battery
     from analysis.report import folder as pages
@@ -77,10 +75,10 @@ def together(
         partial(battery.places, config=places),
         partial(
             battery.healing,
-            config=HealingConfig(seed=config.seed, cut_at=config.steps, until=config.until, late=0),
+            config=RegenerationConfig(seed=config.seed, cut_at=config.steps, until=config.until, late=0),
         ),
         partial(battery.lesions, config=harm),
     ]
     if config.full:
-        parts.append(partial(battery.robustness, config=RobustConfig(seed=config.seed, at=config.steps)))
+        parts.append(partial(battery.robustness, config=RobustnessConfig(seed=config.seed, at=config.steps)))
     told(population, parts, COMMAND, folder, config.to_json(), limit)

@@ -224,9 +224,7 @@ def table(ranked: list[Any]) -> str:
         name = described(trial.changes) or "what is said"
         rows.append((name, trial.outcome, str(trial.cells), *numbers, f"{trial.largest:.3g}"))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     rest = len(ranked) - len(shown)
     return "\n".join(lines + ([f"and {rest} more, none of which grows"] if rest else []))
 

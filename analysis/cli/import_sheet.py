@@ -23,9 +23,7 @@ def draw(ranked: Sequence[Trial], path: Path) -> Path:
     below = 0.1 + 0.13 * len(rest)
     with plots.style():
         height = ROW * len(shown) + 0.3 + below
-        figure, axes = plots.figure(
-            len(shown), 1 + len(MARKS), height, width_ratios=[1.5, *([1] * len(MARKS))]
-        )
+        figure, axes = plots.figure(len(shown), 1 + len(MARKS), height, width_ratios=[1.5, *([1] * len(MARKS))])
         grid = axes.reshape(len(shown), 1 + len(MARKS))
         for row, trial in zip(grid, shown, strict=True):
             _words(row[0], trial, taken=trial is ranked[0])

@@ -15,7 +15,7 @@ from analysis.cli.basic import ADMIT, Source, say
 if TYPE_CHECKING:
     import numpy as np
 
-    from analysis.report.sections import Section
+    from analysis.report.model import Section
     from nca.organism import Organism
 
 

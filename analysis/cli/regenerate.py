@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import OmitArgPrefixes, Positional
 
-from analysis.assays.regeneration.config import HealingConfig
+from analysis.assays.regeneration.config import RegenerationConfig
 from analysis.cli.assay import of_organisms
 from analysis.cli.basic import ADMIT, Sources, say
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from analysis.report.sections import Section
+    from analysis.report.model import Section
     from nca.organism import Organism
 
 
@@ -33,7 +33,7 @@ class Regenerate:
     organism: Positional[Sources]
     out: Path | None = None
     admit: float = ADMIT
-    config: OmitArgPrefixes[HealingConfig] = field(default_factory=HealingConfig)
+    config: OmitArgPrefixes[RegenerationConfig] = field(default_factory=RegenerationConfig)
 
 
 def regenerate(command: Regenerate) -> None:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import OmitArgPrefixes, Positional
 
-from analysis.assays.robustness.config import RobustConfig
+from analysis.assays.robustness.config import RobustnessConfig
 from analysis.cli.assay import of_organisms
 from analysis.cli.basic import ADMIT, Sources, say
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from analysis.report.sections import Section
+    from analysis.report.model import Section
     from nca.organism import Organism
 
 
@@ -32,7 +32,7 @@ class RobustCommand:
     organism: Positional[Sources]
     out: Path | None = None
     admit: float = ADMIT
-    config: OmitArgPrefixes[RobustConfig] = field(default_factory=RobustConfig)
+    config: OmitArgPrefixes[RobustnessConfig] = field(default_factory=RobustnessConfig)
 
 
 def robust(command: RobustCommand) -> None:

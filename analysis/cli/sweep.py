@@ -73,9 +73,7 @@ class Sweep:
 def sweep(command: Sweep) -> None:
     """Sweep, write, say where."""
     part, begun = Part.parse(command.part or "1/1"), time.monotonic()
-    settings: dict[str, Any] = {
-        name: getattr(command, name) for name in ("runs", "seed", "start", "untouched")
-    }
+    settings: dict[str, Any] = {name: getattr(command, name) for name in ("runs", "seed", "start", "untouched")}
     settings["horizons"] = [int(h) for h in numbers("horizons", command.horizons, whole=True)]
     from analysis.sweeps.distributed import file_of
     from analysis.sweeps.store import METRICS
@@ -184,7 +182,7 @@ def write_about(
     folder: Path, table: pd.DataFrame, made_by: str, config: dict[str, Any], seconds: float, **more: Any
 ) -> Path:
     """Write table.csv and sweep.json beside the rows of a whole sweep."""
-    from analysis.metrics import NOT_DEFINED
+    from analysis.report.format import NOT_DEFINED
     from analysis.sweeps.store import read_lines
     from nca.io import write
 

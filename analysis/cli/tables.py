@@ -101,11 +101,7 @@ def provenance(known: Mapping[str, Any]) -> Rows:
         if key == "config" and isinstance(value, Mapping):
             always = ("target", "regime")
             rows += flat(
-                {
-                    k: v
-                    for k, v in value.items()
-                    if k in always or (k != "steps" and usual.get(k) != _frozen(v))
-                }
+                {k: v for k, v in value.items() if k in always or (k != "steps" and usual.get(k) != _frozen(v))}
             )
         elif key == "started_from":
             rows.append(("lineage", _lineage(value)))

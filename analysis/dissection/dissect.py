@@ -53,10 +53,7 @@ def dissect(
     if not again and pages.holds(folder, several, config.to_json()):
         say(f"{folder} holds this dissection already; --again makes it anew")
         return folder
-    if len(several) > 1:
-        made = side_by_side(several, config, say)
-    else:
-        made = report(examine(several[0], config, say), say)
+    made = side_by_side(several, config, say) if len(several) > 1 else report(examine(several[0], config, say), say)
     say("writing the report")
     pages.write_report(made, folder, data=config.full)
     say(f"the report is {folder / 'report.html'}")

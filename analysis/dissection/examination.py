@@ -16,10 +16,10 @@ from analysis.assays.axes.examination import Axes, examine_axes
 from analysis.assays.lesions import first as lesions
 from analysis.assays.regeneration import regeneration
 from analysis.dissection.config import DissectConfig
-from analysis.paired import Twins, twins
+from analysis.paired import Controls, run_controls
 from analysis.progress import Progress
 from analysis.recording import record
-from analysis.rollouts import STRETCH, grown, keys_of, starts
+from analysis.rollouts import CHUNK, grow_runs, run_keys, seed_states
 from nca.errors import UserError
 from nca.organism import Organism
 
@@ -40,7 +40,7 @@ class Examination:
         axes: A0 to A3 of the axes protocol.
         sweep: what `lesions.first_sweep` says.
         wounds: what `regeneration.five_cuts` says.
-        outcomes: why an assay was not made, by its name; its Dataset is then empty, hence False.
+        skipped: why an assay was not made, by its name; its Dataset is then empty, hence False.
         seconds: how long it all took.
     """
 
@@ -51,7 +51,7 @@ class Examination:
     axes: Axes
     sweep: xr.Dataset = field(default_factory=xr.Dataset)
     wounds: xr.Dataset = field(default_factory=xr.Dataset)
-    outcomes: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -59,12 +59,10 @@ def examine(organism: Organism, config: DissectConfig, say: Say) -> Examination:
     """Grow, look at the axes, make lesions, cut; assays that make no sense are said to be so."""
     progress = Progress(say, planned(organism, config))
     recording, growth, adult, later = _grown(organism, config, progress)
-    found: dict[str, Any] = {"outcomes": {}}
+    found: dict[str, Any] = {"skipped": {}}
     trouble = _no_body(adult, config)
     everywhere = trouble[0] if all(trouble) else ""
-    tested = examine_axes(
-        organism, axes_config(config), recording=recording, states=np.asarray(adult.end), say=say
-    )
+    tested = examine_axes(organism, axes_config(config), recording=recording, states=np.asarray(adult.end), say=say)
     if not config.full:  # which has assays of its own for these
         progress.stage = "lesions"
         _attempt(found, "lesions", everywhere, lambda: _lesions(organism, config, adult, progress))
@@ -105,10 +103,10 @@ def _attempt(found: dict[str, Any], name: str, trouble: str, work: Callable[[], 
             raise UserError(trouble)
         found |= work()
     except UserError as error:
-        found["outcomes"][name] = str(error)
+        found["skipped"][name] = str(error)
 
 
-def _no_body(adult: Twins, config: DissectConfig) -> list[str]:
+def _no_body(adult: Controls, config: DissectConfig) -> list[str]:
     """What is wrong with each run's grown body; empty where nothing is."""
     counts, burst = adult.mature[:, -1], np.asarray(metrics.exploded(adult.end))
     told = []
@@ -125,13 +123,13 @@ def _no_body(adult: Twins, config: DissectConfig) -> list[str]:
 
 def _grown(
     organism: Organism, config: DissectConfig, progress: Progress
-) -> tuple[xr.Dataset, xr.Dataset, Twins, Twins]:
+) -> tuple[xr.Dataset, xr.Dataset, Controls, Controls]:
     progress.stage = "growing"
     recording = record(organism, config.steps, seed=config.seed, tick=progress.tick)
-    keys, until = keys_of(config.seed, config.runs), config.until
-    first = sorted({*range(0, config.steps, STRETCH), config.steps} | {PUBLISHED} & set(range(config.steps)))
-    adult = twins(organism, starts(organism, config.runs), keys, first, tick=progress.tick)
-    later = twins(
+    keys, until = run_keys(config.seed, config.runs), config.until
+    first = sorted({*range(0, config.steps, CHUNK), config.steps} | {PUBLISHED} & set(range(config.steps)))
+    adult = run_controls(organism, seed_states(organism, config.runs), keys, first, tick=progress.tick)
+    later = run_controls(
         organism,
         adult.end,
         keys,
@@ -146,7 +144,7 @@ def _grown(
     growth["exploded"] = ("run", np.asarray(metrics.exploded(adult.end)))
     if config.late:
         few = config.late_runs
-        old = grown(
+        old = grow_runs(
             organism, config.late - until, keys[:few], states=later.end[:few], start=until, tick=progress.tick
         )
         growth = growth.assign(_late(organism, old))
@@ -160,13 +158,13 @@ def _late(organism: Organism, old: Any) -> dict[str, Any]:
         "exploded_late": ("late_run", np.asarray(metrics.exploded(old))),
     }
     if target is not None:
-        found["e_late"] = ("late_run", np.asarray(metrics.error(organism.rule.spec, old, target)))
+        found["e_late"] = ("late_run", np.asarray(metrics.mse(organism.rule.spec, old, target)))
     return found
 
 
-def _lesions(organism: Organism, config: DissectConfig, adult: Twins, progress: Progress) -> dict[str, Any]:
+def _lesions(organism: Organism, config: DissectConfig, adult: Controls, progress: Progress) -> dict[str, Any]:
     few, marks = config.lesion_runs, lesions.marks(config.steps, config.horizons)
-    controls = twins(organism, adult.end[:few], adult.keys[:few], marks, tick=progress.tick)
+    controls = run_controls(organism, adult.end[:few], adult.keys[:few], marks, tick=progress.tick)
     sweep = lesions.first_sweep(
         organism,
         seed=config.seed,

@@ -11,15 +11,15 @@ from analysis import metrics
 from analysis.assays.lesions import first as lesions
 from analysis.assays.regeneration.regeneration import MARGIN
 from analysis.dissection.examination import Examination
-from analysis.report import plots
-from analysis.report.sections import Drawing, drawing
+from analysis.report import format, plots
+from analysis.report.model import SvgFigure, svg_figure
 
 SHOWN_STEPS = (10, 20, 30, 50, 75, 96, 150, 200, 400, 1000, 2000)
 ABOVE = {"textcoords": "offset points", "ha": "right", "fontsize": 8.5, "color": plots.MUTED}
 CUT_COLOURS = (plots.BLUE, plots.ORANGE, plots.GREEN, plots.PURPLE, "#e69f00")
 
 
-def draw(found: Examination) -> dict[str, Drawing]:
+def draw(found: Examination) -> dict[str, SvgFigure]:
     """Every figure that there are results for, by name."""
     makers: dict[str, tuple[bool, Callable[[Examination], tuple[Figure, str]]]] = {
         "growth": (True, growth),
@@ -33,7 +33,7 @@ def draw(found: Examination) -> dict[str, Drawing]:
         for name, (known, maker) in makers.items():
             if known:
                 made, caption = maker(found)
-                drawn[name] = drawing(name, made, caption)
+                drawn[name] = svg_figure(name, made, caption)
     return drawn
 
 
@@ -50,9 +50,7 @@ def growth(found: Examination) -> tuple[Figure, str]:
         titles.append("target")
     seen = np.any([p[..., 3] > spec.threshold for p in pictures], axis=0)
     rows, columns = plots.window(seen)
-    made, axes = plots.figure(
-        1, len(pictures), 1.0 + 0.5 * (rows.stop - rows.start) / (columns.stop - columns.start)
-    )
+    made, axes = plots.figure(1, len(pictures), 1.0 + 0.5 * (rows.stop - rows.start) / (columns.stop - columns.start))
     for ax, picture, title in zip(axes[0], pictures, titles, strict=True):
         plots.body(ax, picture[rows, columns], title)
     return made, "The first run, from one seed." + (" Right: the target." if target is not None else "")
@@ -71,9 +69,9 @@ def course(found: Examination) -> tuple[Figure, str]:
     made, axes = plots.figure(1, 2 if target else 1, 2.5)
     time = growth.time.values
     if target:
-        e = np.asarray(metrics.log_error(growth.e.values))
+        e = np.asarray(metrics.log_mse(growth.e.values))
         plots.keys_and_median(axes[0, 0], time, e, plots.BLUE)
-        empty = float(metrics.log_error(growth.dead.values[0, 0]))
+        empty = float(metrics.log_mse(growth.dead.values[0, 0]))
         axes[0, 0].axhline(empty, color=plots.MUTED, lw=1, ls="--")
         axes[0, 0].annotate("empty canvas", (time[-1], empty), (0, -3), **ABOVE, va="top")
         axes[0, 0].set(xlabel="step", ylabel="error L (log10 of E)")
@@ -105,7 +103,7 @@ def lesion_sweep(found: Examination) -> tuple[Figure, str]:
     handles = {label: h for ax in axes[0] for h, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     made.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
     return made, (
-        f"Median and {metrics.interval_of(found.sweep.sizes['run'])} (bootstrap), after a lesion that begins "
+        f"Median and {format.interval_label(found.sweep.sizes['run'])} (bootstrap), after a lesion that begins "
         f"at step {found.config.steps}: graded takes 5 % off the channel at every step, erased "
         "sets it to zero once. W is 1 for an intact body (green), 0 for an empty canvas (dashed); the rise "
         "of L is over the undisturbed run of the same key, 1 being ten times the error. Crosses: the same "
@@ -144,10 +142,10 @@ def recovery(found: Examination) -> tuple[Figure, str]:
     axes[0, 0].axvline(0, color=plots.MUTED, lw=1, ls="--", zorder=0)
     axes[0, 0].set(xlabel="recovered", ylabel="cut")
     for name, colour in zip(names, CUT_COLOURS, strict=True):
-        e = np.asarray(metrics.log_error(wounds.e.sel(wound=name).values))
+        e = np.asarray(metrics.log_mse(wounds.e.sel(wound=name).values))
         axes[0, 1].plot(wounds.time, np.median(e, 0), color=colour, lw=1.5)
     if wounds.attrs["reference"] == "target":
-        twin = np.median(np.asarray(metrics.log_error(wounds.e_twin.values)), 0)
+        twin = np.median(np.asarray(metrics.log_mse(wounds.e_twin.values)), 0)
         axes[0, 1].plot(wounds.time, twin, color=plots.INK, lw=1, ls="--")
     axes[0, 1].set(xlabel="step", ylabel="error L (log10 of E)")
     return made, (

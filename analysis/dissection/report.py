@@ -22,11 +22,11 @@ from analysis.dissection import tables as found_tables
 from analysis.dissection.examination import Examination
 from analysis.dissection.findings import findings
 from analysis.dissection.thorough import NAME, thorough
-from analysis.metrics import number
-from analysis.progress import Say
+from analysis.progress import Log
 from analysis.report import plots
 from analysis.report.folder import Report
-from analysis.report.sections import Film, Section
+from analysis.report.format import number
+from analysis.report.model import Film, Section
 from nca.errors import UserError
 from nca.organism import Organism
 
@@ -43,7 +43,7 @@ METHOD = (
 FRAME = 860  # pixels that the living organism takes
 
 
-def report(found: Examination, say: Say) -> Report:
+def report(found: Examination, say: Log) -> Report:
     """Everything that a dissection found, as a report; with `full`, after the assays that it still takes."""
     spec, state = found.organism.rule.spec, found.recording.state.values[0, -1]
     begun = time.monotonic()
@@ -70,8 +70,8 @@ def first_slice(found: Examination) -> list[Section]:
     harmed = _section(found, "lesions", "Lesions", ("lesions",), "lesions")
     healed = _section(found, "regeneration", "Regeneration", ("cuts", "recovery"), "cuts")
     return [
-        replace(harmed, shown=lesion_table(found), data=_kept(lesions=found.sweep)),
-        replace(healed, shown=cut_table(found), method=METHOD, data=_kept(cuts=found.wounds)),
+        replace(harmed, lookup=lesion_table(found), data=_kept(lesions=found.sweep)),
+        replace(healed, lookup=cut_table(found), method=METHOD, data=_kept(cuts=found.wounds)),
     ]
 
 
@@ -84,10 +84,10 @@ def _section(found: Examination, name: str, title: str, pictures: tuple[str, ...
     return Section(
         name,
         title,
-        findings=[f for f in said if f.topic == name],
-        drawings=[drawn[p] for p in pictures if p in drawn],
+        claims=[f for f in said if f.assay == name],
+        figures=[drawn[p] for p in pictures if p in drawn],
         tables={name: tables[name]} if name in tables else {},
-        outcomes=[found.outcomes[assay]] if assay in found.outcomes else [],
+        skipped=[found.skipped[assay]] if assay in found.skipped else [],
     )
 
 
@@ -97,7 +97,7 @@ def alive(organism: Organism) -> Section:
     try:
         return Section("alive", title, live=viewer.frame(organism, FRAME))
     except UserError as error:
-        return Section("alive", title, outcomes=[str(error)])
+        return Section("alive", title, skipped=[str(error)])
 
 
 def film_frames(found: Examination) -> np.ndarray:

@@ -25,7 +25,7 @@ def growth(course: xr.Dataset, has_target: bool) -> pd.DataFrame:
     """One row per run and time."""
     frame = course[["mature"] + (["e"] if has_target else [])].to_dataframe().reset_index()
     if has_target:
-        frame["log10_error"] = np.asarray(metrics.log_error(frame.e.values))
+        frame["log10_error"] = np.asarray(metrics.log_mse(frame.e.values))
     return frame
 
 

@@ -12,16 +12,16 @@ import pandas as pd
 from analysis import metrics
 from analysis.assays.lesions import first
 from analysis.assays.lesions.config import LesionConfig
-from analysis.assays.regeneration.config import HealingConfig
+from analysis.assays.regeneration.config import RegenerationConfig
 from analysis.assays.regeneration.regeneration import cuts_of, marks
 from analysis.assays.robustness.battery import robust
 from analysis.assays.robustness.battery import summary as by_dose
-from analysis.assays.robustness.config import RobustConfig
-from analysis.paired import follow, twins
+from analysis.assays.robustness.config import RobustnessConfig
+from analysis.paired import run_controls, run_edited
 from analysis.populations.members import Population, Verdict
 from analysis.populations.studies import Measure, Study
-from analysis.progress import Progress, Say
-from analysis.rollouts import keys_of
+from analysis.progress import Log, Progress
+from analysis.rollouts import run_keys
 from nca.damage import CUTS
 from nca.errors import UserError
 
@@ -41,15 +41,15 @@ BORNE = (
 )  # with one for each kind and dose beside it
 
 
-def healing(population: Population, verdicts: list[Verdict], config: HealingConfig, say: Say) -> Study:
+def healing(population: Population, verdicts: list[Verdict], config: RegenerationConfig, say: Log) -> Study:
     """What is recovered of the five cuts in every network, median over runs."""
     progress = Progress(say, _entering(verdicts) * config.runs * 7 * (config.until - config.cut_at))
-    keys = keys_of(config.seed, config.runs)
+    keys = run_keys(config.seed, config.runs)
 
     def one(verdict: Verdict) -> dict[str, float]:
         progress.stage = f"cutting {verdict.member.name}"
         organism = verdict.member.organism
-        later = twins(organism, verdict.states, keys, marks(config.cut_at, config.until), tick=progress.tick)
+        later = run_controls(organism, verdict.states, keys, marks(config.cut_at, config.until), tick=progress.tick)
         found = cuts_of(organism, later, progress.tick)
         each = {c: _median(found.recovered.sel(wound=c).values) for c in CUTS}
         return {"all five": _median(np.asarray(list(each.values()))), **each}
@@ -58,7 +58,7 @@ def healing(population: Population, verdicts: list[Verdict], config: HealingConf
     return _study("regeneration", "recovered", null, population, verdicts, CUT, one, config.until)
 
 
-def lesions(population: Population, verdicts: list[Verdict], config: LesionConfig, say: Say) -> Study:
+def lesions(population: Population, verdicts: list[Verdict], config: LesionConfig, say: Log) -> Study:
     """How many hidden channels every network needs, and how evenly their loss harms it.
 
     Each hidden channel in turn is multiplied by 0.95 at every step, beside the undisturbed run of the
@@ -66,7 +66,7 @@ def lesions(population: Population, verdicts: list[Verdict], config: LesionConfi
     """
     horizon, runs = config.horizons[-1], config.runs
     progress = Progress(say, _entering(verdicts) * runs * 13 * horizon)
-    keys = keys_of(config.seed, runs)
+    keys = run_keys(config.seed, runs)
 
     def one(verdict: Verdict) -> dict[str, float]:
         progress.stage = f"lesions of {verdict.member.name}"
@@ -74,11 +74,9 @@ def lesions(population: Population, verdicts: list[Verdict], config: LesionConfi
         hidden = [n for n, name in enumerate(organism.rule.channel_names) if name.startswith("h")]
         if not hidden:
             raise UserError("It has no hidden channels.")
-        controls = twins(
-            organism, verdict.states, keys, first.marks(config.at, (horizon,)), tick=progress.tick
-        )
+        controls = run_controls(organism, verdict.states, keys, first.marks(config.at, (horizon,)), tick=progress.tick)
         rows = first.lesions(organism, controls, "graded", config.seed)
-        found = follow(
+        found = run_edited(
             organism,
             controls,
             [rows[c * runs + r] for c in hidden for r in range(runs)],
@@ -120,7 +118,7 @@ def needs(fitness: np.ndarray) -> dict[str, float]:
     }
 
 
-def robustness(population: Population, verdicts: list[Verdict], config: RobustConfig, say: Say) -> Study:
+def robustness(population: Population, verdicts: list[Verdict], config: RobustnessConfig, say: Log) -> Study:
     """W under one dose or more of every kind of disturbance, in every network, median over runs."""
     kinds: dict[str, Measure] = {}
 
@@ -152,20 +150,20 @@ def _study(
 ) -> Study:
     """A study of the networks that enter; those excluded are not measured, since it would take long."""
     rows: list[dict[str, Any]] = []
-    outcomes: dict[str, str] = {}
+    skipped: dict[str, str] = {}
     for verdict in verdicts:
         if not verdict.admitted:
             continue
         try:
             found = one(verdict)
         except UserError as error:
-            outcomes[verdict.member.name] = str(error)
+            skipped[verdict.member.name] = str(error)
             continue
         rows += [{"member": verdict.member.name, "measure": k, "value": v} for k, v in found.items()]
     at = verdicts[0].at
     values = pd.DataFrame(rows, columns=["member", "measure", "value"])
     when = f"at step {at}" if name == "robustness" else f"from step {at} to {until}"
-    return Study(name, at, when, label, null, population, verdicts, measures, values, outcomes)
+    return Study(name, at, when, label, null, population, verdicts, measures, values, skipped)
 
 
 def _entering(verdicts: list[Verdict]) -> int:

@@ -12,23 +12,23 @@ import numpy as np
 from analysis import metrics
 from analysis.assays.axes.config import AxesConfig
 from analysis.assays.lesions.config import LesionConfig
-from analysis.assays.regeneration.config import HealingConfig
-from analysis.assays.robustness.config import RobustConfig
+from analysis.assays.regeneration.config import RegenerationConfig
+from analysis.assays.robustness.config import RobustnessConfig
 from analysis.populations import assays, codes
 from analysis.populations.members import LIMIT, PUBLISHED, Population, Verdict, admitted
 from analysis.populations.section import section
 from analysis.populations.studies import Study
-from analysis.progress import Say
-from analysis.report.sections import Section
+from analysis.progress import Log
+from analysis.report.model import Section
 from nca.validation import where_left
 
-Config = TypeVar("Config", AxesConfig, HealingConfig, LesionConfig, RobustConfig)
+Config = TypeVar("Config", AxesConfig, RegenerationConfig, LesionConfig, RobustnessConfig)
 # Networks are the unit, so that keys of each need only steady its own value.
 FEWER: Mapping[type, Mapping[str, Any]] = {
     AxesConfig: {},
-    HealingConfig: {"runs": 3},
+    RegenerationConfig: {"runs": 3},
     LesionConfig: {"runs": 2},
-    RobustConfig: {
+    RobustnessConfig: {
         "runs": 2,
         "once": (1.0,),
         "lasting": (0.1,),
@@ -83,7 +83,7 @@ class Bench:
     """
 
     population: Population
-    say: Say
+    say: Log
     limit: float = LIMIT
     seed: int = 0
     judged: dict[tuple[int, int], list[Verdict]] = field(default_factory=dict)
@@ -121,16 +121,14 @@ def components(bench: Bench, config: AxesConfig) -> Section:
     return _young_and_grown(bench, codes.components, config, "components", PARTS.format(runs=config.runs))
 
 
-def _young_and_grown(
-    bench: Bench, assay: Callable[..., Study], config: AxesConfig, name: str, how: str
-) -> Section:
+def _young_and_grown(bench: Bench, assay: Callable[..., Study], config: AxesConfig, name: str, how: str) -> Section:
     """An assay at the grown step, and at the published one where that is earlier."""
     steps = [config.steps, *([PUBLISHED] if config.steps > PUBLISHED else [])]
     judged = [bench.verdicts(at, config.runs) for at in steps]
     return _told(bench, [assay(bench.population, v, config) for v in judged], judged, name, how)
 
 
-def healing(bench: Bench, config: HealingConfig) -> Section:
+def healing(bench: Bench, config: RegenerationConfig) -> Section:
     """What each regime heals."""
     config = fewer(config)
     how = HEALING.format(**config.to_json())
@@ -144,7 +142,7 @@ def lesions(bench: Bench, config: LesionConfig) -> Section:
     return _grown(bench, assays.lesions, config, config.at, "lesions", how)
 
 
-def robustness(bench: Bench, config: RobustConfig) -> Section:
+def robustness(bench: Bench, config: RobustnessConfig) -> Section:
     """What each regime bears."""
     config = fewer(config)
     how = ROBUST.format(**config.to_json())

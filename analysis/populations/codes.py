@@ -12,8 +12,8 @@ from analysis.assays.axes.pca import LEAST_CELLS, pca
 from analysis.assays.axes.position import position_tests
 from analysis.populations.members import Population, Verdict
 from analysis.populations.studies import Measure, Study
-from analysis.progress import Say
-from analysis.recording import label
+from analysis.progress import Log
+from analysis.recording import label_states
 from nca.errors import UserError
 
 PLACES = (
@@ -30,9 +30,7 @@ COMPONENTS = (
 )
 
 
-def places(
-    population: Population, verdicts: list[Verdict], config: AxesConfig, say: Say | None = None
-) -> Study:
+def places(population: Population, verdicts: list[Verdict], config: AxesConfig, say: Log | None = None) -> Study:
     """How far place can be decoded beyond what fields as smooth give, in every network.
 
     Args:
@@ -48,14 +46,14 @@ def places(
         mean R2.
     """
     rows: list[dict[str, object]] = []
-    outcomes: dict[str, str] = {}
+    skipped: dict[str, str] = {}
     for verdict in verdicts:
         if say is not None:
             say(f"{verdict.member.name}: decoders beside surrogates at step {verdict.at}")
         try:
             rows += _places(verdict, config)
         except UserError as error:
-            outcomes[verdict.member.name] = str(error)
+            skipped[verdict.member.name] = str(error)
     at = verdicts[0].at
     return Study(
         f"axes-{at}",
@@ -67,7 +65,7 @@ def places(
         verdicts,
         PLACES,
         pd.DataFrame(rows, columns=["member", "measure", "value", "low", "high", "z", "p", "r2", "runs"]),
-        outcomes,
+        skipped,
     )
 
 
@@ -80,9 +78,7 @@ def _places(verdict: Verdict, config: AxesConfig) -> list[dict[str, object]]:
         for run in range(recording.sizes["run"] if verdict.admitted else 1)
     ]
     above = np.mean([f.observed.values - f.null_median.values for f in found], axis=0)
-    ends = [
-        np.mean([f[n].values - f.null_median.values for f in found], 0) for n in ("null_low", "null_high")
-    ]
+    ends = [np.mean([f[n].values - f.null_median.values for f in found], 0) for n in ("null_low", "null_high")]
     z = np.mean([(f.observed - f.null.mean("surrogate")) / f.null.std("surrogate") for f in found], axis=0)
     r2 = np.mean([f.observed.values for f in found], axis=0)
     return [
@@ -112,7 +108,7 @@ def fitted(verdict: Verdict, config: AxesConfig) -> tuple[xr.Dataset, xr.Dataset
     whole = (cells >= LEAST_CELLS) & ~np.asarray(metrics.exploded(states))
     if not whole.any():
         raise UserError(f"No run has a body of {LEAST_CELLS} or more cells at step {verdict.at}.")
-    recording = label(organism, states[whole][:, None], steps=[verdict.at])
+    recording = label_states(organism, states[whole][:, None], steps=[verdict.at])
     hidden = any(str(n).startswith("h") for n in recording.channel.values)
     channels = config.channels if hidden else "all"
     return recording, pca(recording, at=verdict.at, channels=channels, scaling=config.scaling)
@@ -121,12 +117,12 @@ def fitted(verdict: Verdict, config: AxesConfig) -> tuple[xr.Dataset, xr.Dataset
 def components(population: Population, verdicts: list[Verdict], config: AxesConfig) -> Study:
     """The principal components of every network: how many, and how PC1 lies. They are no claim."""
     rows: list[dict[str, object]] = []
-    outcomes: dict[str, str] = {}
+    skipped: dict[str, str] = {}
     for verdict in verdicts:
         try:
             found = fitted(verdict, config)[1]
         except UserError as error:
-            outcomes[verdict.member.name] = str(error)
+            skipped[verdict.member.name] = str(error)
             continue
         numbers = {
             "needed": float(found.needed.sel(share=95)),
@@ -146,5 +142,5 @@ def components(population: Population, verdicts: list[Verdict], config: AxesConf
         verdicts,
         COMPONENTS,
         pd.DataFrame(rows, columns=["member", "measure", "value"]),
-        outcomes,
+        skipped,
     )

@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from analysis import metrics
 from analysis.populations.members import UNKNOWN, Verdict
 from analysis.populations.studies import Measure, Study, grid, outsiders, table
-from analysis.report import plots
+from analysis.report import format, plots
 from analysis.report.plots import BLUE, FAINT, INK, MUTED, ORANGE
 
 BAND = 0.36  # half width of a regime's column
@@ -87,16 +87,12 @@ def _panel(ax: Axes, study: Study, measure: Measure, named: bool) -> None:
 
 
 def _tick(regime: str) -> str:
-    return {"persistent": "persis-\ntent", "regenerating": "regen-\nerating", UNKNOWN: "?"}.get(
-        regime, regime
-    )
+    return {"persistent": "persis-\ntent", "regenerating": "regen-\nerating", UNKNOWN: "?"}.get(regime, regime)
 
 
 def _band(ax: Axes, k: int, own: pd.DataFrame) -> None:
     """The null of a regime's networks: the median over them of its 5 and its 95 %."""
-    ax.fill_between(
-        [k - BAND, k + BAND], own.low.median(), own.high.median(), color=FAINT, alpha=0.75, lw=0, zorder=0
-    )
+    ax.fill_between([k - BAND, k + BAND], own.low.median(), own.high.median(), color=FAINT, alpha=0.75, lw=0, zorder=0)
 
 
 def _out(ax: Axes, k: int, own: pd.DataFrame) -> None:
@@ -183,7 +179,7 @@ def _portrait(ax: Axes, verdict: Verdict, picture: np.ndarray, window: tuple[sli
     window = plots.window(picture[..., 3] > 0.1) if window is None else window
     shown = picture[window] * (1.0 if verdict.admitted else 0.35)
     plots.body(ax, shown)
-    said = f"L {metrics.number(verdict.error)}"
+    said = f"L {format.number(verdict.error)}"
     ax.set_xlabel(
         said if verdict.admitted else f"× {said}",
         fontsize=7.5,

@@ -13,8 +13,9 @@ import numpy as np
 
 from analysis import metrics
 from analysis.lineage import lineages
-from analysis.progress import Say
-from analysis.rollouts import grown, keys_of
+from analysis.progress import Log
+from analysis.report import format
+from analysis.rollouts import grow_runs, run_keys
 from nca.errors import UserError
 from nca.io import read
 from nca.organism import Organism
@@ -215,7 +216,7 @@ def admitted(
     *,
     runs: int = 4,
     seed: int = 0,
-    say: Say | None = None,
+    say: Log | None = None,
 ) -> list[Verdict]:
     """Grow every member and say who is good enough to enter the statistics.
 
@@ -227,12 +228,12 @@ def admitted(
         seed: what the keys follow from.
         say: is told who grows.
     """
-    keys, verdicts = keys_of(seed, runs), []
+    keys, verdicts = run_keys(seed, runs), []
     for member in found:
         if say is not None:
             say(f"growing {member.name} to step {at}")
         organism = member.organism
-        states = np.asarray(grown(organism, at, keys))
+        states = np.asarray(grow_runs(organism, at, keys))
         cells = float(np.median(np.asarray(metrics.mature_count(organism.rule, states))))
         errors = _errors(organism, states)
         known = errors[np.isfinite(errors)]
@@ -247,7 +248,7 @@ def _errors(organism: Organism, states: np.ndarray) -> np.ndarray:
     target = organism.picture((states.shape[1], states.shape[2]))
     if target is None:
         return np.full(len(states), np.nan)
-    found = metrics.log_error(metrics.error(organism.rule.spec, states, jnp.asarray(target)))
+    found = metrics.log_mse(metrics.mse(organism.rule.spec, states, jnp.asarray(target)))
     return np.where(np.asarray(metrics.exploded(states)), np.nan, np.asarray(found, float))
 
 
@@ -259,5 +260,5 @@ def _excluded(organism: Organism, error: float, cells: float, limit: float, at: 
     if cells < 1:
         return f"it has no body at step {at}"
     if error > limit:
-        return f"its L at step {at} is {metrics.number(error)}, above {metrics.number(limit)}"
+        return f"its L at step {at} is {format.number(error)}, above {format.number(limit)}"
     return ""

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pandas as pd
 
-from analysis.metrics import number
 from analysis.populations import figures, words
 from analysis.populations.members import Population, Verdict
 from analysis.populations.studies import Study, by, compared, outsiders, table
 from analysis.populations.words import absent
 from analysis.report import plots
-from analysis.report.sections import Drawing, Section, drawing
+from analysis.report.format import number
+from analysis.report.model import Section, SvgFigure, svg_figure
 
 UNITS = (
     "A network is the unit, never a cell or a run. Networks that were trained on from one another, or began "
@@ -72,13 +72,13 @@ def section(
     return Section(
         name,
         title or f"The population {population.name}",
-        [replace(f, topic=name) for f in said],
-        drawings=drawn,
-        shown={f"Networks, {study.when}": shown(study) for study in studies},
+        [replace(f, assay=name) for f in said],
+        figures=drawn,
+        lookup={f"Networks, {study.when}": shown(study) for study in studies},
         tables={f"{name}-values": pd.concat([table(s) for s in studies], ignore_index=True)}
         | {f"{name}-tests": pd.concat(_every_test(studies), ignore_index=True)},
         method=f"{UNITS + ADMISSION.format(limit=number(limit))}\n\n{method}",
-        outcomes=[f"{who}, {study.when}: {why}" for study in studies for who, why in study.outcomes.items()],
+        skipped=[f"{who}, {study.when}: {why}" for study in studies for who, why in study.skipped.items()],
     )
 
 
@@ -91,25 +91,24 @@ def _every_test(studies: Sequence[Study]) -> list[pd.DataFrame]:
     return found
 
 
-def drawings(name: str, studies: Sequence[Study], judged: Sequence[Sequence[Verdict]]) -> list[Drawing]:
+def drawings(name: str, studies: Sequence[Study], judged: Sequence[Sequence[Verdict]]) -> list[SvgFigure]:
     """The figures."""
     with plots.style():
-        made = [drawing(f"{name}-regimes", figures.regimes(studies), caption(studies))]
+        made = [svg_figure(f"{name}-regimes", figures.regimes(studies), caption(studies))]
         for verdicts in judged:
             at = verdicts[0].at
             text = (
                 f"The first run of every network at step {at}, by regime (rows) and lineage (columns), with "
                 "its L, the median over keys. Faint, with a cross: excluded."
             )
-            made.append(drawing(f"{name}-bodies-{at}", figures.bodies(verdicts), text))
+            made.append(svg_figure(f"{name}-bodies-{at}", figures.bodies(verdicts), text))
     return made
 
 
 def caption(studies: Sequence[Study]) -> str:
     """What the figure of regimes shows."""
     lines = "; ".join(
-        f"{study.when}, {len({m.lineage for m in study.counted})} lineages and {len(study.counted)} networks "
-        "admitted"
+        f"{study.when}, {len({m.lineage for m in study.counted})} lineages and {len(study.counted)} networks admitted"
         for study in studies
     )
     null = (
@@ -120,10 +119,7 @@ def caption(studies: Sequence[Study]) -> str:
     out = " Crosses: networks that do not enter, for their L." if any(map(outsiders, studies)) else ""
     if not out and absent(studies[0]):
         out = f" {absent(studies[0])}."
-    return (
-        f"Every network (circles), joined within its lineage; bars are medians over lineages ({lines})."
-        f"{out}{null}"
-    )
+    return f"Every network (circles), joined within its lineage; bars are medians over lineages ({lines}).{out}{null}"
 
 
 def shown(study: Study) -> pd.DataFrame:

@@ -53,7 +53,7 @@ class Study:
         values: a row for each member and measure: member, measure, value (NaN: not defined), and where
             there is a null of each network low and high (5 and 95 % of it, on the scale of value), z
             and p.
-        outcomes: why a member has no values, by its name.
+        skipped: why a member has no values, by its name.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Study:
     verdicts: Sequence[Verdict]
     measures: Sequence[Measure]
     values: pd.DataFrame
-    outcomes: Mapping[str, str] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def counted(self) -> list[Member]:
@@ -175,9 +175,7 @@ def levels(study: Study) -> pd.DataFrame:
     for measure in study.measures:
         wide = grid(study, measure.name, study.regimes)
         for regime in study.regimes:
-            own = rows[
-                rows.admitted & (rows.measure == measure.name) & (rows.regime == regime) & rows.value.notna()
-            ]
+            own = rows[rows.admitted & (rows.measure == measure.name) & (rows.regime == regime) & rows.value.notna()]
             column = wide[regime].dropna()
             tested = "p" in own and own.p.notna().any()
             found.append(

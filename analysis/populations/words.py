@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.metrics import count, number, probability, span, tiny
 from analysis.populations.members import Population, Verdict
 from analysis.populations.studies import FEWEST, THREE, Measure, Study, by, compared, levels, table
-from analysis.report.sections import Finding
+from analysis.report.format import number, plural, probability, scientific, value_range
+from analysis.report.model import Claim
 from analysis.stats.trends import BOUNDED, CLEAR
 
 TOPIC = "population"
@@ -21,7 +21,7 @@ def listed(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1] if words else "none"
 
 
-def findings(studies: Sequence[Study]) -> list[Finding]:
+def findings(studies: Sequence[Study]) -> list[Claim]:
     """What studies of one kind say: their answers, then what stands behind them, then the contrast."""
     tested = {id(study): compared(study) for study in studies}
     said = [answer(s, tested[id(s)], s.main) for s in studies]
@@ -34,7 +34,7 @@ def findings(studies: Sequence[Study]) -> list[Finding]:
     return said
 
 
-def answer(study: Study, tested: pd.DataFrame, measures: Sequence[Measure], opening: str = "") -> Finding:
+def answer(study: Study, tested: pd.DataFrame, measures: Sequence[Measure], opening: str = "") -> Claim:
     """Whether measures rise over the regimes that there are."""
     regimes = study.regimes
     kind = "trend" if len(regimes) >= THREE else "change"
@@ -42,18 +42,18 @@ def answer(study: Study, tested: pd.DataFrame, measures: Sequence[Measure], open
     numbers = {"at": study.at, "regimes": regimes, "tests": rows.to_dict("records")}
     if len(regimes) < 2:
         claim, evidence = opening + _single(study), _spread(study, measures)
-        return Finding(TOPIC, _capital(claim), evidence, numbers)
+        return Claim(TOPIC, _capital(claim), evidence, numbers)
     scaled = _of(compared(by(study, "z")), kind, measures) if "z" in study.values else None
     n = int(rows.n.max())
     parts = grouped({m.words: _agreed(rows, scaled, m) for m in measures})
-    claim = f"{opening}{study.when}, {_path(regimes)}, over {count(n, 'lineage')}: {'; '.join(parts)}."
+    claim = f"{opening}{study.when}, {_path(regimes)}, over {plural(n, 'lineage')}: {'; '.join(parts)}."
     claim += _clear(study, measures)
     evidence = "; ".join(_told(study, _one(rows, m), m) for m in measures)
     evidence += f". {_test_of(kind, rows)}"
     if scaled is not None:
         evidence += f". In units of the null’s sd (z) instead: {_scaled(scaled, measures)}"
     evidence += f". {absent(study)}" if absent(study) else ""
-    return Finding(TOPIC, _capital(claim), evidence, numbers)
+    return Claim(TOPIC, _capital(claim), evidence, numbers)
 
 
 def grouped(said: Mapping[str, str]) -> list[str]:
@@ -64,9 +64,7 @@ def grouped(said: Mapping[str, str]) -> list[str]:
     return [
         part
         for what, those in of.items()
-        for part in (
-            [f"{listed(those)}: each {what}"] if len(those) > 2 else [f"{one} {what}" for one in those]
-        )
+        for part in ([f"{listed(those)}: each {what}"] if len(those) > 2 else [f"{one} {what}" for one in those])
     ]
 
 
@@ -95,8 +93,8 @@ def verdict(row: pd.Series | None) -> str:
         return "rises" if row.effect > 0 else "falls"
     if row.n < FEWEST or row.floor * row.family > CLEAR:
         if row.low <= 0 <= row.high:  # not where there are too few for an interval
-            return f"stays open with {count(int(row.n), 'lineage')}"
-        return f"leans {leans}, which {count(int(row.n), 'lineage')} cannot decide"
+            return f"stays open with {plural(int(row.n), 'lineage')}"
+        return f"leans {leans}, which {plural(int(row.n), 'lineage')} cannot decide"
     return "neither rises nor falls clearly"
 
 
@@ -134,8 +132,8 @@ def _test_of(kind: str, rows: pd.DataFrame) -> str:
     floor, family = float(known.floor.min()), int(known.family.max())
     more = ", more where some do not change" if known.floor.nunique() > 1 and known.n.nunique() == 1 else ""
     return (
-        f"{name}, exact, two-sided, corrected over {count(family, 'test')} (Holm): of "
-        f"{count(int(known.n.min()), 'lineage')} p is at least {_small(floor)}, corrected "
+        f"{name}, exact, two-sided, corrected over {plural(family, 'test')} (Holm): of "
+        f"{plural(int(known.n.min()), 'lineage')} p is at least {_small(floor)}, corrected "
         f"{_small(min(1.0, floor * family))}{more}; effect: {effect}, with a 95 % bootstrap over lineages "
         f"where there are {BOUNDED}"
     )
@@ -145,14 +143,13 @@ def _scaled(rows: pd.DataFrame, measures: Sequence[Measure]) -> str:
     """The same tests on z, which allows for nulls of different width."""
     each = [(m, _one(rows, m)) for m in measures]
     return "; ".join(
-        f"{m.name} effect {_ends(row.effect, row.low, row.high)}, p {_small(row.p)}, corrected "
-        f"{_small(row.holm)}"
+        f"{m.name} effect {_ends(row.effect, row.low, row.high)}, p {_small(row.p)}, corrected {_small(row.holm)}"
         for m, row in each
         if row is not None and row.n
     )
 
 
-def steps(study: Study, tested: pd.DataFrame, measures: Sequence[Measure]) -> list[Finding]:
+def steps(study: Study, tested: pd.DataFrame, measures: Sequence[Measure]) -> list[Claim]:
     """From one regime to the next, where there are three."""
     if len(study.regimes) < THREE:
         return []
@@ -170,10 +167,10 @@ def steps(study: Study, tested: pd.DataFrame, measures: Sequence[Measure]) -> li
     )
     evidence = f"median changes: {told}. {_test_of('change', rows)}"
     claim = f"{_capital(study.when)}, step by step: {'; '.join(parts)}."
-    return [Finding(TOPIC, claim, evidence, {"at": study.at, "tests": rows.to_dict("records")})]
+    return [Claim(TOPIC, claim, evidence, {"at": study.at, "tests": rows.to_dict("records")})]
 
 
-def beyond(study: Study, tested: pd.DataFrame) -> Finding:
+def beyond(study: Study, tested: pd.DataFrame) -> Claim:
     """How each regime stands to the null: networks by their own, lineages together."""
     middle, own = levels(study), "p" in study.values
     parts = []
@@ -194,7 +191,7 @@ def beyond(study: Study, tested: pd.DataFrame) -> Finding:
     evidence = f"median over lineages less the null’s value, Wilcoxon’s signed rank test: {told or 'none'}"
     if "r2" in study.values:
         evidence += f". {_readable(study)}"
-    return Finding(TOPIC, claim, evidence, {"at": study.at, "tests": rows.to_dict("records")})
+    return Claim(TOPIC, claim, evidence, {"at": study.at, "tests": rows.to_dict("records")})
 
 
 def _readable(study: Study) -> str:
@@ -205,8 +202,7 @@ def _readable(study: Study) -> str:
     for measure in study.main:
         own = rows[rows.measure == measure.name]
         each = [
-            f"{int((own[own.regime == r].r2 > 0).sum())} of {int((own.regime == r).sum())} {r}"
-            for r in study.regimes
+            f"{int((own[own.regime == r].r2 > 0).sum())} of {int((own.regime == r).sum())} {r}" for r in study.regimes
         ]
         parts.append(f"{measure.name} in {listed(each)}")
     return f"R² itself is above 0, so that place can be read at all: {'; '.join(parts)}"
@@ -217,7 +213,7 @@ def _single(study: Study) -> str:
     if study.regimes:
         return f"{study.when}, only {study.regimes[0]} networks enter, so that no regimes are compared."
     if study.counted:
-        many = count(len(study.counted), "network")
+        many = plural(len(study.counted), "network")
         return f"{study.when}, the regimes of these {many} are not known, so that none are compared."
     return f"{study.when}, no network enters, so that nothing is compared."
 
@@ -229,8 +225,8 @@ def _spread(study: Study, measures: Sequence[Measure]) -> str:
     for measure in measures:
         own = rows[rows.measure == measure.name].value
         if len(own):
-            parts.append(f"{measure.words}: median {number(float(own.median()))}, {span(own.values)}")
-    lines = count(int(rows.lineage.nunique()), "lineage")
+            parts.append(f"{measure.words}: median {number(float(own.median()))}, {value_range(own.values)}")
+    lines = plural(int(rows.lineage.nunique()), "lineage")
     return f"{'; '.join(parts) or 'no values'}; {lines}. {absent(study)}".strip()
 
 
@@ -246,7 +242,7 @@ def absent(study: Study) -> str:
     return _capital("; ".join(parts))
 
 
-def exclusions(population: Population, judged: Sequence[Sequence[Verdict]], limit: float) -> list[Finding]:
+def exclusions(population: Population, judged: Sequence[Sequence[Verdict]], limit: float) -> list[Claim]:
     """Who enters the statistics and who does not, step by step."""
     said = [_entered(population, verdicts, limit) for verdicts in judged]
     if population.missing:
@@ -254,12 +250,12 @@ def exclusions(population: Population, judged: Sequence[Sequence[Verdict]], limi
         for name, why in population.missing.items():
             reasons.setdefault(why, []).append(name)
         gone = "; ".join(f"{why}: {', '.join(names)}" for why, names in reasons.items())
-        claim = f"{count(len(population.missing), 'member')} that the folder lists could not be examined."
-        said.append(Finding(TOPIC, claim, gone, {"missing": dict(population.missing)}))
+        claim = f"{plural(len(population.missing), 'member')} that the folder lists could not be examined."
+        said.append(Claim(TOPIC, claim, gone, {"missing": dict(population.missing)}))
     return said
 
 
-def _entered(population: Population, verdicts: Sequence[Verdict], limit: float) -> Finding:
+def _entered(population: Population, verdicts: Sequence[Verdict], limit: float) -> Claim:
     at, good = verdicts[0].at, [v.member for v in verdicts if v.admitted]
     out = {v.member.name: v.why for v in verdicts if v.why}
     each = [
@@ -267,16 +263,16 @@ def _entered(population: Population, verdicts: Sequence[Verdict], limit: float) 
         for r in population.regimes
     ]
     claim = (
-        f"At step {at}, {len(good)} of {count(len(verdicts), 'network')} of {population.name} enter the "
-        f"statistics ({', '.join(each)}), of {count(len({m.lineage for m in good}), 'independent lineage')}."
+        f"At step {at}, {len(good)} of {plural(len(verdicts), 'network')} of {population.name} enter the "
+        f"statistics ({', '.join(each)}), of {plural(len({m.lineage for m in good}), 'independent lineage')}."
     )
-    keys = count(len(verdicts[0].keys), "key")
+    keys = plural(len(verdicts[0].keys), "key")
     same = f" at step {at}", f", above {number(limit)}"  # said of all at once
     told = "; ".join(f"{n}: {why.replace(same[0], '').removesuffix(same[1])}" for n, why in out.items())
     evidence = f"a network enters with L ≤ {number(limit)} at step {at}, median of {keys}; " + (
         f"excluded are {told}" if out else "none is excluded"
     )
-    return Finding(TOPIC, claim, evidence, {"at": at, "admitted": [m.name for m in good], "excluded": out})
+    return Claim(TOPIC, claim, evidence, {"at": at, "admitted": [m.name for m in good], "excluded": out})
 
 
 def _of(tested: pd.DataFrame, kind: str, measures: Sequence[Measure]) -> pd.DataFrame:
@@ -295,7 +291,7 @@ def _ends(value: float, low: float, high: float) -> str:
 
 
 def _small(p: float) -> str:
-    return probability(p) if not p < 0.001 else tiny(p)
+    return probability(p) if not p < 0.001 else scientific(p)
 
 
 def _capital(text: str) -> str:

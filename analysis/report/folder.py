@@ -25,10 +25,9 @@ from typing import Any
 
 import numpy as np
 
-from analysis import metrics
 from analysis.recording import save_recording
-from analysis.report import markup
-from analysis.report.sections import Section
+from analysis.report import format, markup
+from analysis.report.model import Section
 from nca.errors import UserError
 from nca.io import write
 from nca.organism import Organism
@@ -38,8 +37,8 @@ ABOUT = {
     "made_by": "the command that wrote this",
     "organisms": "what was examined: name, hash (of rule, seed and canvas), conventions, provenance, metrics",
     "config": "what was asked for; with the hashes and the versions it repeats everything here",
-    "findings": "the verdict: topic, claim and evidence in words, numbers",
-    "outcomes": "by section: what was not examined, and why",
+    "claims": "what was found: assay, text, evidence, numbers",
+    "skipped": "by section: what was not examined, and why",
     "tables": "every table by its name, a row an object; null is a number that is not defined",
 }
 
@@ -126,9 +125,7 @@ def check_place(folder: Path, command: str) -> None:
     except (OSError, ValueError, KeyError, TypeError):
         made_by = None
     if made_by != command:
-        raise UserError(
-            f"{folder} exists and holds no report of {command!r}; remove it or name another folder."
-        )
+        raise UserError(f"{folder} exists and holds no report of {command!r}; remove it or name another folder.")
 
 
 def holds(folder: Path, organisms: Sequence[Organism], config: Mapping[str, Any]) -> bool:
@@ -146,12 +143,12 @@ def fill(report: Report, folder: Path, data: bool) -> None:
     for name in ("tables", "figures", *(("data",) if data else ())):
         (folder / name).mkdir()
     for section in report.sections:
-        for drawing in section.drawings:
+        for drawing in section.figures:
             write(folder / "figures" / f"{drawing.name}.svg", drawing.svg)
         for film in section.films:
             write(folder / f"{film.name}.webp", film.webp)
         for name, frame in section.tables.items():
-            write(folder / "tables" / f"{name}.csv", frame.to_csv(index=False, na_rep=metrics.NOT_DEFINED))
+            write(folder / "tables" / f"{name}.csv", frame.to_csv(index=False, na_rep=format.NOT_DEFINED))
         for name, dataset in section.data.items() if data else ():
             save_recording(dataset, folder / "data" / f"{name}.nc")
     write(folder / "summary.json", json.dumps(summary(report), indent=1, allow_nan=False) + "\n")
@@ -160,7 +157,7 @@ def fill(report: Report, folder: Path, data: bool) -> None:
 
 def summary(report: Report) -> dict[str, Any]:
     """What `summary.json` holds; `about` explains the keys."""
-    said = [f for section in report.sections for f in section.findings]
+    said = [f for section in report.sections for f in section.claims]
     return plain(
         {
             "made_by": report.command,
@@ -169,8 +166,8 @@ def summary(report: Report) -> dict[str, Any]:
             "config": dict(report.config),
             "versions": versions(),
             "seconds": round(report.seconds, 1),
-            "findings": [vars(finding) for finding in said],
-            "outcomes": {s.name: list(s.outcomes) for s in report.sections if s.outcomes},
+            "claims": [vars(finding) for finding in said],
+            "skipped": {s.name: list(s.skipped) for s in report.sections if s.skipped},
             "tables": {k: v.to_dict("records") for s in report.sections for k, v in s.tables.items()},
         }
     )
@@ -217,9 +214,7 @@ def page(report: Report) -> str:
         heading=html.escape(names),
         portrait=markup.portrait(report.portrait),
         facts="".join(f'<p class="facts">{facts(one, many)}</p>' for one in shown),
-        contents="\n".join(
-            f'<a href="#{s.name}">{html.escape(s.title)}</a>' for s in report.sections if shows(s)
-        ),
+        contents="\n".join(f'<a href="#{s.name}">{html.escape(s.title)}</a>' for s in report.sections if shows(s)),
         verdict=markup.verdict(report.sections),
         caveat=f"<p>{html.escape(report.caveat)}</p>" if report.caveat else "",
         sections="".join(section_text(section) for section in report.sections if shows(section)),
@@ -231,16 +226,16 @@ def page(report: Report) -> str:
 
 def shows(section: Section) -> bool:
     """Whether there is something to see in a section."""
-    return bool(section.live or section.films or section.drawings or section.shown or section.outcomes)
+    return bool(section.live or section.films or section.figures or section.lookup or section.skipped)
 
 
 def section_text(section: Section) -> str:
     """A section: what is missing and why, films, figures, tables."""
-    parts = [f'<p class="outcome">{markup.together(reason)}</p>\n' for reason in section.outcomes]
+    parts = [f'<p class="outcome">{markup.together(reason)}</p>\n' for reason in section.skipped]
     parts += [f'<figure class="live">{section.live}</figure>\n'] if section.live else []
     parts += [markup.film(film) for film in section.films]
-    parts += [markup.figure(drawing) for drawing in section.drawings]
-    parts += [markup.folded(title, markup.table(frame)) for title, frame in section.shown.items()]
+    parts += [markup.figure(drawing) for drawing in section.figures]
+    parts += [markup.folded(title, markup.table(frame)) for title, frame in section.lookup.items()]
     heading = f'<section id="{section.name}"><h2>{html.escape(section.title)}</h2>\n'
     return heading + "".join(parts) + "</section>\n"
 
@@ -260,9 +255,7 @@ def method(report: Report) -> str:
             f"metrics{many}": dict(organism.metrics),
         }
     known["versions"] = versions()
-    return told + "".join(
-        markup.folded(title.capitalize(), markup.words(values)) for title, values in known.items()
-    )
+    return told + "".join(markup.folded(title.capitalize(), markup.words(values)) for title, values in known.items())
 
 
 def methods(sections: Sequence[Section]) -> dict[str, list[str]]:

@@ -15,7 +15,7 @@ import pandas as pd
 from PIL import Image
 
 from analysis.report import plots
-from analysis.report.sections import Drawing, Film, Section
+from analysis.report.model import Film, Section, SvgFigure
 
 BODY = 0.1  # alpha above which a portrait shows a cell
 
@@ -41,10 +41,10 @@ def verdict(sections: Sequence[Section]) -> str:
     """The findings, section by section."""
     items = ""
     for section in sections:
-        if section.findings:
+        if section.claims:
             said = "".join(
-                f'<li>{together(f.claim)}<span class="evidence">{together(f.evidence)}</span></li>\n'
-                for f in section.findings
+                f'<li>{together(f.text)}<span class="evidence">{together(f.evidence)}</span></li>\n'
+                for f in section.claims
             )
             items += f'<div class="topic"><h3>{html.escape(section.title)}</h3><ul>\n{said}</ul></div>\n'
     return f"<div>{items}</div>\n"
@@ -65,15 +65,12 @@ def film(shown: Film) -> str:
     )
 
 
-def figure(drawing: Drawing) -> str:
+def figure(drawing: SvgFigure) -> str:
     """A figure inline, in the page's ink."""
-    return (
-        f"<figure>{inline(drawing)}<figcaption><b>Figure.</b> {together(drawing.caption)}"
-        "</figcaption></figure>\n"
-    )
+    return f"<figure>{inline(drawing)}<figcaption><b>Figure.</b> {together(drawing.caption)}</figcaption></figure>\n"
 
 
-def inline(drawing: Drawing) -> str:
+def inline(drawing: SvgFigure) -> str:
     """An SVG without its prologue, its ids its own, its colours those of the page, light or dark."""
     text = drawing.svg[drawing.svg.index("<svg") :]
     text = re.sub(r' id="image\w+"', "", text)  # equal pictures share one, and nothing refers to it

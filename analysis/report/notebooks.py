@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from analysis.report import plots
-from analysis.report.sections import Finding
+from analysis.report.model import Claim
 
 DOTS = 144  # an inch; shown at half as many, so that it is sharp on any screen
 
@@ -37,9 +37,9 @@ def show(drawn: Figure | Callable[..., Figure | tuple[Figure, str]], *found: Any
         display(Markdown(caption))
 
 
-def tell(findings: Sequence[Finding]) -> None:
+def tell(findings: Sequence[Claim]) -> None:
     """Show findings, each a claim over its evidence."""
     from IPython.display import Markdown, display
 
-    told = [f"- **{one.claim}**  \n  {one.evidence.rstrip('.')}." for one in findings]
+    told = [f"- **{one.text}**  \n  {one.evidence.rstrip('.')}." for one in findings]
     display(Markdown("\n".join(told)))

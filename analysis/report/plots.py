@@ -74,9 +74,7 @@ def window(mask: np.ndarray, margin: int = 2) -> tuple[slice, slice]:
         where = np.flatnonzero(mask.any(axis=axis))
         size = mask.shape[1 - axis]
         spans.append(
-            slice(max(0, where[0] - margin), min(size, where[-1] + 1 + margin))
-            if len(where)
-            else slice(0, size)
+            slice(max(0, where[0] - margin), min(size, where[-1] + 1 + margin)) if len(where) else slice(0, size)
         )
     return spans[0], spans[1]
 
@@ -141,11 +139,7 @@ def outline(ax: Axes, mask: np.ndarray) -> None:
 def scale_bar(axes: Any, image: Any, label: str, location: str = "right") -> None:
     """A bar of colours beside or below the axes that share its scale."""
     first = np.ravel(axes)[0]
-    slim = (
-        {"shrink": 0.62, "aspect": 22, "pad": 0.02}
-        if location == "bottom"
-        else {"fraction": 0.05, "pad": 0.03}
-    )
+    slim = {"shrink": 0.62, "aspect": 22, "pad": 0.02} if location == "bottom" else {"fraction": 0.05, "pad": 0.03}
     bar = first.figure.colorbar(image, ax=axes, location=location, **slim)
     bar.outline.set_visible(False)
     bar.set_label(label)
@@ -195,14 +189,10 @@ def against_null(ax: Axes, tests: xr.Dataset, statistics: Sequence[str], names: 
         one = tests.sel(statistic=statistic)
         height = row + rng.uniform(-0.22, 0.22, one.sizes["surrogate"])
         ax.plot(one.null, height, ".", color=FAINT, ms=3, zorder=1)
-        ax.plot(
-            [one.null_low, one.null_high], [row, row], color=MUTED, lw=3.5, solid_capstyle="butt", zorder=2
-        )
+        ax.plot([one.null_low, one.null_high], [row, row], color=MUTED, lw=3.5, solid_capstyle="butt", zorder=2)
         ax.plot([one.null_median] * 2, [row - 0.3, row + 0.3], color=INK, lw=1.2, zorder=3)
         clear = float(one.q) <= 0.05
-        ax.plot(
-            one.observed, row, "o", ms=7, color=ORANGE, mfc=ORANGE if clear else "none", mew=1.6, zorder=4
-        )
+        ax.plot(one.observed, row, "o", ms=7, color=ORANGE, mfc=ORANGE if clear else "none", mew=1.6, zorder=4)
         for place, value in ((18, one.p), (50, one.q)):
             _beside(ax, place, row, f"{float(value):.3f}" if value < 0.0995 else f"{float(value):.2f}")
     _beside(ax, 18, -0.8, "p")
@@ -275,9 +265,7 @@ def dots(ax: Axes, values: np.ndarray, names: Sequence[str], colours: Sequence[s
         if len(known):
             ax.plot([np.median(known)] * 2, [row - 0.36, row + 0.36], color=INK, lw=2)
         else:
-            ax.annotate(
-                "not defined", (0.02, row), xycoords=("axes fraction", "data"), va="center", color=MUTED
-            )
+            ax.annotate("not defined", (0.02, row), xycoords=("axes fraction", "data"), va="center", color=MUTED)
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.tick_params(axis="y", length=0)

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from analysis.stats.surrogates import modes, p_value, rotated
 from nca.errors import UserError
 
-FEWEST = 40  # cells: on fewer, a band of the longest waves mixes gradients with what is hardly smooth
+MIN_CELLS = 40  # cells: on fewer, a band of the longest waves mixes gradients with what is hardly smooth
 
 
 def with_surrogates(
@@ -23,14 +23,12 @@ def with_surrogates(
     Raises:
         UserError: fewer than 40 cells: on 11, of smooth fields .82 had a straight gradient at .05.
     """
-    if len(values) < FEWEST:
-        raise UserError(
-            f"To be compared with fields as smooth takes {FEWEST} or more cells, got {len(values)}."
-        )
+    if len(values) < MIN_CELLS:
+        raise UserError(f"To be compared with fields as smooth takes {MIN_CELLS} or more cells, got {len(values)}.")
     return np.concatenate([values[None], rotated(values, modes(mask), number, seed)])
 
 
-def beside_null(measures: Mapping[str, np.ndarray], deal_sd: Mapping[str, float] | None = None) -> xr.Dataset:
+def null_tests(measures: Mapping[str, np.ndarray], deal_sd: Mapping[str, float] | None = None) -> xr.Dataset:
     """Statistics beside their nulls.
 
     Args:
@@ -49,7 +47,7 @@ def beside_null(measures: Mapping[str, np.ndarray], deal_sd: Mapping[str, float]
     data = {
         "observed": ("statistic", observed),
         "p": ("statistic", p),
-        "q": ("statistic", corrected(p)),
+        "q": ("statistic", fdr(p)),
         "null": (("statistic", "surrogate"), null),
         "null_low": ("statistic", quantile[0]),
         "null_median": ("statistic", quantile[1]),
@@ -59,7 +57,7 @@ def beside_null(measures: Mapping[str, np.ndarray], deal_sd: Mapping[str, float]
     return xr.Dataset(data, {"statistic": list(measures)})
 
 
-def corrected(p: Float[np.ndarray, "*many"]) -> Float[np.ndarray, "*many"]:
+def fdr(p: Float[np.ndarray, "*many"]) -> Float[np.ndarray, "*many"]:
     """q: p corrected for the false discovery rate over all that are defined (Benjamini & Hochberg)."""
     q, known = np.full(np.shape(p), np.nan), np.isfinite(p)
     if known.any():

@@ -127,9 +127,7 @@ def bands(cells: int, first: int = 1) -> list[slice]:
     return found
 
 
-def haar(
-    rng: np.random.Generator, size: int, columns: int, number: int
-) -> Float[np.ndarray, "number size columns"]:
+def haar(rng: np.random.Generator, size: int, columns: int, number: int) -> Float[np.ndarray, "number size columns"]:
     """The first columns of orthogonal matrices drawn uniformly: QR of Gaussians, with the signs of
     R's diagonal made positive."""
     return _qr(rng.standard_normal((number, size, columns)))[0]

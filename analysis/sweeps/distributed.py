@@ -95,9 +95,7 @@ def _on_workers(
 ) -> None:
     """Have every part made, and bring its file; one that fails does not stop the others."""
     futures = {
-        part: client.submit(
-            _one_part, organism, named, metrics, settings, str(part), str(file.absolute()), pure=False
-        )
+        part: client.submit(_one_part, organism, named, metrics, settings, str(part), str(file.absolute()), pure=False)
         for part, file in files.items()
     }
     lost = []

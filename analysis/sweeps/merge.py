@@ -123,9 +123,7 @@ def read(path: Path) -> PartFile:
     try:
         if header["format"] > FORMAT:
             raise UserError(f"{path} was written by a newer version (format {header['format']}).")
-        asked: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in header["settings"].items()
-        }
+        asked: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in header["settings"].items()}
         part, settings = Part.parse(header["part"]), Settings(**asked)
         held = set(rows_of(list(header["experiments"]), settings.runs, part))
         header["organism"]["digest"], header["versions"].items(), header["experiments"].items()

@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from analysis.rollouts import STRETCH
+from analysis.rollouts import CHUNK
 from nca.edits import Edit
 from nca.errors import UserError
 from nca.io import write
@@ -67,9 +67,7 @@ class Settings:
     def marks(self) -> np.ndarray:
         """The steps measured at: the horizons, and the ends of stretches between."""
         last = self.start + self.horizons[-1]
-        return np.asarray(
-            sorted({*range(self.start, last, STRETCH), *(self.start + h for h in self.horizons)})
-        )
+        return np.asarray(sorted({*range(self.start, last, CHUNK), *(self.start + h for h in self.horizons)}))
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,10 +132,7 @@ def rows_of(names: list[str], runs: int, part: Part | None) -> list[tuple[str, i
         return [(name, run) for name in names for run in range(runs)]
     held = set(part.of(len(names) * runs))
     return [
-        (name, run)
-        for number, name in enumerate(names)
-        for run in range(runs)
-        if run * len(names) + number in held
+        (name, run) for number, name in enumerate(names) for run in range(runs) if run * len(names) + number in held
     ]
 
 
@@ -220,8 +215,7 @@ class Store:
             raise UserError(f"{self.path} holds no rows of a sweep; name another file.") from None
         if said:
             raise UserError(
-                f"{self.path} was begun with another {', '.join(said)}; go on as it was begun, or name "
-                "another file."
+                f"{self.path} was begun with another {', '.join(said)}; go on as it was begun, or name another file."
             )
         for name in (*OWN, *NUMERIC):
             if before.get(name) != now[name]:

@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 
 from analysis import metrics as measures
-from analysis.paired import Row, Twins, follow, twins
+from analysis.paired import Controls, EditedRun, run_controls, run_edited
 from analysis.progress import Progress
-from analysis.rollouts import grown, keys_of
+from analysis.rollouts import grow_runs, run_keys
 from analysis.sweeps.store import Found, Plan, Settings, Store
 from nca.edits import Edit
 from nca.errors import UserError
@@ -92,9 +92,7 @@ def by_name(edits: Experiments) -> dict[str, tuple[Edit, ...]]:
         edits = {str(number): edit for number, edit in enumerate(edits)}
     if not edits:
         raise UserError("A sweep needs at least one experiment, got none.")
-    return {
-        str(name): (acting,) if isinstance(acting, Edit) else tuple(acting) for name, acting in edits.items()
-    }
+    return {str(name): (acting,) if isinstance(acting, Edit) else tuple(acting) for name, acting in edits.items()}
 
 
 def _made(
@@ -125,20 +123,20 @@ def _made(
         made[row] = one | beside | {"cells": cells, "most": most}
         kept.add(keys.get(row, ""), *row, made[row])
 
-    rows = [Row(place[run], plan.experiments[name]) for name, run in todo]
-    follow(plan.organism, controls, rows, progress.tick, done=done, ends=False)
+    rows = [EditedRun(place[run], plan.experiments[name]) for name, run in todo]
+    run_edited(plan.organism, controls, rows, progress.tick, done=done, ends=False)
     return made
 
 
-def _controls(plan: Plan, runs: Sequence[int], progress: Progress) -> Twins:
+def _controls(plan: Plan, runs: Sequence[int], progress: Progress) -> Controls:
     """The undisturbed runs of these numbers."""
     progress.stage = "undisturbed runs"
-    keys = keys_of(plan.settings.seed, plan.settings.runs)[np.asarray(runs)]
-    states = grown(plan.organism, plan.settings.start, keys, tick=progress.tick)
-    return twins(plan.organism, states, keys, plan.settings.marks, tick=progress.tick)
+    keys = run_keys(plan.settings.seed, plan.settings.runs)[np.asarray(runs)]
+    states = grow_runs(plan.organism, plan.settings.start, keys, tick=progress.tick)
+    return run_controls(plan.organism, states, keys, plan.settings.marks, tick=progress.tick)
 
 
-def _fired(plan: Plan, controls: Twins, place: Mapping[int, int], todo: Sequence[tuple[str, int]]) -> Fired:
+def _fired(plan: Plan, controls: Controls, place: Mapping[int, int], todo: Sequence[tuple[str, int]]) -> Fired:
     """How many cells the edits of each row change when they first act, and by how much at most."""
     fired: Fired = {}
     by_experiment: dict[str, list[int]] = {}
@@ -168,7 +166,7 @@ def firing(
     """
     first = max(begun, min(int(e.first) for e in acting))
     if first > begun:
-        states = grown(organism, first - begun, keys, states=states, start=begun)
+        states = grow_runs(organism, first - begun, keys, states=states, start=begun)
     cells, most = [], []
     for state, key in zip(states, keys, strict=True):
         plain = replay(organism, state, first, key=key)
@@ -201,8 +199,8 @@ def _touches_elsewhere(plan: Plan, name: str, cells: Mapping[tuple[str, int], in
     others = [run for run in range(plan.settings.runs) if (name, run) not in cells]
     if plan.part is None or not others:
         return False
-    keys = keys_of(plan.settings.seed, plan.settings.runs)[np.asarray(others)]
-    states = grown(plan.organism, plan.settings.start, keys)
+    keys = run_keys(plan.settings.seed, plan.settings.runs)[np.asarray(others)]
+    states = grow_runs(plan.organism, plan.settings.start, keys)
     acting = plan.experiments[name]
     return bool(firing(plan.organism, plan.settings.start, states, keys, acting)[0].any())
 
@@ -213,13 +211,13 @@ def table(settings: Settings, rows: Sequence[tuple[str, int]], found: Sequence[F
     at = np.searchsorted(marks, settings.start + np.asarray(horizons))
     by = {name: np.asarray([one[name] for one in found])[:, at] for name in ("e", "mature", "alone", "dead")}
     e, alone, dead = (jnp.asarray(by[name]) for name in ("e", "alone", "dead"))
-    log_error = np.asarray(measures.log_error(e))
+    log_error = np.asarray(measures.log_mse(e))
     values = {
         "e": by["e"],
         "mature": by["mature"],
         "fitness": np.asarray(measures.fitness(e, alone, dead)),
         "log_error": log_error,
-        "worse": log_error - np.asarray(measures.log_error(alone)),
+        "worse": log_error - np.asarray(measures.log_mse(alone)),
     }
     each = len(horizons)
     frame = pd.DataFrame(

@@ -112,9 +112,7 @@ def from_json(fields: Mapping[str, Any], organism: Organism) -> Session:
     return Session(seed, run, canvas, steps, compass, tuple(_edits(listed, organism, arrays)))
 
 
-def _edits(
-    listed: Sequence[Mapping[str, Any]], organism: Organism, arrays: Mapping[str, np.ndarray]
-) -> list[Edit]:
+def _edits(listed: Sequence[Mapping[str, Any]], organism: Organism, arrays: Mapping[str, np.ndarray]) -> list[Edit]:
     try:
         found = [edits.from_json(e, [organism], arrays) for e in listed]
     except (AttributeError, TypeError, OverflowError) as error:

@@ -90,9 +90,7 @@ def follow(organism: Organism | Rule, path: Float[Any, "time y x entry"], **plac
     return _edit(organism, "follow", path, **place)
 
 
-def steer(
-    organism: Organism | Rule, direction: Float[np.ndarray, " entry"], amount: float, **place: Any
-) -> Edit:
+def steer(organism: Organism | Rule, direction: Float[np.ndarray, " entry"], amount: float, **place: Any) -> Edit:
     """Add `amount` times a direction at every step of the window; `.where` keeps it to a body."""
     return _edit(organism, "add", amount * _over_entries(organism, direction, place), **place)
 

@@ -93,10 +93,7 @@ def moved(state: States, source: Sequence[float], place: Sequence[float], turn: 
     back = np.array([[cos, -sin], [sin, cos]])  # of (y, x), from the new place to the old
     offset = np.asarray(source, float) - back @ np.asarray(place, float)
     order = 0 if turn % 90 == 0 else 1
-    layers = [
-        scipy.ndimage.affine_transform(state[..., c], back, offset, order=order)
-        for c in range(state.shape[2])
-    ]
+    layers = [scipy.ndimage.affine_transform(state[..., c], back, offset, order=order) for c in range(state.shape[2])]
     return np.stack(layers, -1)
 
 

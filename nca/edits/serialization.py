@@ -86,9 +86,7 @@ def from_json(
     except UserError:
         raise
     except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
-        raise UserError(
-            f"An edit in JSON needs site, mode, entries, of, value, steps, region: {error}"
-        ) from error
+        raise UserError(f"An edit in JSON needs site, mode, entries, of, value, steps, region: {error}") from error
     if mode not in MODES or site.rstrip("0123456789") not in SITES:
         raise UserError(f"An edit needs a known site and mode, got {site!r} and {mode!r}.")
     edit = Edit(site, mode, jnp.asarray(entries), None, value, jnp.int32(0), jnp.int32(0), taken)
@@ -144,9 +142,7 @@ def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
         np.savez(file, allow_pickle=False, **arrays)
 
 
-def _value(
-    given: Any, organisms: Sequence[Organism], arrays: Mapping[str, np.ndarray]
-) -> tuple[Array, Taken | None]:
+def _value(given: Any, organisms: Sequence[Organism], arrays: Mapping[str, np.ndarray]) -> tuple[Array, Taken | None]:
     """The value that JSON describes, and where it was taken from."""
     if isinstance(given, Mapping):
         if "npz" in given:

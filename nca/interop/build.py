@@ -157,9 +157,7 @@ def provenance(opened: Opened, values: Conventions) -> dict[str, Any]:
     }
 
 
-def seed_of(
-    values: Conventions, channels: int, alpha: int, colours: Any, patch: np.ndarray | None
-) -> np.ndarray:
+def seed_of(values: Conventions, channels: int, alpha: int, colours: Any, patch: np.ndarray | None) -> np.ndarray:
     """The seed's cells, (y, x, channel)."""
     if values.seed == "file":
         if patch is None:

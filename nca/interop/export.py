@@ -68,9 +68,7 @@ def _seed(organism: Organism) -> str:
 def conventions_of(organism: Organism, **changed: Any) -> dict[str, Any]:
     """The fields of `Conventions` that give this organism back."""
     spec = organism.rule.spec
-    plain = {
-        f.name: getattr(spec, f.name) for f in fields(Spec) if f.name in Conventions.__dataclass_fields__
-    }
+    plain = {f.name: getattr(spec, f.name) for f in fields(Spec) if f.name in Conventions.__dataclass_fields__}
     angle = 0.0 if _learned(spec) else math.degrees(float(organism.rule.angle[...]))
     said = Conventions(
         **plain,
@@ -105,9 +103,7 @@ def grouped(rule: Rule) -> tuple[np.ndarray, list[np.ndarray]]:
         kernels = np.asarray(rule.kernels[...])
     else:
         turned = _turned(float(rule.angle[...]))
-        kernels = np.stack([turned[name] for name in PERCEPTIONS[spec.perception]])[:, None].astype(
-            np.float32
-        )
+        kernels = np.stack([turned[name] for name in PERCEPTIONS[spec.perception]])[:, None].astype(np.float32)
     filters, channels = kernels.shape[0], spec.channels
     each = np.broadcast_to(kernels, (filters, channels, 3, 3)).swapaxes(0, 1)
     first = weights[0].reshape(filters, channels, -1).swapaxes(0, 1).reshape(weights[0].shape)
@@ -174,9 +170,7 @@ def to_web_json(organism: Organism) -> bytes:
     if spec.activation_slope or spec.squash != "none":
         lacks.append("an activation other than relu")
     if lacks:
-        raise UserError(
-            f"Web JSON has no room for {' and '.join(lacks)}; export to npz, torch or onnx instead."
-        )
+        raise UserError(f"Web JSON has no room for {' and '.join(lacks)}; export to npz, torch or onnx instead.")
     return json.dumps([quantised(w, b) for w, b in zip(weights, biases, strict=True)]).encode()
 
 

@@ -234,16 +234,12 @@ def _learned(kernels: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, np.nda
     return np.eye(9).reshape(9, 1, 3, 3), moved.reshape(9 * channels, -1)
 
 
-def _isotropic(
-    weights: list[np.ndarray], biases: list[np.ndarray], said: Conventions, spec: dict[str, Any]
-) -> Rule:
+def _isotropic(weights: list[np.ndarray], biases: list[np.ndarray], said: Conventions, spec: dict[str, Any]) -> Rule:
     """Identity, Laplacian and the gradient's length, in any order."""
     names = PERCEPTIONS["isotropic"]
     channels = spec["channels"]
     if sorted(said.filters) != sorted(names) or weights[0].shape[0] != 3 * channels:
-        raise UserError(
-            f"A gradient's length is a filter beside identity and laplacian; {said.filters} came."
-        )
+        raise UserError(f"A gradient's length is a filter beside identity and laplacian; {said.filters} came.")
     scale = {"identity": 1.0, "laplacian": 16 / said.laplacian_divisor, "gradient": 8 / said.sobel_divisor}
     shape = (3, channels, -1) if said.order == "kernel-major" else (channels, 3, -1)
     blocks = weights[0].reshape(shape)

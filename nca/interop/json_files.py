@@ -47,9 +47,7 @@ def web_json(layers: Any) -> Contents:
         if missing:
             raise DamagedError(f"layer {i} of web JSON needs {', '.join(missing)}.")
         if layer.get("type", "uint8") != "uint8":
-            raise DamagedError(
-                f"layer {i} is of type {str(layer['type'])[:20]!r}; web JSON of uint8 is read."
-            )
+            raise DamagedError(f"layer {i} is of type {str(layer['type'])[:20]!r}; web JSON of uint8 is read.")
         scales = [_number(layer[k]) for k in ("weight_scale", "bias_scale")]
         inputs, outputs = layer["in_ch"], layer["out_ch"]
         count((inputs, outputs))

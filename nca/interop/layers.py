@@ -66,9 +66,7 @@ def found(contents: Contents) -> Layers:
     arrays = {k: a for k, a in contents.arrays.items() if a.size and not ASIDE.search(k)}
     norm = [n for n in NORMS for name in (*contents.operations, *arrays) if n in name]
     if norm:
-        raise UserError(
-            f"The network has {norm[0]} layers; rules here are perception and dense layers alone."
-        )
+        raise UserError(f"The network has {norm[0]} layers; rules here are perception and dense layers alone.")
     bad = [k for k, a in arrays.items() if not np.isfinite(a).all()]
     if bad:
         raise UserError(f"The arrays {', '.join(bad)[:200]} hold numbers that are not finite.")
@@ -110,9 +108,7 @@ def _kernel(name: str, values: np.ndarray, layout: str) -> np.ndarray | None:
     return values if shape[2:] == (3, 3) else None
 
 
-def _by_filter(
-    kernels: dict[str, np.ndarray], arrays: dict[str, np.ndarray], channels: int
-) -> dict[str, np.ndarray]:
+def _by_filter(kernels: dict[str, np.ndarray], arrays: dict[str, np.ndarray], channels: int) -> dict[str, np.ndarray]:
     """Kernels under our own names, (filter, channel, 3, 3), as one array for each filter."""
     ours = kernels.get("kernels")
     if ours is None or "w1" not in arrays or ours.shape[1] != channels or channels == 1:

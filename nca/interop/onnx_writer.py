@@ -127,9 +127,7 @@ def _clipped(g: Graph, spec: Spec, state: str) -> str:
     first, stop = spec.clip_channels or (0, spec.channels)
     free = np.arange(spec.channels)
     inside = (first <= free) & (free < stop)
-    lowest, highest = (
-        np.where(inside, v, e)[None, :, None, None] for v, e in zip(spec.clip, _ENDS, strict=True)
-    )
+    lowest, highest = (np.where(inside, v, e)[None, :, None, None] for v, e in zip(spec.clip, _ENDS, strict=True))
     low = g.node("Max", state, g.constant("clip.low", lowest))
     return g.node("Min", low, g.constant("clip.high", highest))
 
@@ -141,9 +139,7 @@ def _model(g: Graph, channels: int, seed: tuple[int, ...], conventions: Mapping[
     whole = b"".join(put(1, n) for n in g.nodes) + put(2, "step") + b"".join(put(5, a) for a in g.arrays)
     whole += put(11, _port("state", ["batch", "y", "x", channels]))
     whole += put(11, _port("fire", ["batch", "y", "x"]))
-    whole += put(12, _port("next", ["batch", "y", "x", channels])) + put(
-        12, _port("start", [int(n) for n in seed])
-    )
+    whole += put(12, _port("next", ["batch", "y", "x", channels])) + put(12, _port("start", [int(n) for n in seed]))
     model = put(1, IR) + put(2, "nca-dissection") + put(7, whole) + put(8, put(1, "") + put(2, OPSET))
     return model + put(14, put(1, "conventions") + put(2, json.dumps(conventions)))
 

@@ -55,9 +55,7 @@ def _numbers(raw: bytes) -> np.ndarray | None:
     order = ">" if dtype.str[0] == ">" else "<"
     if dtype.newbyteorder("=").name not in ("float16", "float32", "float64"):
         return None
-    values = array(
-        memoryview(raw)[begin:], dtype.newbyteorder("=").name, shape[::-1] if fortran else shape, order
-    )
+    values = array(memoryview(raw)[begin:], dtype.newbyteorder("=").name, shape[::-1] if fortran else shape, order)
     return np.ascontiguousarray(values.T) if fortran else values
 
 

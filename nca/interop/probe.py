@@ -189,9 +189,7 @@ def doubts(ranked: list[Trial]) -> list[str]:
         return [f"nothing that was tried grows; the nearest {best.outcome}"]
     out = []
     if not best.clean:
-        out.append(
-            f"even the best is little like a trained body: excess {best.excess:.3f}, drift {best.drift:.3f}"
-        )
+        out.append(f"even the best is little like a trained body: excess {best.excess:.3f}, drift {best.drift:.3f}")
     for rival in [t for t in ranked[1:] if t.outcome == "grows"][:4]:
         names = [k for k in USUAL if getattr(best.values, k) != getattr(rival.values, k)]
         theirs, ours = ({k: getattr(t.values, k) for k in names} for t in (rival, best))

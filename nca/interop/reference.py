@@ -140,9 +140,7 @@ def differences(organism: Organism, reference: Reference) -> list[Difference]:
     return out
 
 
-def _free_run(
-    organism: Organism, fires: np.ndarray, canvas: tuple[int, int]
-) -> Iterator[tuple[int, np.ndarray]]:
+def _free_run(organism: Organism, fires: np.ndarray, canvas: tuple[int, int]) -> Iterator[tuple[int, np.ndarray]]:
     """Steps and states from the seed on."""
     state = organism.start(canvas)
     yield 0, np.asarray(state)
@@ -159,9 +157,7 @@ def _sites(organism: Organism, state: np.ndarray, step: int, fire: np.ndarray) -
     return {name: np.asarray(sites[name]) for name in ("next", "delta")}
 
 
-def _difference(
-    what: str, step: int, ours: np.ndarray, theirs: np.ndarray, limit: tuple[float, float]
-) -> Difference:
+def _difference(what: str, step: int, ours: np.ndarray, theirs: np.ndarray, limit: tuple[float, float]) -> Difference:
     apart = np.abs(ours - theirs)
     largest = float(apart.max()) if np.isfinite(apart).all() else np.inf
     return Difference(what, step, largest, bool((apart <= limit[0] + limit[1] * np.abs(theirs)).all()))

@@ -27,11 +27,7 @@ def index_of(path: Path) -> Path | None:
     """The `.index` file of a checkpoint given by any of its files or by their common beginning."""
     name = path.name.split(".data-")[0].removesuffix(".index")
     beside = path.with_name(name + ".index")
-    return (
-        beside
-        if beside.is_file() and (path == beside or not path.is_file() or ".data-" in path.name)
-        else None
-    )
+    return beside if beside.is_file() and (path == beside or not path.is_file() or ".data-" in path.name) else None
 
 
 def read(index: Path) -> Contents:

@@ -176,7 +176,5 @@ def _tensor(value: Inert, values: Callable[[Any], np.ndarray]) -> np.ndarray:
     flat = values(reference)
     if offset + sum((n - 1) * stride for n, stride in zip(sizes, strides, strict=True)) >= flat.size:
         raise DamagedError("a tensor in it reaches beyond the numbers that the file holds.")
-    view = np.lib.stride_tricks.as_strided(
-        flat[offset:], sizes, [4 * stride for stride in strides], writeable=False
-    )
+    view = np.lib.stride_tricks.as_strided(flat[offset:], sizes, [4 * stride for stride in strides], writeable=False)
     return np.array(view, np.float32)

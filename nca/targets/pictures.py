@@ -140,9 +140,7 @@ def _read(path: str | os.PathLike[str]) -> np.ndarray:
     except Image.DecompressionBombError as error:
         raise _too_large(path, "far more") from error
     except Exception as error:
-        raise UserError(
-            f"{path} is not a readable picture or is cut short: save it again as a PNG file"
-        ) from error
+        raise UserError(f"{path} is not a readable picture or is cut short: save it again as a PNG file") from error
 
 
 def _check_header(image: Image.Image, path: object) -> None:
@@ -177,8 +175,7 @@ def _check_visible(pixels: np.ndarray, background: str | None, path: object) -> 
     side = max(_crop(pixels).shape[:2])
     if side < SIZES[0]:
         raise UserError(
-            f"a picture needs at least 4 visible pixels on its longer side, but {path} has "
-            f"{side}: use a larger picture"
+            f"a picture needs at least 4 visible pixels on its longer side, but {path} has {side}: use a larger picture"
         )
 
 

@@ -55,9 +55,7 @@ def prepare(folder: Path, config: TrainConfig, resume: bool) -> None:
         before = read_config(folder)
         changed = [k for k, v in config.to_json().items() if before.to_json()[k] != v and k != "steps"]
         if changed:
-            raise UserError(
-                f"{folder} was begun with another {', '.join(changed)}; resume it as it was begun."
-            )
+            raise UserError(f"{folder} was begun with another {', '.join(changed)}; resume it as it was begun.")
     elif (folder / "state.safetensors").exists():
         raise UserError(f"{folder} already holds a training run: go on with --resume, or name another.")
     try:

@@ -99,9 +99,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.regime not in REGIMES:
             raise UserError(f"A regime is one of {', '.join(REGIMES)}; got {self.regime!r}.")
-        at_least(
-            1, self, "steps", "batch", "pool", "shortest", "hidden", "log_every", "save_every", "drop_at"
-        )
+        at_least(1, self, "steps", "batch", "pool", "shortest", "hidden", "log_every", "save_every", "drop_at")
         for name, value in vars(self).items():
             if isinstance(value, int) and value >= 2**31:
                 raise UserError(f"{name} must be at most {2**31 - 1}, got {value}.")
@@ -121,9 +119,7 @@ class TrainConfig:
         if self.regime != "growing" and self.pool < self.batch:
             raise UserError(f"A pool of {self.pool} cannot give batches of {self.batch}; enlarge it.")
         if self.seeds + self.wounded > self.batch:
-            raise UserError(
-                f"A batch of {self.batch} cannot hold {self.seeds} seeds and {self.wounded} wounded."
-            )
+            raise UserError(f"A batch of {self.batch} cannot hold {self.seeds} seeds and {self.wounded} wounded.")
         as_tuples(self, "wounds")
         if not self.wounds or set(self.wounds) - set(WOUNDS):
             raise UserError(f"wounds are of {', '.join(WOUNDS)}; got {self.wounds!r}.")

@@ -127,9 +127,7 @@ def compiled(task: Task, targets: Array, mesh: Mesh) -> Step:
         trainers: Trainer, targets: Array, seeds: Array, rollbacks: Array, numbers: Array, active: Array
     ) -> Any:
         keys = jax.vmap(lambda *k: jax.random.split(step_key(*k), 3))(seeds, rollbacks, numbers)
-        drawn, states = jax.vmap(lambda t, p, k: draw_batch(task, t, p, k))(
-            targets, trainers.pool, keys[:, 0]
-        )
+        drawn, states = jax.vmap(lambda t, p, k: draw_batch(task, t, p, k))(targets, trainers.pool, keys[:, 0])
         given = (targets, trainers.parameters, trainers.optimiser, states, keys[:, 1:], active)
         several = jax.lax.map if one_by_one else lambda f, x: jax.vmap(f)(x)
         parameters, optimiser, ends, watch = several(descended, given)

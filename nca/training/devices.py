@@ -39,8 +39,7 @@ def join(coordinator: str, processes: int | None = None, process: int | None = N
     auto = coordinator == "auto"
     if not auto and (processes is None or process is None or not 0 <= process < processes):
         raise UserError(
-            f"Training together needs --processes and --process, from 0 to one below it; got "
-            f"{processes} and {process}."
+            f"Training together needs --processes and --process, from 0 to one below it; got {processes} and {process}."
         )
     try:
         if auto:

@@ -67,9 +67,7 @@ def advice(config: TrainConfig, members: int, limit: int | None) -> str:
         if limit is not None:
             each = SPARE * states_bytes(config, share) / share
             fit = max(1, min(fit, int(limit / each) * len(jax.local_devices())))
-        return (
-            f"{said}; train at most {max(fit, 1)} members at once (--population, or --part), not {members}."
-        )
+        return f"{said}; train at most {max(fit, 1)} members at once (--population, or --part), not {members}."
     fewer = config.batch
     while fewer > 1 and (fewer == config.batch or (limit is not None and _lower(config, fewer) > limit)):
         fewer //= 2

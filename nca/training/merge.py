@@ -94,9 +94,7 @@ def share(folder: Path) -> Share:
         count = {part.n for part in parts}
         if len(count) != 1 or not isinstance(recipes, list):
             raise ValueError("its members are of different splits")
-        finished = {
-            number: one for number, one in _numbered(members, len(recipes)) if one["status"] in FINISHED
-        }
+        finished = {number: one for number, one in _numbered(members, len(recipes)) if one["status"] in FINISHED}
         for one in finished.values():
             if one["status"] == "trained" and Path(str(one["file"])).name != one["file"]:
                 raise ValueError(f"{one['file']!r} is no file of its folder")
@@ -144,8 +142,7 @@ def _owners(shares: Sequence[Share]) -> dict[int, Share]:
         for number, member in one.members.items():
             if number in owners:
                 raise UserError(
-                    f"{member['name']} came twice, from {owners[number].folder} and {one.folder}; give each "
-                    "part once."
+                    f"{member['name']} came twice, from {owners[number].folder} and {one.folder}; give each part once."
                 )
             owners[number] = one
     whole = len(shares[0].described["recipes"])

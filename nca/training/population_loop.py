@@ -138,9 +138,7 @@ def go_back(crew: Crew, i: int, trouble: str, say: Say) -> None:
         say(f"{member.name}: {line}")
 
     try:
-        trainer, mark = training.roll_back(
-            crew.tasks[i], standing.mark, member.folder, trouble, standing.number, tell
-        )
+        trainer, mark = training.roll_back(crew.tasks[i], standing.mark, member.folder, trouble, standing.number, tell)
     except UserError as error:
         standing.failed = str(error)
         tell(standing.failed)

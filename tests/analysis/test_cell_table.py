@@ -21,7 +21,7 @@ def labelled(*masks, steps=None):
     for t, mask in enumerate(masks):
         states[0, t, mask, 3] = 1.0
         states[0, t, mask, 4] = np.arange(mask.sum())
-    return rec.label(bodies.standing(canvas=masks[0].shape, radius=3), states, steps=steps)
+    return rec.label_states(bodies.standing(canvas=masks[0].shape, radius=3), states, steps=steps)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers import bodies
 
-from analysis.geometry import ends, geodesic, main_island, places
+from analysis.geometry import body_ends, geodesic, main_island, positions
 
 
 def drawn(text):
@@ -14,14 +14,14 @@ def drawn(text):
 
 
 def test_a_body_that_fills_its_canvas_ends_where_that_ends():
-    assert places(np.ones((3, 4), bool))["edge"].tolist() == [1, 1, 1, 1, 1, 2, 2, 1, 1, 1, 1, 1]
+    assert positions(np.ones((3, 4), bool))["edge"].tolist() == [1, 1, 1, 1, 1, 2, 2, 1, 1, 1, 1, 1]
 
 
 def test_a_straight_body_is_measured_from_its_left_end():
     mask = np.zeros((3, 7), bool)
     mask[1, 1:6] = True
     np.testing.assert_array_equal(geodesic(mask), [0, 1, 2, 3, 4])
-    np.testing.assert_array_equal(ends(mask), [[1, 1], [1, 5]])
+    np.testing.assert_array_equal(body_ends(mask), [[1, 1], [1, 5]])
 
 
 def test_paths_stay_inside_a_bent_body_and_cut_its_corners_by_the_diagonal():
@@ -36,7 +36,7 @@ def test_the_ends_of_a_body_do_not_depend_on_the_quarter_turn_it_lies_in():
     lengths = [np.nanmax(geodesic(np.rot90(mask, k))) for k in range(4)]
     np.testing.assert_allclose(lengths, lengths[0])
     assert lengths[0] == pytest.approx(18)
-    np.testing.assert_array_equal(ends(mask), [[12, 3], [12, 21]])
+    np.testing.assert_array_equal(body_ends(mask), [[12, 3], [12, 21]])
 
 
 def test_islands_beside_the_largest_have_no_place_along_it():
@@ -57,7 +57,12 @@ def test_bodies_of_no_cell_and_of_one_have_a_stated_coordinate():
     one = np.zeros((4, 5), bool)
     one[2, 2] = True
     np.testing.assert_array_equal(geodesic(one), [0])
-    assert {k: v.tolist() for k, v in places(one).items()} == {"x": [0], "y": [0], "radius": [0], "edge": [1]}
+    assert {k: v.tolist() for k, v in positions(one).items()} == {
+        "x": [0],
+        "y": [0],
+        "radius": [0],
+        "edge": [1],
+    }
 
 
 def test_steps_between_neighbours_are_no_longer_than_a_diagonal():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from analysis import metrics
+from analysis.report import format
 from nca.spec import Spec
 
 SPEC = Spec(channels=6)
@@ -20,20 +21,20 @@ def painted(cells, value=1.0, canvas=(72, 72)):
 
 def test_the_error_of_one_full_cell_is_four_parts_of_the_published_canvas():
     empty = np.zeros((72, 72, 4), np.float32)
-    assert metrics.error(SPEC, painted(1), empty) == pytest.approx(4 / (72 * 72 * 4))
-    assert metrics.error(SPEC, painted(3, 0.5), empty) == pytest.approx(3 * 4 * 0.25 / (72 * 72 * 4))
+    assert metrics.mse(SPEC, painted(1), empty) == pytest.approx(4 / (72 * 72 * 4))
+    assert metrics.mse(SPEC, painted(3, 0.5), empty) == pytest.approx(3 * 4 * 0.25 / (72 * 72 * 4))
 
 
 def test_on_the_published_canvas_the_error_is_the_mean_square():
     draw = np.random.default_rng(0)
     state, target = draw.normal(size=(72, 72, 6)), draw.uniform(size=(72, 72, 4))
     mean = np.square(state[..., :4].clip(0, 1) - target).mean()
-    assert metrics.error(SPEC, state, target) == pytest.approx(mean, rel=1e-5)
+    assert metrics.mse(SPEC, state, target) == pytest.approx(mean, rel=1e-5)
 
 
 def test_the_same_picture_has_the_same_error_on_any_canvas():
     sizes = (40, 50), (90, 72)
-    small, large = (metrics.error(SPEC, painted(30, 0.3, size), np.zeros((*size, 4))) for size in sizes)
+    small, large = (metrics.mse(SPEC, painted(30, 0.3, size), np.zeros((*size, 4))) for size in sizes)
     assert small == pytest.approx(float(large), rel=1e-6)
 
 
@@ -43,24 +44,24 @@ def test_hidden_channels_and_values_beyond_the_range_do_not_count():
     loud[..., 4:] = 100.0
     loud[state[..., 3] > 0, 0] = 7.0
     empty = np.zeros((72, 72, 4))
-    assert metrics.error(SPEC, loud, empty) == metrics.error(SPEC, state, empty)
+    assert metrics.mse(SPEC, loud, empty) == metrics.mse(SPEC, state, empty)
 
 
 def test_a_state_that_is_not_a_number_has_an_error_all_the_same():
     state = painted(5)
     state[0, 0] = np.nan
-    assert metrics.error(SPEC, state, np.zeros((72, 72, 4))) == pytest.approx(4 * 4 / (72 * 72 * 4))
+    assert metrics.mse(SPEC, state, np.zeros((72, 72, 4))) == pytest.approx(4 * 4 / (72 * 72 * 4))
 
 
 @pytest.mark.parametrize(("e", "log"), [(1e-3, -3.0), (1e-6, -6.0), (1e-9, -6.0), (0.0, -6.0), (1.0, 0.0)])
 def test_the_logarithm_of_the_error_stops_at_minus_six(e, log):
-    assert metrics.log_error(jnp.asarray(e)) == pytest.approx(log, abs=1e-5)
+    assert metrics.log_mse(jnp.asarray(e)) == pytest.approx(log, abs=1e-5)
 
 
 def test_the_error_of_the_empty_canvas_is_that_of_a_state_of_nothing():
     target = np.random.default_rng(1).uniform(size=(20, 20, 4)).astype(np.float32)
     nothing = np.zeros((20, 20, 6), np.float32)
-    assert metrics.empty_error(target) == pytest.approx(float(metrics.error(SPEC, nothing, target)))
+    assert metrics.empty_mse(target) == pytest.approx(float(metrics.mse(SPEC, nothing, target)))
 
 
 @pytest.mark.parametrize(
@@ -76,9 +77,7 @@ def test_fitness_is_one_intact_zero_dead_and_negative_when_overgrown(e, undistur
     assert metrics.fitness(*map(jnp.asarray, (e, undisturbed, dead))) == pytest.approx(fitness, abs=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("undisturbed", "defined"), [(0.0361, False), (0.0359, True), (0.04, False), (0.1, False)]
-)
+@pytest.mark.parametrize(("undisturbed", "defined"), [(0.0361, False), (0.0359, True), (0.04, False), (0.1, False)])
 def test_fitness_is_not_defined_where_there_is_no_body_to_lose(undisturbed, defined):
     value = metrics.fitness(jnp.asarray(0.04), jnp.asarray(undisturbed), jnp.asarray(0.04))
     assert bool(jnp.isfinite(value)) == defined
@@ -102,9 +101,7 @@ def test_recovered_is_one_healed_zero_as_cut_and_negative_when_worse(before, cut
     assert metrics.recovered(*values) == pytest.approx(recovered, abs=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("cut", "defined"), [(0.00105, False), (0.00095, False), (0.00111, True), (0.0008, True)]
-)
+@pytest.mark.parametrize(("cut", "defined"), [(0.00105, False), (0.00095, False), (0.00111, True), (0.0008, True)])
 def test_recovered_is_not_defined_where_the_cut_hardly_changed_the_error(cut, defined):
     value = metrics.recovered(*map(jnp.asarray, (0.001, cut, 0.0005, 0.0006)))
     assert bool(jnp.isfinite(value)) == defined
@@ -129,13 +126,11 @@ def test_all_of_it_runs_compiled_and_side_by_side_as_it_does_alone():
     target = jnp.asarray(np.random.default_rng(3).uniform(0, 1, (24, 24, 4)), jnp.float32)
 
     def measures(state):
-        e = metrics.error(SPEC, state, target)
-        w = metrics.fitness(e, e / 2, metrics.empty_error(target))
-        return jnp.stack([e, metrics.log_error(e), w, metrics.recovered(e / 2, e, e / 3, e / 4)])
+        e = metrics.mse(SPEC, state, target)
+        w = metrics.fitness(e, e / 2, metrics.empty_mse(target))
+        return jnp.stack([e, metrics.log_mse(e), w, metrics.recovered(e / 2, e, e / 3, e / 4)])
 
-    np.testing.assert_allclose(
-        jax.jit(jax.vmap(measures))(states), jnp.stack([measures(s) for s in states]), rtol=1e-5
-    )
+    np.testing.assert_allclose(jax.jit(jax.vmap(measures))(states), jnp.stack([measures(s) for s in states]), rtol=1e-5)
 
 
 def test_the_interval_of_a_median_holds_it_and_narrows_with_more_keys():
@@ -159,7 +154,7 @@ def test_a_run_that_was_ruined_is_the_least_of_a_median_and_not_left_out():
     middle, low, high = metrics.median_interval([0.95, 0.96, -np.inf, -np.inf, -np.inf])
     assert middle == low == -np.inf
     assert high == 0.96
-    assert metrics.number(middle) == "−∞"
+    assert format.number(middle) == "−∞"
 
 
 @pytest.mark.parametrize("end", [0.0, 0.0011, 0.0015, 0.1])
@@ -174,24 +169,24 @@ def test_an_interval_of_few_keys_is_said_to_hold_the_median_no_more_often_than_i
     draw = np.random.default_rng(5)
     bounds = [metrics.median_interval(draw.normal(size=keys), resamples=200)[1:] for _ in range(400)]
     held = np.mean([low <= 0 <= high for low, high in bounds])
-    assert held == pytest.approx(metrics.covered(keys), abs=0.05 if keys < 6 else 0.1)
+    assert held == pytest.approx(metrics.interval_coverage(keys), abs=0.05 if keys < 6 else 0.1)
     said = {1: "no interval of", 2: "50 % interval over", 4: "88 % interval over", 8: "95 % interval over"}
-    assert metrics.interval_of(keys) == f"{said[keys]} {metrics.count(keys, 'key')}"
+    assert format.interval_label(keys) == f"{said[keys]} {format.plural(keys, 'key')}"
 
 
 def test_a_number_that_does_not_exist_is_said_in_words():
-    assert metrics.in_words(float("nan")) == metrics.in_words(None) == "not defined"
-    assert metrics.in_words(0.12345) == "0.123"
-    assert metrics.in_words(679.0) == "679"
+    assert format.table_cell(float("nan")) == format.table_cell(None) == "not defined"
+    assert format.table_cell(0.12345) == "0.123"
+    assert format.table_cell(679.0) == "679"
 
 
 def test_shares_are_told_per_cent_and_small_numbers_as_powers_of_ten():
-    assert [metrics.percent(v) for v in (0.05, 1, -0.3, -0.001)] == ["5 %", "100 %", "−30 %", "0 %"]
-    assert metrics.percent(0.0234, 1) == "2.3 %"
-    assert [metrics.tiny(v) for v in (0.0088, 1.24e-5, -2e-6, 0)] == [
+    assert [format.percent(v) for v in (0.05, 1, -0.3, -0.001)] == ["5 %", "100 %", "−30 %", "0 %"]
+    assert format.percent(0.0234, 1) == "2.3 %"
+    assert [format.scientific(v) for v in (0.0088, 1.24e-5, -2e-6, 0)] == [
         "0.0088",
         "1.2×10⁻⁵",
         "−2×10⁻⁶",
         "0.0000",
     ]
-    assert metrics.tiny(float("nan")) == "not defined"
+    assert format.scientific(float("nan")) == "not defined"

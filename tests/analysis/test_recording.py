@@ -11,7 +11,7 @@ from helpers.makers import creeping_rule, masks, organism
 
 import analysis
 import nca
-from analysis.recording import label
+from analysis.recording import label_states
 from nca import edits
 
 
@@ -91,7 +91,7 @@ def test_the_attributes_say_what_was_grown_and_how(creeper, recording):
 
 def test_states_from_elsewhere_can_be_labelled(creeper):
     states = np.random.default_rng(0).normal(size=(1, 3, 20, 18, 8))
-    found = label(creeper, states, steps=[10, 20, 30])
+    found = label_states(creeper, states, steps=[10, 20, 30])
     assert found.state.sel(step=20).shape == (1, 20, 18, 8)
     assert (float(found.x[9]), float(found.y[10])) == (0.0, 0.0)
 

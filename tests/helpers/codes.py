@@ -43,9 +43,7 @@ def read_code(channels=10, canvas=(32, 32), used=True):
     if used:
         last[:, 0] = [0.3, -0.3]
     rule = Rule.from_arrays([first, last])
-    return Organism(
-        rule, seed=patch, canvas=canvas, target=np.asarray(visible(rule.spec, patch)), name="read code"
-    )
+    return Organism(rule, seed=patch, canvas=canvas, target=np.asarray(visible(rule.spec, patch)), name="read code")
 
 
 def creeper(perception, number=3, canvas=(27, 27), **says):

@@ -21,9 +21,7 @@ def read(path: Path) -> nbformat.NotebookNode:
 def execute(notebook: nbformat.NotebookNode, folder: Path) -> nbformat.NotebookNode:
     """The notebook with the outputs of a new kernel that works in `folder`; the first error is raised."""
     places = {"metadata": {"path": str(folder)}}
-    NotebookClient(
-        notebook, timeout=LONGEST, kernel_name="python3", resources=places, record_timing=False
-    ).execute()
+    NotebookClient(notebook, timeout=LONGEST, kernel_name="python3", resources=places, record_timing=False).execute()
     return notebook
 
 

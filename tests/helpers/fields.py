@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from analysis.recording import label
+from analysis.recording import label_states
 from helpers import bodies
 
 
@@ -14,4 +14,4 @@ def recorded(values, mask, seen=None):
     states[0, 0, mask, 4:] = values
     if seen is not None:
         states[0, 0, mask, :3] = seen
-    return label(organism, states)
+    return label_states(organism, states)

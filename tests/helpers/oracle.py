@@ -103,9 +103,7 @@ def step(net, state, fire):
     says, sites = net.says, {"state": np.asarray(state, float), "fire": fire}
     state = sites["state"]
     before = sites["before"] = alive(net, state)
-    seen = sites["perception"] = perception(
-        net, state * before[..., None] if says["reads"] == "masked" else state
-    )
+    seen = sites["perception"] = perception(net, state * before[..., None] if says["reads"] == "masked" else state)
     values = seen.reshape(*state.shape[:2], -1)
     for layer, (weight, bias) in enumerate(zip(net.weights, net.biases, strict=True)):
         values = np.einsum("yxi,io->yxo", values, weight) + bias

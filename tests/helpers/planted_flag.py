@@ -77,14 +77,10 @@ def flag():
 def known_colours(producers):
     """The steady state by a linear solve: 2 blue, 1 white, 0 red, -1 no body."""
     alive = np.pad(body(), 1)
-    reach = np.logical_or.reduce([np.roll(alive, (a, b), (0, 1)) for a in (-1, 0, 1) for b in (-1, 0, 1)])[
-        1:-1, 1:-1
-    ]
+    reach = np.logical_or.reduce([np.roll(alive, (a, b), (0, 1)) for a in (-1, 0, 1) for b in (-1, 0, 1)])[1:-1, 1:-1]
     number = np.full(CANVAS, -1)
     number[reach] = np.arange(reach.sum())
-    weights = {(a, b): (2 if a == 0 or b == 0 else 1) / 16 for a in (-1, 0, 1) for b in (-1, 0, 1)} | {
-        (0, 0): -0.75
-    }
+    weights = {(a, b): (2 if a == 0 or b == 0 else 1) / 16 for a in (-1, 0, 1) for b in (-1, 0, 1)} | {(0, 0): -0.75}
     system = scipy.sparse.lil_matrix((reach.sum(), reach.sum()))
     right = np.zeros(reach.sum())
     for y, x in np.argwhere(reach):

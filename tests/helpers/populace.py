@@ -74,9 +74,7 @@ def study(values, *, z=None, admitted=None, null=0.0, lineage=None):
             line = f"line {k}" if lineage is None else lineage[k]
             member = Member(organism.renamed(name), "disc", REGIMES[r], k, line)
             why = "" if inside[k, r] else "its L is above the limit"
-            verdicts.append(
-                Verdict(member, 200, -3.0 if inside[k, r] else -1.0, np.array([-3.0]), 9, None, why)
-            )
+            verdicts.append(Verdict(member, 200, -3.0 if inside[k, r] else -1.0, np.array([-3.0]), 9, None, why))
             for measure, numbers in values.items():
                 row = {"member": name, "measure": measure, "value": numbers[k][r]}
                 table.append(row if z is None else row | {"z": z[measure][k][r]})

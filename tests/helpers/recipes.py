@@ -54,9 +54,7 @@ def pretend(task):
 
     def step(trainer, key):
         draw = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-        parameters = jax.tree.map(
-            lambda p: jnp.asarray(p + draw.normal(size=p.shape), jnp.float32), trainer.parameters
-        )
+        parameters = jax.tree.map(lambda p: jnp.asarray(p + draw.normal(size=p.shape), jnp.float32), trainer.parameters)
         watch = {"loss": np.float32(draw.uniform(0.01, 1)), "dead": 0, "largest": 1.0, "finite": True}
         return replace(trainer, parameters=parameters), watch
 
@@ -134,6 +132,4 @@ if __name__ == "__main__":
     if number:
         die_at(number)
     recipe = tiny(keep="7", save_every=6, log_every=3)
-    training.train(
-        recipe, folder, resume=os.path.exists(os.path.join(folder, "state.safetensors")), say=print
-    )
+    training.train(recipe, folder, resume=os.path.exists(os.path.join(folder, "state.safetensors")), say=print)

@@ -87,9 +87,7 @@ def test_a_small_body_takes_a_small_window_and_a_large_one_the_canvas(moving):
 @pytest.mark.parametrize("steps", [16, 40])
 def test_a_body_that_moves_a_cell_a_step_arrives_where_it_should(moving, places, steps):
     state = body(CANVAS, *places)
-    np.testing.assert_allclose(
-        grow(moving, steps, key=run_key(0), state=state), shifted(state, steps), **CLOSE
-    )
+    np.testing.assert_allclose(grow(moving, steps, key=run_key(0), state=state), shifted(state, steps), **CLOSE)
 
 
 def test_every_frame_shows_the_body_on_its_way(moving):
@@ -168,10 +166,7 @@ TIMES = ((0, 0), (7, 0), (slice(6, 10), 0), (slice(3, None), 2), (12, 4))  # ste
 @pytest.fixture(scope="module")
 def intact(creeping):
     """The same runs without an edit, by their start."""
-    return {
-        start: plain_states(creeping, 16, key=run_key(1), state=one_body(), start=start)
-        for start in (0, 2, 4)
-    }
+    return {start: plain_states(creeping, 16, key=run_key(1), state=one_body(), start=start) for start in (0, 2, 4)}
 
 
 def one_body():
@@ -193,9 +188,7 @@ def test_an_edit_anywhere_at_any_step_equals_the_plain_steps(creeping, intact, n
 def test_without_the_margin_a_moving_body_would_be_lost(moving, monkeypatch):
     # Power: a window that holds the body alone, not the cells that it can reach, gives another answer.
     fitting = window.fitting
-    monkeypatch.setattr(
-        window, "fitting", lambda rule, living, steps, sizes: fitting(rule, living, -2, sizes)
-    )
+    monkeypatch.setattr(window, "fitting", lambda rule, living, steps, sizes: fitting(rule, living, -2, sizes))
     state = body(CANVAS, (20, 3), (20, 22))
     fresh = organism(mover(threshold=0.0999), CANVAS)  # not compiled before
     moved = np.asarray(grow(fresh, 16, key=run_key(0), state=state))

@@ -24,12 +24,8 @@ def test_a_disc_takes_the_cells_within_its_radius():
 
 
 def test_a_box_takes_height_by_width_cells_from_its_corner_and_is_cut_at_the_canvas():
-    np.testing.assert_array_equal(
-        damage.box((4, 5), (1, 2), (2, 3)), drawing(".....", "..###", "..###", ".....")
-    )
-    np.testing.assert_array_equal(
-        damage.box((4, 5), (-1, -2), (2, 3)), drawing("#....", ".....", ".....", ".....")
-    )
+    np.testing.assert_array_equal(damage.box((4, 5), (1, 2), (2, 3)), drawing(".....", "..###", "..###", "....."))
+    np.testing.assert_array_equal(damage.box((4, 5), (-1, -2), (2, 3)), drawing("#....", ".....", ".....", "....."))
     assert damage.box((4, 5), (3, 4), (9, 9)).sum() == 1
     assert not damage.box((4, 5), (-3, -3), (2, 2)).any()
 

@@ -15,9 +15,7 @@ HOME = Path(nca.__file__).parent
 def loaded_after(statement):
     """The names of the modules that are loaded after a statement in a fresh interpreter."""
     code = f"import sys\n{statement}\nprint('\\n'.join(sys.modules))"
-    told = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=HOME.parent
-    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=HOME.parent)
     return set(told.stdout.split())
 
 

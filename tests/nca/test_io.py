@@ -81,11 +81,7 @@ def test_saving_twice_writes_the_same_bytes(tmp_path):
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**60), 2**60)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | texts,
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False) | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=8,
 )
@@ -158,9 +154,7 @@ def test_a_name_beats_a_file_of_that_name_in_the_folder(tmp_path, monkeypatch):
     assert load(f"./{name}").name == "mine"
 
 
-@pytest.mark.parametrize(
-    "source", ["no such thing", "", ".", "/", "x\x00y", "a" * 5000, Path("nowhere.safetensors")]
-)
+@pytest.mark.parametrize("source", ["no such thing", "", ".", "/", "x\x00y", "a" * 5000, Path("nowhere.safetensors")])
 def test_what_is_not_there_is_refused_in_a_sentence(source):
     with pytest.raises(UserError, match="No organism"):
         load(source)

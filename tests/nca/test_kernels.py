@@ -108,8 +108,7 @@ def test_tiles_without_an_updating_cell_are_not_computed():
 def test_products_of_bfloat16_are_near_and_not_the_same():
     rule, states, fires = scene(5, (9, 9), 2)
     whole, halves = (
-        quickly(partial(fused_steps, interpret=True, halves=halves))(rule, states, fires)
-        for halves in (False, True)
+        quickly(partial(fused_steps, interpret=True, halves=halves))(rule, states, fires) for halves in (False, True)
     )
     assert 1e-5 < float(jnp.abs(whole - halves).max()) < 3e-2
 

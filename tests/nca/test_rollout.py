@@ -75,9 +75,7 @@ def test_an_edit_at_slice_a_b_acts_at_steps_a_to_b_minus_1(small):
     state = blobs(0, SMALL, 8)
     state[..., 3] = 1.0
     run = np.asarray(trajectory(small, 6, fire=nobody, state=state, edits=[push]))[..., 4]
-    np.testing.assert_allclose(
-        [frame.sum() - run[0].sum() for frame in run], [0, 0, 99, 198, 198, 198, 198], rtol=1e-5
-    )
+    np.testing.assert_allclose([frame.sum() - run[0].sum() for frame in run], [0, 0, 99, 198, 198, 198, 198], rtol=1e-5)
 
 
 def test_a_lasting_clamp_holds_in_the_returned_final_state_and_an_ended_one_does_not(small):

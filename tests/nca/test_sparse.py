@@ -91,9 +91,7 @@ def test_capacities_are_taken_in_turn_and_the_exact_number_of_rows_suffices():
         np.testing.assert_allclose(both_ways(rule, (capacity,))[0](rule, states, fires), expected, **CLOSE)
     # Power: rows that were one too few, and no dense step to fall back on, would show.
     before, need = alive(rule, states), needed(rule, alive(rule, states), fires)
-    whole, short = (
-        compact.compact_update(rule, states, before, row_numbers(need, c)[0]) for c in (count, count - 1)
-    )
+    whole, short = (compact.compact_update(rule, states, before, row_numbers(need, c)[0]) for c in (count, count - 1))
     assert np.abs(np.asarray(whole - short)).max() > 1e-3
 
 
@@ -181,9 +179,7 @@ def test_gradients_of_compact_steps_equal_those_of_dense_ones(name, capacities):
     states, fires = bodies()[1:6], jnp.asarray(masks(0, 5, GRID))
     weight = jax.random.normal(jax.random.key(0), states.shape)
     slopes = [
-        jax.jit(jax.grad(lambda r, s, way=way: (way(r, s, fires) * weight).sum(), argnums=(0, 1)))(
-            rule, states
-        )
+        jax.jit(jax.grad(lambda r, s, way=way: (way(r, s, fires) * weight).sum(), argnums=(0, 1)))(rule, states)
         for way in both_ways(rule, capacities)
     ]
     for found, expected in zip(*map(jax.tree.leaves, slopes), strict=True):

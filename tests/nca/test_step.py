@@ -107,9 +107,7 @@ def test_the_sites_obey_the_equations_of_the_usual_convention(kind):
     state, fire = blobs(3, GRID, 8), masks(4, 1, GRID)[0]
     sites = {k: np.asarray(v) for k, v in replay(organism(rule, GRID), state, 0, fire=fire).items()}
     np.testing.assert_array_equal(sites["update"], sites["delta"] * fire[..., None])
-    np.testing.assert_array_equal(
-        sites["next"], (sites["state"] + sites["update"]) * sites["alive"][..., None]
-    )
+    np.testing.assert_array_equal(sites["next"], (sites["state"] + sites["update"]) * sites["alive"][..., None])
     np.testing.assert_array_equal(sites["perception"][:, :, 0], sites["state"])
     np.testing.assert_array_equal(sites["post"], np.maximum(sites["pre"], 0))
     np.testing.assert_array_equal(sites["before"], np.asarray(alive(rule, jnp.asarray(state))))
@@ -178,9 +176,7 @@ def test_learned_kernels_are_correlated_not_convolved_and_one_may_serve_all_chan
     kernels = np.zeros((2, 1, 3, 3), np.float32)
     kernels[0, 0, 1, 2] = 1.0  # what lies to the right
     kernels[1, 0, 0, 1] = 1.0  # what lies above
-    rule = Rule.from_arrays(
-        [np.zeros((4, 3)), np.zeros((3, 2))], kernels=kernels, perception="learned", alpha=1
-    )
+    rule = Rule.from_arrays([np.zeros((4, 3)), np.zeros((3, 2))], kernels=kernels, perception="learned", alpha=1)
     state = jnp.arange(24, dtype=jnp.float32).reshape(3, 4, 2)
     right, above = filter_bank(rule, state)
     np.testing.assert_array_equal(right[:, :-1], state[:, 1:])
@@ -211,9 +207,7 @@ def test_a_cell_that_does_not_fire_keeps_its_state():
     state = np.zeros((3, 3, 2), np.float32)
     state[1, 1, 1] = 0.8
     nobody = np.zeros((3, 3), bool)
-    np.testing.assert_array_equal(
-        replay(organism(copying_rule(), (3, 3)), state, 0, fire=nobody)["next"], state
-    )
+    np.testing.assert_array_equal(replay(organism(copying_rule(), (3, 3)), state, 0, fire=nobody)["next"], state)
 
 
 def lonely(alpha_here, **says):

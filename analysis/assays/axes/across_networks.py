@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 
 from analysis.assays.axes.decoding import residuals, weights
 from analysis.assays.axes.reading import cells_of
-from analysis.geometry import places
+from analysis.geometry import positions
 from analysis.stats.nulls import with_surrogates
 from analysis.stats.surrogates import haar, p_value
 from nca.errors import UserError
@@ -48,7 +48,7 @@ def code_direction(
         radius and edge, in units of each channel's sd.
     """
     rows, mask, at = cells_of(recording, components, run)
-    where = places(mask)
+    where = positions(mask)
     position = np.stack([where["x"], where["y"]], 1)
     fields = with_surrogates(rows, mask, surrogates, seed)
     lost = residuals(fields, position, np.argwhere(mask), deals).mean(1)
@@ -209,7 +209,5 @@ def _similarity(frames: Float[np.ndarray, "network *draw part channel"]) -> np.n
     """Procrustes similarity of two frames, the sum of singular values of their products over the number
     of parts, averaged over pairs of networks."""
     pairs = [(i, j) for i in range(len(frames)) for j in range(i)]
-    values = [
-        np.linalg.svd(frames[i] @ frames[j].swapaxes(-1, -2), compute_uv=False).mean(-1) for i, j in pairs
-    ]
+    values = [np.linalg.svd(frames[i] @ frames[j].swapaxes(-1, -2), compute_uv=False).mean(-1) for i, j in pairs]
     return np.asarray(np.mean(values, 0))

@@ -9,11 +9,11 @@ import numpy as np
 import xarray as xr
 
 from analysis.assays.axes.words import CLEAR, LONG, least, listed, tested
-from analysis.metrics import count, number, probability, span, tiny
-from analysis.report.sections import Finding
+from analysis.report.format import number, plural, probability, scientific, value_range
+from analysis.report.model import Claim
 
 
-def origin(shuffled: xr.Dataset) -> list[Finding]:
+def origin(shuffled: xr.Dataset) -> list[Claim]:
     """A4: trained against shuffled weights."""
     names = [str(s).removeprefix("R2 of ") for s in shuffled.statistic.values if str(s).startswith("R2")]
     results = {q: tested(shuffled, f"R2 of {q}") for q in names}
@@ -26,14 +26,11 @@ def origin(shuffled: xr.Dataset) -> list[Finding]:
         else "No code of place needed training: shuffled weights on the same living sites tell as much."
     )
     if free:
-        claim += (
-            f" {listed([LONG[q] for q in free]).capitalize()} comes for free: shuffled weights tell "
-            f"it better."
-        )
+        claim += f" {listed([LONG[q] for q in free]).capitalize()} comes for free: shuffled weights tell it better."
     many = shuffled.attrs["permutations"]
     evidence = "; ".join(f"{q}: R² {words}" for q, (_, words, _) in results.items())
     evidence += f"; null: {many} rules with shuffled weights ({least(many)}), run {shuffled.attrs['run']}"
-    return [Finding("axes", claim, evidence, {k: v[2] for k, v in results.items()})]
+    return [Claim("axes", claim, evidence, {k: v[2] for k, v in results.items()})]
 
 
 def _in_excess(shuffled: xr.Dataset, clear: Sequence[str]) -> str:
@@ -45,7 +42,7 @@ def _in_excess(shuffled: xr.Dataset, clear: Sequence[str]) -> str:
     return f"; less beyond smoothness as well only of {listed([LONG[q] for q in beyond])}"
 
 
-def clock(course: xr.Dataset, tests: xr.Dataset) -> list[Finding]:
+def clock(course: xr.Dataset, tests: xr.Dataset) -> list[Claim]:
     """When codes arise, and how much of the radial one is a clock.
 
     A code that stays is there at the last step, whose `tests` are corrected for how many they are: none
@@ -75,7 +72,7 @@ def clock(course: xr.Dataset, tests: xr.Dataset) -> list[Finding]:
             f"age itself is decoded from states at {number(float(last.age_r2))}"
         )
         numbers = {str(k): float(last[k]) for k in ("r2", "by_age", "over_age", "p_age", "age_r2")}
-        said.append(Finding("axes", claim, evidence, numbers))
+        said.append(Claim("axes", claim, evidence, numbers))
     begins = {}
     for q in course.quantity.values:
         name = f"R2 of {q}"
@@ -89,15 +86,14 @@ def clock(course: xr.Dataset, tests: xr.Dataset) -> list[Finding]:
     claim = (
         "Codes that stay arise at " + ", ".join(f"step {s} ({LONG[q]})" for q, s in begins.items()) + "."
         if begins
-        else "No code of place that is clear of its null in the grown body is there at all steps from some "
-        "step on."
+        else "No code of place that is clear of its null in the grown body is there at all steps from some step on."
     )
     evidence = (
         f"q ≤ {CLEAR} in the grown body, and R² above 0 and above 95 % of surrogates (p ≤ {CLEAR}, not "
         "corrected) from that step to the last, "
         f"{course.sizes['step']} steps looked at, {course.attrs['surrogates']} surrogates each"
     )
-    return [*said, Finding("axes", claim, evidence, {"begins": begins})]
+    return [*said, Claim("axes", claim, evidence, {"begins": begins})]
 
 
 def _beyond_clock(radial: xr.Dataset) -> str:
@@ -106,15 +102,11 @@ def _beyond_clock(radial: xr.Dataset) -> str:
     return "The radius is more than a clock" if more else "It stays open whether the radius is a clock"
 
 
-def use(steering: xr.Dataset, subspaces: xr.Dataset) -> list[Finding]:
+def use(steering: xr.Dataset, subspaces: xr.Dataset) -> list[Claim]:
     """A6: pushes and projections."""
     said = []
     if steering:
-        names = [
-            str(s).removeprefix("change by ")
-            for s in steering.statistic.values
-            if str(s).startswith("change")
-        ]
+        names = [str(s).removeprefix("change by ") for s in steering.statistic.values if str(s).startswith("change")]
         change = {q: tested(steering, f"change by {q}") for q in names}
         left = {q: tested(steering, f"left of {q}") for q in names}
         clear = [q for q in names if change[q][0]]
@@ -123,14 +115,10 @@ def use(steering: xr.Dataset, subspaces: xr.Dataset) -> list[Finding]:
             f"Pushed along the code of {listed([LONG[q] for q in clear])}, the body changes more than "
             "when pushed as far at random."
             if clear
-            else "Pushes along the codes of place change the body no more than random pushes of the same "
-            "length."
+            else "Pushes along the codes of place change the body no more than random pushes of the same length."
         )
         if kept:
-            claim += (
-                f" A push along the code of {listed([LONG[q] for q in kept])} is kept longer than "
-                f"random ones."
-            )
+            claim += f" A push along the code of {listed([LONG[q] for q in kept])} is kept longer than random ones."
         evidence = "; ".join(
             f"{q}: E {_small(numbers)}, left {number(left[q][2]['observed'])} "
             f"(null {number(left[q][2]['null_median'])}, p {probability(left[q][2]['p'])})"
@@ -138,13 +126,11 @@ def use(steering: xr.Dataset, subspaces: xr.Dataset) -> list[Finding]:
         )
         evidence += f"; {_of_pushes(steering)}"
         numbers = {q: {"change": change[q][2], "left": left[q][2]} for q in names}
-        said.append(Finding("axes", claim, evidence, numbers))
+        said.append(Claim("axes", claim, evidence, numbers))
     if subspaces:
         results = {str(s): tested(subspaces, str(s)) for s in subspaces.statistic.values}
         harmful = [s.removeprefix("harm without ") for s, r in results.items() if r[0] and "without" in s]
-        enough = [
-            s.split(" with ")[1].removesuffix(" alone") for s, r in results.items() if r[0] and "alone" in s
-        ]
+        enough = [s.split(" with ")[1].removesuffix(" alone") for s, r in results.items() if r[0] and "alone" in s]
         claim = (
             f"Without the plane that codes {listed(harmful)}, the body suffers more than without a "
             "plane that reads nothing real."
@@ -156,18 +142,18 @@ def use(steering: xr.Dataset, subspaces: xr.Dataset) -> list[Finding]:
             claim += f" The plane of {listed(enough)} alone does better than such planes."
         evidence = "; ".join(f"{s}: {words}" for s, (_, words, _) in results.items())
         evidence += f"; loss as a share of the whole body; {_of_pushes(subspaces)}"
-        said.append(Finding("axes", claim, evidence, {s: r[2] for s, r in results.items()}))
+        said.append(Claim("axes", claim, evidence, {s: r[2] for s, r in results.items()}))
     if said:
         end = " What decides is whether fate follows a moved state: grafts are the test of that."
-        said[-1] = Finding("axes", said[-1].claim + end, said[-1].evidence, said[-1].numbers)
+        said[-1] = Claim("axes", said[-1].text + end, said[-1].evidence, said[-1].numbers)
     return said
 
 
 def _small(numbers: dict[str, Any]) -> str:
     """An E beside its null, with enough digits."""
-    low, middle, high = (tiny(numbers[f"null_{k}"]) for k in ("low", "median", "high"))
+    low, middle, high = (scientific(numbers[f"null_{k}"]) for k in ("low", "median", "high"))
     return (
-        f"{tiny(numbers['observed'])}, null {middle} ({low} to {high}), p "
+        f"{scientific(numbers['observed'])}, null {middle} ({low} to {high}), p "
         f"{probability(numbers['p'])}, q {probability(numbers['q'])}"
     )
 
@@ -176,12 +162,12 @@ def _of_pushes(tests: xr.Dataset) -> str:
     randoms = tests.attrs["randoms"]
     return (
         f"{tests.attrs['horizon']} steps from step {tests.attrs['start']} on, mean of "
-        f"{count(tests.attrs['runs'], 'key')}, "
+        f"{plural(tests.attrs['runs'], 'key')}, "
         f"{randoms} random ({least(randoms)})"
     )
 
 
-def compass(turned: xr.Dataset, state: xr.Dataset) -> list[Finding]:
+def compass(turned: xr.Dataset, state: xr.Dataset) -> list[Claim]:
     """A7: who leads, the compass or the state?"""
     said = []
     if turned and turned.attrs["blind"]:
@@ -189,8 +175,8 @@ def compass(turned: xr.Dataset, state: xr.Dataset) -> list[Finding]:
         claim = "Its perception has no direction: turning the compass changes " + (
             "nothing." if most == 0 else "the body."
         )
-        evidence = f"largest change of any state {most:g}, {count(turned.sizes['run'], 'key')}"
-        said.append(Finding("axes", claim, evidence, {"changed": most}))
+        evidence = f"largest change of any state {most:g}, {plural(turned.sizes['run'], 'key')}"
+        said.append(Claim("axes", claim, evidence, {"changed": most}))
     elif turned:
         said.append(_followed(turned))
     if state:
@@ -198,16 +184,14 @@ def compass(turned: xr.Dataset, state: xr.Dataset) -> list[Finding]:
     return said
 
 
-def _followed(turned: xr.Dataset) -> Finding:
+def _followed(turned: xr.Dataset) -> Claim:
     asked = turned.isel(angle=slice(1, None))
     off = {float(a): _off(asked.body_turn.sel(angle=a).values, float(a)) for a in asked.angle.values}
     states = {float(a): _off(asked.gradient_turn.sel(angle=a).values, float(a)) for a in asked.angle.values}
     match = {float(a): float(np.nanmean(asked.match.sel(angle=a).values)) for a in asked.angle.values}
     follows = [a for a in off if match[a] > 0.5 and np.nanmax(np.abs(off[a])) <= 15]
     if len(follows) == len(off):
-        claim = (
-            "The body grows in the frame that its cells perceive by: turn their compass, and it turns as far."
-        )
+        claim = "The body grows in the frame that its cells perceive by: turn their compass, and it turns as far."
     elif follows:
         claim = (
             f"With its compass turned the body turns as far at "
@@ -216,17 +200,17 @@ def _followed(turned: xr.Dataset) -> Finding:
     else:
         claim = "With its compass turned, no body of its shape grows turned as far."
     evidence = "; ".join(
-        f"asked {a:g}°: body off by {span(off[a], 0)}°, match {number(match[a])}, gradients of PC1 to 3 "
-        f"off by {span(states[a], 0)}°"
+        f"asked {a:g}°: body off by {value_range(off[a], 0)}°, match {number(match[a])}, gradients of PC1 to 3 "
+        f"off by {value_range(states[a], 0)}°"
         for a in off
     )
     floor = turned.isel(angle=0)
     evidence += (
-        f"; null, another key unturned: body {span(floor.body_turn.values, 0)}°, match "
+        f"; null, another key unturned: body {value_range(floor.body_turn.values, 0)}°, match "
         f"{number(float(floor.match.mean()))}, "
-        f"gradients {span(floor.gradient_turn.values, 0)}°; {count(turned.sizes['run'], 'key')}"
+        f"gradients {value_range(floor.gradient_turn.values, 0)}°; {plural(turned.sizes['run'], 'key')}"
     )
-    return Finding("axes", claim, evidence, {"body_off": off, "gradients_off": states, "match": match})
+    return Claim("axes", claim, evidence, {"body_off": off, "gradients_off": states, "match": match})
 
 
 def _off(turns: np.ndarray, asked: float) -> np.ndarray:
@@ -234,7 +218,7 @@ def _off(turns: np.ndarray, asked: float) -> np.ndarray:
     return (turns - asked + 180) % 360 - 180
 
 
-def _carried(state: xr.Dataset) -> Finding:
+def _carried(state: xr.Dataset) -> Claim:
     turned = state.isel(angle=slice(1, None))
     kept = {float(a): float(np.nanmedian(turned.kept.sel(angle=a).values)) for a in turned.angle.values}
     back = {float(a): float(np.nanmedian(turned.upright.sel(angle=a).values)) for a in turned.angle.values}
@@ -246,18 +230,13 @@ def _carried(state: xr.Dataset) -> Finding:
     elif all(max(kept[a], back[a]) < 0.5 for a in kept):
         claim = "A grown body that is turned under an unturned compass is lost: state and compass must agree."
     else:
-        claim = (
-            "A grown body that is turned under an unturned compass neither keeps its turn nor turns "
-            "back whole."
-        )
-    each = "; ".join(
-        f"turned {a:g}°: W {number(kept[a])} as turned, {number(back[a])} as upright" for a in kept
-    )
+        claim = "A grown body that is turned under an unturned compass neither keeps its turn nor turns back whole."
+    each = "; ".join(f"turned {a:g}°: W {number(kept[a])} as turned, {number(back[a])} as upright" for a in kept)
     cells = ", ".join(f"{n:.0f}" for n in np.nanmedian(turned.mature.values, 1))
     evidence = (
         f"{each}; mature cells {cells}, {float(np.nanmedian(state.mature.isel(angle=0))):.0f} unturned; "
         "null, unturned "
         f"under another key: W at least {number(floor)}; {state.attrs['steps']} steps, "
-        f"{count(state.sizes['run'], 'key')}"
+        f"{plural(state.sizes['run'], 'key')}"
     )
-    return Finding("axes", claim, evidence, {"kept": kept, "upright": back, "null": floor})
+    return Claim("axes", claim, evidence, {"kept": kept, "upright": back, "null": floor})

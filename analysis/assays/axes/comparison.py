@@ -17,10 +17,10 @@ from analysis.assays.axes import protocol as axes
 from analysis.assays.axes.examination import Axes, trained_for
 from analysis.assays.axes.words import CLEAR, LONG, least
 from analysis.lineage import related
-from analysis.metrics import count, number, probability, span
 from analysis.report import plots
-from analysis.report.sections import Drawing, Finding, Section, drawing
-from analysis.stats.nulls import corrected
+from analysis.report.format import number, plural, probability, value_range
+from analysis.report.model import Claim, Section, SvgFigure, svg_figure
+from analysis.stats.nulls import fdr
 from nca.errors import UserError
 from nca.organism import Organism
 
@@ -65,10 +65,9 @@ def compared(found: Sequence[Axes]) -> xr.Dataset:
         single["p_pc1"].append(np.nan if radial is None else float(radial.p))
         single["needed"].append(float(one.components.needed[1]) if one.components else np.nan)
     data: dict[str, Any] = {
-        ("r2" if n == "observed" else n): (("organism", "quantity"), v)
-        for n, v in zip(names, values, strict=True)
+        ("r2" if n == "observed" else n): (("organism", "quantity"), v) for n, v in zip(names, values, strict=True)
     }
-    data["q"] = (("organism", "quantity"), corrected(values[-1]))
+    data["q"] = (("organism", "quantity"), fdr(values[-1]))
     data |= {k: ("organism", v) for k, v in single.items()}
     steps = [-1 if one.training_step is None else one.training_step for one in found]
     coords = {"organism": [one.organism.name for one in found], "quantity": list(axes.QUANTITIES)}
@@ -98,33 +97,33 @@ def comparison_section(found: Sequence[Axes]) -> Section:
     """
     table, series = compared(found), one_run(found)
     said = [_training(table)] if series else [_counts(table)]
-    outcomes = [f"{one.organism.name}: {r}" for one in found for r in dict.fromkeys(one.outcomes.values())]
-    drawn: list[Drawing] = []
+    outcomes = [f"{one.organism.name}: {r}" for one in found for r in dict.fromkeys(one.skipped.values())]
+    drawn: list[SvgFigure] = []
     data = {"compared": table}
     with plots.style():
         shown = [one for one in found if one.components]
         if shown:
-            drawn.append(drawing("bodies", *comparison_figures.bodies(*_bodies(shown))))
+            drawn.append(svg_figure("bodies", *comparison_figures.bodies(*_bodies(shown))))
         if series:
-            drawn.append(drawing("training", *comparison_figures.training(table)))
+            drawn.append(svg_figure("training", *comparison_figures.training(table)))
         else:
-            drawn.append(drawing("organisms", *comparison_figures.decoders(table)))
+            drawn.append(svg_figure("organisms", *comparison_figures.decoders(table)))
             agreement = _agreement(found, said, outcomes)
             if agreement:
                 codes = [one.code for one in found if one.code]
-                drawn.append(drawing("directions", *comparison_figures.directions(agreement, codes)))
+                drawn.append(svg_figure("directions", *comparison_figures.directions(agreement, codes)))
                 data["networks"] = agreement
     title = "Along the training" if series else "Organisms compared"
     rows = table.to_dataframe().reset_index()
     return Section(
         "compared",
         title,
-        findings=[replace(f, topic="compared") for f in said],
-        drawings=drawn,
-        shown={"Decoders beside their null, organism by organism": _shown(table)},
+        claims=[replace(f, assay="compared") for f in said],
+        figures=drawn,
+        lookup={"Decoders beside their null, organism by organism": _shown(table)},
         tables={"compared": rows},
         method=METHOD,
-        outcomes=outcomes,
+        skipped=outcomes,
         data=data,
     )
 
@@ -142,9 +141,7 @@ def _shown(table: xr.Dataset) -> pd.DataFrame:
         for q in table.quantity.values:
             at = one.sel(quantity=q)
             row[str(q)] = (
-                f"{number(float(at.r2))} (q {probability(float(at.q))})"
-                if np.isfinite(at.r2)
-                else "not defined"
+                f"{number(float(at.r2))} (q {probability(float(at.q))})" if np.isfinite(at.r2) else "not defined"
             )
         rows.append(row)
     return pd.DataFrame(rows)
@@ -160,7 +157,7 @@ def _bodies(found: Sequence[Axes]) -> tuple[list[np.ndarray], list[np.ndarray], 
     return pictures, scores, [one.organism.name for one in found]
 
 
-def _counts(table: xr.Dataset) -> Finding:
+def _counts(table: xr.Dataset) -> Claim:
     """In how many organisms place is coded beyond smoothness."""
     clear = (table.q <= CLEAR) & (table.r2 > 0)
     tried = np.isfinite(table.r2)
@@ -171,21 +168,19 @@ def _counts(table: xr.Dataset) -> Finding:
     claim = f"Decodable beyond what smoothness gives: {', '.join(parts)}."
     radial = table.pc1_radius.values[np.isfinite(table.pc1_radius.values)]
     ranges = "; ".join(
-        f"{q} R² {span(v)}, above the null’s median by {span(v - m)}"
+        f"{q} R² {value_range(v)}, above the null’s median by {value_range(v - m)}"
         for q in table.quantity.values
         for v, m in [_known(table, str(q))]
         if len(v)
     )
     evidence = (
-        f"{ranges}; PC1 with radius |ρ| {span(radial) if len(radial) else 'not defined'}; q ≤ "
+        f"{ranges}; PC1 with radius |ρ| {value_range(radial) if len(radial) else 'not defined'}; q ≤ "
         f"{CLEAR} over these tests of all organisms, not over those of each alone"
     )
     many = table.attrs["surrogates"]
-    evidence += (
-        f"; {count(table.sizes['organism'], 'organism')}, one run each, {many} surrogates ({least(many)})"
-    )
+    evidence += f"; {plural(table.sizes['organism'], 'organism')}, one run each, {many} surrogates ({least(many)})"
     numbers = {str(q): int(clear.sel(quantity=q).sum()) for q in table.quantity.values}
-    return Finding("compared", claim, evidence, numbers)
+    return Claim("compared", claim, evidence, numbers)
 
 
 def _known(table: xr.Dataset, q: str) -> tuple[np.ndarray, np.ndarray]:
@@ -195,7 +190,7 @@ def _known(table: xr.Dataset, q: str) -> tuple[np.ndarray, np.ndarray]:
     return one.r2.values[known], one.null_median.values[known]
 
 
-def _training(table: xr.Dataset) -> Finding:
+def _training(table: xr.Dataset) -> Claim:
     """From which training step on place is coded."""
     clear = (table.q <= CLEAR) & (table.r2 > 0)
     steps, begins = table.training_step.values, {}
@@ -212,13 +207,13 @@ def _training(table: xr.Dataset) -> Finding:
         else "At no training step does a code beyond smoothness appear that stays to the last."
     )
     last = table.isel(organism=-1)
-    evidence = f"q ≤ {CLEAR} over {count(len(steps), 'organism')} of one run and all quantities; at the "
+    evidence = f"q ≤ {CLEAR} over {plural(len(steps), 'organism')} of one run and all quantities; at the "
     "last " + ", ".join(f"{q} R² {number(float(last.r2.sel(quantity=q)))}" for q in table.quantity.values)
     many = table.attrs["surrogates"]
-    return Finding("compared", claim, f"{evidence}; {many} surrogates ({least(many)})", {"begins": begins})
+    return Claim("compared", claim, f"{evidence}; {many} surrogates ({least(many)})", {"begins": begins})
 
 
-def _agreement(found: Sequence[Axes], said: list[Finding], outcomes: list[str]) -> xr.Dataset:
+def _agreement(found: Sequence[Axes], said: list[Claim], outcomes: list[str]) -> xr.Dataset:
     """A5, with its sentence or the reason why there is none."""
     whole = [one for one in found if one.code]
     try:
@@ -236,12 +231,11 @@ def _agreement(found: Sequence[Axes], said: list[Finding], outcomes: list[str]) 
     blind = int((agreement.best <= 0).sum())
     if blind:
         claim += (
-            f" In {blind} of {len(whole)} no direction can be read at all (R² ≤ 0), so that its angle "
-            "says nothing."
+            f" In {blind} of {len(whole)} no direction can be read at all (R² ≤ 0), so that its angle says nothing."
         )
     if kin:
         claim += (
-            f" They are not independent: {count(len(kin), 'pair')} share an ancestor, so this is no "
+            f" They are not independent: {plural(len(kin), 'pair')} share an ancestor, so this is no "
             f"claim about networks."
         )
     frame = {"canvas": "from x towards y", "body": "from the body’s long axis"}[agreement.attrs["frame"]]
@@ -250,21 +244,19 @@ def _agreement(found: Sequence[Axes], said: list[Finding], outcomes: list[str]) 
         f"({frame}), surrogates {number(float(np.median(agreement.null_length)))}; "
         f"p {probability(float(agreement.p_surrogates))} against surrogates, "
         f"{probability(float(agreement.p_uniform))} against uniform angles (Rayleigh), which ignores that a "
-        f"body’s shape favours some directions; R² along it {span(agreement.best.values)}; "
-        f"{count(len(whole), 'network')}, {agreement.attrs['draws']} draws"
+        f"body’s shape favours some directions; R² along it {value_range(agreement.best.values)}; "
+        f"{plural(len(whole), 'network')}, {agreement.attrs['draws']} draws"
     )
     numbers = {k: float(agreement[k]) for k in ("length", "direction", "p_surrogates", "p_uniform")}
-    said.append(Finding("compared", claim, evidence, numbers | {"related": kin}))
+    said.append(Claim("compared", claim, evidence, numbers | {"related": kin}))
     if np.isfinite(agreement.alike).all():
         said.append(_channels(agreement, bool(kin)))
     else:
-        outcomes.append(
-            "Decoders were not compared channel by channel: the networks differ in their channels."
-        )
+        outcomes.append("Decoders were not compared channel by channel: the networks differ in their channels.")
     return agreement
 
 
-def _channels(agreement: xr.Dataset, kin: bool) -> Finding:
+def _channels(agreement: xr.Dataset, kin: bool) -> Claim:
     """Whether networks use the same channels for it."""
     clear = [str(c) for c in agreement.code.values if float(agreement.p_alike.sel(code=c)) <= CLEAR]
     claim = (
@@ -279,9 +271,7 @@ def _channels(agreement: xr.Dataset, kin: bool) -> Finding:
         f"{probability(float(agreement.p_alike.sel(code=c)))}"
         for c in agreement.code.values
     )
-    return Finding(
-        "compared", claim, f"{evidence}; decoders turned at random, {agreement.attrs['draws']} draws", {}
-    )
+    return Claim("compared", claim, f"{evidence}; decoders turned at random, {agreement.attrs['draws']} draws", {})
 
 
 def frame_of(organisms: Sequence[Organism]) -> Any:

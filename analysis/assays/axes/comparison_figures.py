@@ -8,17 +8,15 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from analysis.metrics import number
 from analysis.report import plots
+from analysis.report.format import number
 
 TITLES = {"x": "x", "y": "y", "s": "s, along the body", "radius": "radius", "edge": "edge"}
 LOWEST = -1.2
 MOST = 8
 
 
-def bodies(
-    pictures: Sequence[np.ndarray], colours: Sequence[np.ndarray], names: Sequence[str]
-) -> tuple[Figure, str]:
+def bodies(pictures: Sequence[np.ndarray], colours: Sequence[np.ndarray], names: Sequence[str]) -> tuple[Figure, str]:
     """Every organism's body, above its first three components as colours."""
     shown = list(zip(pictures, colours, names, strict=True))[:MOST]
     columns = len(shown)
@@ -70,9 +68,7 @@ def decoders(compared: xr.Dataset) -> tuple[Figure, str]:
             )
             ax.plot([at.null_median] * 2, [row - 0.28, row + 0.28], color=plots.INK, lw=1.1, zorder=2)
             fill = plots.ORANGE if at.q <= 0.05 else "none"
-            ax.plot(
-                max(float(at.r2), LOWEST), row, "o", ms=6, color=plots.ORANGE, mfc=fill, mew=1.4, zorder=3
-            )
+            ax.plot(max(float(at.r2), LOWEST), row, "o", ms=6, color=plots.ORANGE, mfc=fill, mew=1.4, zorder=3)
         ax.axvline(0, color=plots.MUTED, lw=0.6, zorder=0)
         ax.set(title=TITLES[str(q)], xlabel="R²", xlim=(LOWEST - 0.08, 1.05))
         ax.tick_params(axis="y", length=0)
@@ -127,9 +123,7 @@ def directions(found: xr.Dataset, codes: Sequence[xr.Dataset]) -> tuple[Figure, 
     left.set_yticks(range(len(names)), names)
     left.tick_params(axis="y", length=0)
     where = "x axis, towards y" if found.attrs["frame"] == "canvas" else "body’s long axis"
-    left.set(
-        xlim=(0, 180), xlabel=f"direction decoded best (° from the {where})", ylim=(len(names) - 0.5, -0.5)
-    )
+    left.set(xlim=(0, 180), xlabel=f"direction decoded best (° from the {where})", ylim=(len(names) - 0.5, -0.5))
     left.set_xticks([0, 45, 90, 135, 180])
     right.hist(found.null_length.values, np.linspace(0, 1, 31), color=plots.FAINT)
     right.axvline(found.length, color=plots.ORANGE, lw=2)

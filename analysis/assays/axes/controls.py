@@ -9,7 +9,7 @@ from analysis.assays.axes.pca import check_cells
 from analysis.assays.axes.reading import QUANTITIES, body_at, decoded_places, over_deals
 from analysis.geometry import shape_features
 from analysis.recording import spec_of
-from analysis.stats.nulls import beside_null, with_surrogates
+from analysis.stats.nulls import null_tests, with_surrogates
 from nca.errors import UserError
 from nca.spec import channel_names
 
@@ -68,7 +68,7 @@ def controls(
     dims = ("source", "quantity")
     attrs = {"at": at, "run": run, "surrogates": surrogates, "deals": deals, "seed": seed, "cells": len(own)}
     return (
-        beside_null(measures)
+        null_tests(measures)
         .assign(r2=(dims, table[..., 0]), deal_sd_of=(dims, table[..., 1]))
         .assign_coords(source=list(SOURCES), quantity=list(QUANTITIES))
         .assign_attrs(attrs)

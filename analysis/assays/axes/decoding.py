@@ -111,9 +111,7 @@ def left_out(
     if len(features) < 2:
         raise UserError(f"Leaving one run out needs two or more runs, got {len(features)}.")
     of_cell = np.repeat(np.arange(len(features)), [len(f) for f in features])
-    sums = _sums(
-        _standard(np.concatenate(features)[None]), np.concatenate(quantities), of_cell, len(features)
-    )
+    sums = _sums(_standard(np.concatenate(features)[None]), np.concatenate(quantities), of_cell, len(features))
     lost = _lost(sums, np.arange(len(features)), features[0].shape[1])[0]
     spread = np.stack([np.square(q - q.mean(0)).sum(0) for q in quantities])
     return 1 - np.diagonal(lost, axis1=-2, axis2=-1) / np.where(spread > 0, spread, np.nan)

@@ -13,9 +13,9 @@ import xarray as xr
 from analysis import metrics
 from analysis.assays.axes import protocol as axes
 from analysis.assays.axes.config import AxesConfig
-from analysis.recording import label, record
-from analysis.rollouts import grown as grow_many
-from analysis.rollouts import keys_of
+from analysis.recording import label_states, record
+from analysis.rollouts import grow_runs as grow_many
+from analysis.rollouts import run_keys
 from nca.errors import UserError
 from nca.organism import Organism
 
@@ -46,7 +46,7 @@ class Axes:
         subspaces: `axes.subspaces`: A6.
         turned: `axes.turned_growth`: A7.
         turned_state: `axes.turned_state`: A7.
-        outcomes: why a part was not examined, by its name.
+        skipped: why a part was not examined, by its name.
         seconds: how long it took.
     """
 
@@ -65,7 +65,7 @@ class Axes:
     subspaces: xr.Dataset = field(default_factory=xr.Dataset)
     turned: xr.Dataset = field(default_factory=xr.Dataset)
     turned_state: xr.Dataset = field(default_factory=xr.Dataset)
-    outcomes: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property
@@ -98,16 +98,16 @@ def examine_axes(
         say: is told the part that begins.
     """
     config, say = config or AxesConfig(), say or (lambda _: None)
-    begun, keys = time.monotonic(), keys_of(config.seed, config.runs)
+    begun, keys = time.monotonic(), run_keys(config.seed, config.runs)
     if recording is None:
         say(f"{organism.name}: growing")
         recording = record(organism, config.steps, seed=config.seed)
     if states is None:
         states = np.asarray(grow_many(organism, config.steps, keys))
     job = _Job(organism, config, recording, np.asarray(states), keys, say)
-    found, outcomes = _parts(job)
+    found, skipped = _parts(job)
     seconds = time.monotonic() - begun
-    return Axes(organism, config, recording, outcomes=outcomes, seconds=seconds, **found)
+    return Axes(organism, config, recording, skipped=skipped, seconds=seconds, **found)
 
 
 @dataclass(frozen=True)
@@ -123,12 +123,12 @@ class _Job:
 def _parts(job: _Job) -> tuple[dict[str, xr.Dataset], dict[str, str]]:
     """Part by part; what one needs and has not got, it says."""
     found: dict[str, xr.Dataset] = {}
-    outcomes: dict[str, str] = {}
+    skipped: dict[str, str] = {}
     trouble = _no_body(job)
     for name, wanted, needs, work in _plan(job, found):
         if not wanted:
             continue
-        reason = trouble or outcomes.get(needs, "")
+        reason = trouble or skipped.get(needs, "")
         if not reason:
             job.say(f"{job.organism.name}: {WORDS[name]}")
             try:
@@ -136,8 +136,8 @@ def _parts(job: _Job) -> tuple[dict[str, xr.Dataset], dict[str, str]]:
                 continue
             except UserError as error:
                 reason = str(error)
-        outcomes[name] = reason
-    return found, outcomes
+        skipped[name] = reason
+    return found, skipped
 
 
 WORDS = {
@@ -229,4 +229,4 @@ def _whole(job: _Job) -> xr.Dataset:
     cells = np.asarray(metrics.mature_count(job.organism.rule, job.states))
     whole = (cells >= axes.LEAST_CELLS) & ~np.asarray(metrics.exploded(job.states))
     whole[0] = True
-    return label(job.organism, job.states[whole][:, None], steps=[job.config.steps])
+    return label_states(job.organism, job.states[whole][:, None], steps=[job.config.steps])

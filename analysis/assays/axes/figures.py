@@ -8,8 +8,8 @@ from matplotlib.axes import Axes as Panel
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.metrics import number
 from analysis.report import plots
+from analysis.report.format import number
 
 NAMES = {
     "plane R2 of PC1": "PC1 is a straight gradient (R²)",
@@ -86,9 +86,7 @@ def sources(controls: xr.Dataset) -> tuple[Figure, str]:
         both = "+" in source
         values = controls.r2.sel(source=source).values
         rows = np.arange(len(names)) + 0.15 * (k - 2)
-        panel.plot(
-            values, rows, marker, color=colour, mfc=colour if both else "none", ms=5, mew=1.3, label=source
-        )
+        panel.plot(values, rows, marker, color=colour, mfc=colour if both else "none", ms=5, mew=1.3, label=source)
     panel.axvline(0, color=plots.FAINT, lw=0.8, zorder=0)
     panel.set_yticks(range(len(names)), [QUANTITIES[n] for n in names])
     panel.set_ylim(len(names) - 0.4, -0.6)
@@ -159,9 +157,7 @@ def course(found: xr.Dataset) -> tuple[Figure, str]:
     steps = found.step.values
     for ax, q in zip(axes[0], found.quantity.values, strict=True):
         one = found.sel(quantity=q)
-        ax.fill_between(
-            steps, one.null_low, one.null_high, color=plots.FAINT, lw=0, label="surrogates, 5 to 95 %"
-        )
+        ax.fill_between(steps, one.null_low, one.null_high, color=plots.FAINT, lw=0, label="surrogates, 5 to 95 %")
         ax.plot(steps, one.by_age, color=plots.ORANGE, lw=1.3, ls="--", label="age of the cell alone")
         ax.plot(steps, one.by_age + one.over_age, color=plots.GREEN, lw=1.2, ls=":", label="age and states")
         ax.plot(steps, one.r2, color=plots.BLUE, lw=1.6, label="states")

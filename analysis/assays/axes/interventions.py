@@ -18,10 +18,10 @@ from jaxtyping import Bool, Float
 from analysis import metrics
 from analysis.assays.axes.decoding import weights
 from analysis.assays.axes.reading import QUANTITIES
-from analysis.geometry import geodesic, places
-from analysis.paired import Row, Twins, follow, twins
-from analysis.rollouts import STRETCH, Tick
-from analysis.stats.nulls import beside_null
+from analysis.geometry import geodesic, positions
+from analysis.paired import Controls, EditedRun, run_controls, run_edited
+from analysis.rollouts import CHUNK, Tick
+from analysis.stats.nulls import null_tests
 from analysis.stats.surrogates import haar, modes, rotated
 from nca import edits
 from nca.errors import UserError
@@ -46,7 +46,7 @@ class Subject:
     """
 
     organism: Organism
-    controls: Twins
+    controls: Controls
     channels: tuple[str, ...]
     bodies: Bool[np.ndarray, "run y x"]
     rows: Float[np.ndarray, "cell channel"]
@@ -84,17 +84,13 @@ def subject(
     """
     hidden = tuple(n for n in organism.rule.channel_names if n.startswith("h"))
     if len(hidden) < 2:
-        raise UserError(
-            f"To push states along a code takes two or more hidden channels; it has {len(hidden)}."
-        )
+        raise UserError(f"To push states along a code takes two or more hidden channels; it has {len(hidden)}.")
     bodies = np.asarray(mature(organism.rule, jnp.asarray(states)))
     if not (bodies.sum((1, 2)) >= 10).all() or not np.isfinite(states).all():
-        raise UserError(
-            f"To push states takes runs with 10 or more mature cells and finite states at step {start}."
-        )
+        raise UserError(f"To push states takes runs with 10 or more mature cells and finite states at step {start}.")
     # Marks on the way stop a body that overgrows before it costs much.
-    marks = sorted({*range(start, start + horizon, STRETCH), start + horizon})
-    controls = twins(organism, states, keys, marks, fire=fire, tick=tick)
+    marks = sorted({*range(start, start + horizon, CHUNK), start + horizon})
+    controls = run_controls(organism, states, keys, marks, fire=fire, tick=tick)
     names = list(organism.rule.channel_names)
     rows = np.asarray(states)[0][bodies[0]][:, [names.index(h) for h in hidden]].astype(np.float64)
     return Subject(organism, controls, hidden, bodies, rows, tick)
@@ -102,7 +98,7 @@ def subject(
 
 def directions(found: Subject) -> dict[str, Float[np.ndarray, " channel"]]:
     """The decoder of each quantity as a unit vector: the push that changes what is read most."""
-    where = places(found.bodies[0]) | {"s": geodesic(found.bodies[0])}
+    where = positions(found.bodies[0]) | {"s": geodesic(found.bodies[0])}
     units = {}
     for name in QUANTITIES:
         inside = np.isfinite(where[name])
@@ -134,25 +130,22 @@ def steering(found: Subject, *, dose: float = 0.5, randoms: int = 99, seed: int 
     amount = dose * float(np.sqrt(np.square(found.rows - found.rows.mean(0)).sum(1).mean()))
     start, runs = int(found.controls.marks[0]), len(found.bodies)
     rows = [
-        Row(run, (_push(found, vector, amount * (-1) ** run, run).at(start),))
+        EditedRun(run, (_push(found, vector, amount * (-1) ** run, run).at(start),))
         for vector in every
         for run in range(runs)
     ]
-    out = follow(found.organism, found.controls, rows, found.tick)
+    out = run_edited(found.organism, found.controls, rows, found.tick)
     pushed = out["end"].reshape(len(every), runs, *out["end"].shape[1:])
     change = np.minimum(_change(found, pushed), LARGE).mean(1)
     left = np.asarray(
-        [
-            [_left(found, s, v, amount, run) for run, s in enumerate(r)]
-            for r, v in zip(pushed, every, strict=True)
-        ]
+        [[_left(found, s, v, amount, run) for run, s in enumerate(r)] for r, v in zip(pushed, every, strict=True)]
     )
     kinds = []
     for what, values in (("change by", change), ("left of", left.mean(1))):
         random_ones = values[len(named) :]
         kinds.append({f"{what} {n}": np.append(values[k], random_ones) for k, n in enumerate(named)})
     attrs = {"amount": amount, "dose": dose, "randoms": randoms, "runs": runs, "seed": seed}
-    tests = xr.concat([beside_null(kind) for kind in kinds], "statistic")
+    tests = xr.concat([null_tests(kind) for kind in kinds], "statistic")
     return tests.assign_attrs(attrs, start=start, horizon=int(found.controls.marks[-1]) - start)
 
 
@@ -165,7 +158,7 @@ def _change(found: Subject, ends: Float[np.ndarray, "row run y x channel"]) -> F
     """E between the pictures of these ends and of the undisturbed runs'."""
     spec = found.organism.rule.spec
     reference = np.asarray(metrics.picture(spec, found.controls.end))
-    return np.stack([np.asarray(metrics.error(spec, row, reference)) for row in ends])
+    return np.stack([np.asarray(metrics.mse(spec, row, reference)) for row in ends])
 
 
 def _left(found: Subject, state: np.ndarray, vector: np.ndarray, amount: float, run: int) -> float:
@@ -199,33 +192,27 @@ def subspaces(found: Subject, *, randoms: int = 39, seed: int = 0) -> xr.Dataset
     """
     size = len(found.channels)
     if size < 3:
-        raise UserError(
-            f"To take a plane out of the states takes three or more hidden channels; it has {size}."
-        )
+        raise UserError(f"To take a plane out of the states takes three or more hidden channels; it has {size}.")
     single = directions(found)
     planes = {
-        name: _planes(found, pair, randoms, seed + 1)
-        for name, pair in CODES.items()
-        if all(q in single for q in pair)
+        name: _planes(found, pair, randoms, seed + 1) for name, pair in CODES.items() if all(q in single for q in pair)
     }
     every = np.concatenate(list(planes.values()))
     kinds = []
     for what, complement in (("harm without {}", False), ("harm with {} alone", True)):
         harm = _harm(found, [_rest(p) if complement else p for p in every])
         each = (-harm if complement else harm).reshape(len(planes), randoms + 1)
-        kinds.append(beside_null({what.format(n): h for n, h in zip(planes, each, strict=True)}))
+        kinds.append(null_tests({what.format(n): h for n, h in zip(planes, each, strict=True)}))
     tests = _signed(xr.concat(kinds, "statistic"))
     start = int(found.controls.marks[0])
     attrs = {"randoms": randoms, "runs": len(found.bodies), "seed": seed, "start": start}
     return tests.assign_attrs(attrs, horizon=int(found.controls.marks[-1]) - start)
 
 
-def _planes(
-    found: Subject, pair: tuple[str, str], number: int, seed: int
-) -> Float[np.ndarray, "plane channel 2"]:
+def _planes(found: Subject, pair: tuple[str, str], number: int, seed: int) -> Float[np.ndarray, "plane channel 2"]:
     """Orthonormal columns of the plane that reads two quantities, then of planes that read both scrambled."""
     mask = found.bodies[0]
-    true = np.stack([places(mask)[q] for q in pair], 1)
+    true = np.stack([positions(mask)[q] for q in pair], 1)
     fields = np.concatenate([true[None], rotated(true, modes(mask), number, seed)])
     read = np.stack([weights(found.rows, field) for field in fields])
     return np.linalg.qr(read / np.linalg.norm(read, axis=1, keepdims=True))[0]
@@ -250,18 +237,14 @@ def _harm(found: Subject, planes: Sequence[np.ndarray]) -> Float[np.ndarray, " p
     """What is lost when each plane is taken out at every step: E over that of an empty canvas."""
     start, runs, centre = int(found.controls.marks[0]), len(found.bodies), found.rows.mean(0)
     rows = [
-        Row(
+        EditedRun(
             run,
-            (
-                edits.project(found.organism, p.T, centre, channels=list(found.channels)).at(
-                    slice(start, None)
-                ),
-            ),
+            (edits.project(found.organism, p.T, centre, channels=list(found.channels)).at(slice(start, None)),),
         )
         for p in planes
         for run in range(runs)
     ]
-    out = follow(found.organism, found.controls, rows, found.tick)
+    out = run_edited(found.organism, found.controls, rows, found.tick)
     change = _change(found, out["end"].reshape(len(planes), runs, *out["end"].shape[1:]))
-    dead = np.asarray(metrics.empty_error(metrics.picture(found.organism.rule.spec, found.controls.end)))
+    dead = np.asarray(metrics.empty_mse(metrics.picture(found.organism.rule.spec, found.controls.end)))
     return np.minimum(change / np.maximum(dead, 1e-12), LARGE).mean(1)

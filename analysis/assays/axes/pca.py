@@ -14,7 +14,7 @@ import scipy.stats
 import xarray as xr
 from jaxtyping import Float
 
-from analysis.geometry import places
+from analysis.geometry import positions
 from analysis.recording import spec_of
 from analysis.stats.surrogates import islands
 from nca.errors import UserError
@@ -131,7 +131,7 @@ def _layout(scores: xr.DataArray, mature: xr.DataArray) -> xr.Dataset:
     for run in range(scores.sizes["run"]):
         mask = mature[run].values
         values = scores[run].values[mask].astype(np.float64)
-        where = places(mask)
+        where = positions(mask)
         r2, angle = plane(values, where)
         found["plane_r2"].append(r2)
         found["angle"].append(angle)

@@ -10,8 +10,8 @@ import xarray as xr
 from analysis.assays.axes.decoding import left_out
 from analysis.assays.axes.pca import SHOWN, horseshoe, plane, rank_correlation
 from analysis.assays.axes.reading import QUANTITIES, cells_of, decoded_places, over_deals
-from analysis.geometry import geodesic, places
-from analysis.stats.nulls import beside_null, with_surrogates
+from analysis.geometry import geodesic, positions
+from analysis.stats.nulls import null_tests, with_surrogates
 from analysis.stats.surrogates import islands
 
 
@@ -51,13 +51,13 @@ def position_tests(
     maps = (fields - components["mean"].values) / components.scale.values @ loadings
     scores = decoded_places(fields, mask, deals)
     known = {f"R2 of {q}": v for q, v in scores.items()}
-    measures = _measures(maps, places(mask)) | {name: v.mean(1) for name, v in known.items()}
+    measures = _measures(maps, positions(mask)) | {name: v.mean(1) for name, v in known.items()}
     surrogate = np.full((*mask.shape, maps.shape[-1]), np.nan, np.float32)
     surrogate[mask] = maps[1] if surrogates else np.nan
     spread = {name: float(v[0].std()) for name, v in known.items()}
     counted = {"surrogates": surrogates, "deals": deals, "seed": seed}
     return (
-        beside_null(measures, spread)
+        null_tests(measures, spread)
         .assign(surrogate_scores=(("y", "x", "pc"), surrogate))
         .assign_attrs(at=at, run=run, cells=len(rows), islands=islands(mask), **counted)
     )
@@ -93,7 +93,7 @@ def across_runs(recording: xr.Dataset, components: xr.Dataset, *, deals: int = 1
     r2 = over_deals([decoded_places(rows[None], mask, deals) for rows, mask, _ in bodies])
     again = np.full(r2.shape[:2], np.nan)
     if len(bodies) > 1:
-        known = [places(mask) | {"s": geodesic(mask)} for _, mask, _ in bodies]
+        known = [positions(mask) | {"s": geodesic(mask)} for _, mask, _ in bodies]
         for k, name in enumerate(QUANTITIES):
             inside = [np.isfinite(w[name]) for w in known]
             kept = [rows[i] for (rows, _, _), i in zip(bodies, inside, strict=True)]

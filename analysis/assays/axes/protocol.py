@@ -32,7 +32,6 @@ from analysis.assays.axes.reading import QUANTITIES
 from analysis.assays.axes.rotation_test import turned_growth, turned_state
 from analysis.assays.axes.time_course import course
 from analysis.assays.axes.weight_shuffle import against_shuffled, shuffled_states
-from analysis.geometry import places
 
 __all__ = [
     "LEAST_CELLS",
@@ -51,7 +50,6 @@ __all__ = [
     "networks",
     "pca",
     "pcs_needed",
-    "places",
     "plane",
     "position_tests",
     "rank_correlation",

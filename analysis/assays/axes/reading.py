@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 
 from analysis.assays.axes.decoding import decoded
 from analysis.assays.axes.pca import check_cells
-from analysis.geometry import geodesic, places
+from analysis.geometry import geodesic, positions
 
 QUANTITIES = ("x", "y", "s", "radius", "edge")
 
@@ -54,7 +54,7 @@ def decoded_places(
     if given is not None:
         beside = np.broadcast_to(given, (len(fields), *given.shape))
         fields = np.concatenate([fields, beside], -1)
-    where, along, cells = places(mask), geodesic(mask), np.argwhere(mask)
+    where, along, cells = positions(mask), geodesic(mask), np.argwhere(mask)
     inside = np.isfinite(along)
     if inside.all():
         where["s"] = along

@@ -17,9 +17,9 @@ from jaxtyping import Float
 from analysis import metrics
 from analysis.assays.axes.pca import SHOWN, pca
 from analysis.firing import fire_masks
-from analysis.geometry import places
-from analysis.recording import label
-from analysis.rollouts import Tick, grown
+from analysis.geometry import positions
+from analysis.recording import label_states
+from analysis.rollouts import Tick, grow_runs
 from nca.errors import UserError
 from nca.organism import Organism
 
@@ -28,9 +28,7 @@ NO_COMPASS = "Its perception is learned: it has no compass that could be turned.
 COARSE = 5
 
 
-def fitted_turn(
-    picture: Float[np.ndarray, "y x 4"], reference: Float[np.ndarray, "y x 4"]
-) -> tuple[float, float]:
+def fitted_turn(picture: Float[np.ndarray, "y x 4"], reference: Float[np.ndarray, "y x 4"]) -> tuple[float, float]:
     """By how much a picture is turned against a reference, about the seed.
 
     Args:
@@ -65,7 +63,7 @@ def fitted_turn(
 
 def gradients(values: Float[np.ndarray, "cell pc"], mask: np.ndarray) -> Float[np.ndarray, "pc 2"]:
     """Slopes along x and y of the plane fitted to each map."""
-    where = places(mask)
+    where = positions(mask)
     design = np.stack([np.ones_like(where["x"]), where["x"], where["y"]], 1)
     return (np.linalg.pinv(design) @ values)[1:].T
 
@@ -108,14 +106,14 @@ def turned_growth(
         raise UserError(NO_COMPASS)
     if len(keys) < 2:
         raise UserError(f"Turns are told from chance by two or more runs, got {len(keys)}.")
-    upright = np.asarray(grown(organism, steps, keys, tick=tick))
+    upright = np.asarray(grow_runs(organism, steps, keys, tick=tick))
     if not np.asarray(metrics.mature_count(organism.rule, upright)).any():
         raise UserError(f"There is no body to turn: no run has a mature cell at step {steps}.")
     every = [0.0, *[float(a) for a in angles if a]]
     sets = [np.roll(upright, -1, 0)]
     for angle in every[1:]:
         other = replace(organism, rule=organism.rule.turned(np.radians(angle)))
-        sets.append(np.asarray(grown(other, steps, keys, tick=tick)))
+        sets.append(np.asarray(grow_runs(other, steps, keys, tick=tick)))
     spec = organism.rule.spec
     data: dict[str, Any] = {
         name: np.full((len(sets), len(upright)), np.nan) for name in ("body_turn", "match", "gradient_turn")
@@ -139,7 +137,7 @@ def turned_growth(
 
 def _gradient_turn(organism: Organism, upright: np.ndarray, turned: np.ndarray) -> float:
     """The turn of the components' gradients; NaN where there are none."""
-    both = label(organism, np.stack([upright, turned])[:, None])
+    both = label_states(organism, np.stack([upright, turned])[:, None])
     masks = both.mature.values[:, 0]
     hidden = any(str(c).startswith("h") for c in both.channel.values)
     try:
@@ -150,9 +148,7 @@ def _gradient_turn(organism: Organism, upright: np.ndarray, turned: np.ndarray) 
         return float("nan")
     basis = found.loadings.values[:SHOWN].T
     states = both.state.sel(channel=found.channel).values[:, 0].astype(np.float64)
-    maps = [
-        (s[m] - found["mean"].values) / found.scale.values @ basis for s, m in zip(states, masks, strict=True)
-    ]
+    maps = [(s[m] - found["mean"].values) / found.scale.values @ basis for s, m in zip(states, masks, strict=True)]
     return turn_between(*[gradients(v, m) for v, m in zip(maps, masks, strict=True)])
 
 
@@ -191,7 +187,7 @@ def turned_state(
         raise UserError(f"Turns are told from chance by two or more runs, got {len(keys)}.")
     spec = organism.rule.spec
     fire = np.stack([np.asarray(fire_masks(organism, k, steps, start, states.shape[1:3])) for k in keys])
-    twin = np.asarray(grown(organism, steps, keys, states=states, start=start, fire=fire, tick=tick))
+    twin = np.asarray(grow_runs(organism, steps, keys, states=states, start=start, fire=fire, tick=tick))
     every = [0, *[q for q in quarters if q % 4]]
     names = ("kept", "upright", "body_turn", "match", "mature", "changed")
     data = {name: np.full((len(every), len(states)), np.nan) for name in names}
@@ -199,7 +195,7 @@ def turned_state(
     for i, q in enumerate(every):
         masks = np.rot90(fire, q, (2, 3)) if q else np.roll(fire, -1, 0)
         begun = np.rot90(states, q, (1, 2))
-        end = np.asarray(grown(organism, steps, keys, states=begun, start=start, fire=masks, tick=tick))
+        end = np.asarray(grow_runs(organism, steps, keys, states=begun, start=start, fire=masks, tick=tick))
         pictures.append(np.asarray(metrics.picture(spec, end[0])))
         for run in range(len(states)):
             seen, before = (np.asarray(metrics.picture(spec, s)) for s in (end[run], twin[run]))

@@ -16,9 +16,9 @@ from analysis.assays.axes import figures as axes_figures
 from analysis.assays.axes import words as axes_words
 from analysis.assays.axes.config import QUICK, AxesConfig
 from analysis.assays.axes.examination import Axes, Say, examine_axes
-from analysis.metrics import number
 from analysis.report import plots
-from analysis.report.sections import Drawing, Finding, Section, drawing
+from analysis.report.format import number
+from analysis.report.model import Claim, Section, SvgFigure, svg_figure
 from nca.organism import Organism
 
 METHOD = (
@@ -89,7 +89,7 @@ def axes_section(
     return place_section(examine_axes(organism, config, recording=recording, states=states, say=say))
 
 
-def axes_sections(found: Axes, grafts: Sequence[Finding] = ()) -> list[Section]:
+def axes_sections(found: Axes, grafts: Sequence[Claim] = ()) -> list[Section]:
     """All sections there are results (or reasons) for.
 
     Args:
@@ -109,7 +109,7 @@ def axes_sections(found: Axes, grafts: Sequence[Finding] = ()) -> list[Section]:
 
 def place_section(found: Axes) -> Section:
     """A0 to A3."""
-    said: list[Finding] = []
+    said: list[Claim] = []
     if found.tests:
         said += axes_words.headline(found)
     if found.components:
@@ -140,15 +140,14 @@ def components_section(components: xr.Dataset) -> Section:
     """
     at = int(components.attrs["at"])
     lie = [
-        Finding(
+        Claim(
             "components",
             f"PC{pc}: {100 * float(components.explained.sel(pc=pc)):.0f} % of the variance, |rank "
             "correlation| "
             f"{number(float(one.radius))} with the distance from the seed, plane R² "
             f"{number(float(one.plane_r2))} "
             f"along {float(one.angle):.0f}°.",
-            f"{int(components.cells[0])} cells at step {at}; how any smooth field would score is told by "
-            "nca axes",
+            f"{int(components.cells[0])} cells at step {at}; how any smooth field would score is told by nca axes",
             {k: float(one[k]) for k in ("radius", "plane_r2", "angle")},
         )
         for pc in components.pc.values[: plots.SHOWN]
@@ -164,8 +163,8 @@ def components_section(components: xr.Dataset) -> Section:
     return Section(
         "components",
         "Principal components",
-        findings=[*[replace(f, topic="components") for f in axes_words.components(components)], *lie],
-        drawings=drawn,
+        claims=[*[replace(f, assay="components") for f in axes_words.components(components)], *lie],
+        figures=drawn,
         tables={"components": table("components", components), "repeats": table("repeats", components)},
         method=PLAIN,
         data={"components": components},
@@ -185,7 +184,7 @@ def origin_section(found: Axes) -> Section:
     return _section("origin", "Where the axes come from", said, drawn, ORIGIN, found, ("shuffled", "course"))
 
 
-def use_section(found: Axes, grafts: Sequence[Finding] = ()) -> Section:
+def use_section(found: Axes, grafts: Sequence[Claim] = ()) -> Section:
     """A6."""
     said = [*grafts, *axes_cause_words.use(found.steering, found.subspaces)]
     drawn = _drawn({"use": (found.steering, lambda: axes_figures.use(found.steering, found.subspaces))})
@@ -200,36 +199,36 @@ def compass_section(found: Axes) -> Section:
     return _section("compass", "Compass or map", said, drawn, COMPASS, found, ("turned", "turned_state"))
 
 
-def _drawn(makers: Mapping[str, tuple[Any, Callable[[], tuple[Figure, str]]]]) -> list[Drawing]:
+def _drawn(makers: Mapping[str, tuple[Any, Callable[[], tuple[Figure, str]]]]) -> list[SvgFigure]:
     """The figures that there are results for."""
     made = []
     with plots.style():
         for name, (known, maker) in makers.items():
             if known:
                 figure, caption = maker()
-                made.append(drawing(name, figure, caption))
+                made.append(svg_figure(name, figure, caption))
     return made
 
 
 def _section(
     name: str,
     title: str,
-    said: Sequence[Finding],
-    drawn: Sequence[Drawing],
+    said: Sequence[Claim],
+    drawn: Sequence[SvgFigure],
     method: str,
     found: Axes,
     parts: Sequence[str],
 ) -> Section:
-    reasons = dict.fromkeys(found.outcomes[p] for p in parts if p in found.outcomes)
+    reasons = dict.fromkeys(found.skipped[p] for p in parts if p in found.skipped)
     data = {p: getattr(found, p) for p in parts if getattr(found, p)}
     return Section(
         name,
         title,
-        findings=[replace(f, topic=name) for f in said],
-        drawings=drawn,
+        claims=[replace(f, assay=name) for f in said],
+        figures=drawn,
         tables={p: table(p, d) for p, d in data.items()},
         method=method,
-        outcomes=list(reasons),
+        skipped=list(reasons),
         data=data,
     )
 
@@ -241,12 +240,7 @@ def table(name: str, found: xr.Dataset) -> pd.DataFrame:
     if name == "components":
         return found.loadings.to_pandas().reset_index().assign(explained=found.explained.values)
     if name == "code":
-        return (
-            found[["angle", "best", "worst", "body_angle", "elongation"]]
-            .to_pandas()
-            .to_frame("value")
-            .reset_index()
-        )
+        return found[["angle", "best", "worst", "body_angle", "elongation"]].to_pandas().to_frame("value").reset_index()
     dropped = {"surrogate", "y", "x", "rgba", "pc"} & set(map(str, found.dims))
     if name == "controls":
         dropped |= {"source", "quantity"}

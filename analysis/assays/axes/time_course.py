@@ -10,8 +10,8 @@ from jaxtyping import Float
 
 from analysis.assays.axes.decoding import decoded
 from analysis.assays.axes.reading import QUANTITIES, body_at, decoded_places
-from analysis.geometry import ages
-from analysis.stats.nulls import FEWEST, with_surrogates
+from analysis.geometry import cell_ages
+from analysis.stats.nulls import MIN_CELLS, with_surrogates
 from analysis.stats.surrogates import p_value
 from nca.errors import UserError
 
@@ -54,7 +54,7 @@ def course(
         UserError: no recorded step has such a body.
     """
     every = recording.step.values
-    old = ages(recording.mature.isel(run=run).values, every)
+    old = cell_ages(recording.mature.isel(run=run).values, every)
     picked = _spread(every) if steps is None else list(steps)
     rows = {}
     for step in picked:
@@ -62,7 +62,7 @@ def course(
         age = old[int(np.flatnonzero(every == step)[0])][mask]
         rows[int(step)] = _moment(values, mask, age, surrogates, deals, seed)
     if not any(np.isfinite(r["age_r2"]) or np.isfinite(r["r2"]).any() for r in rows.values()):
-        raise UserError(f"A time course needs a body of {FEWEST} or more cells at some recorded step.")
+        raise UserError(f"A time course needs a body of {MIN_CELLS} or more cells at some recorded step.")
     names = [n for n in next(iter(rows.values())) if n not in ("age_r2", "cells")]
     data = {n: (("step", "quantity"), np.stack([r[n] for r in rows.values()])) for n in names}
     single = {n: ("step", np.asarray([r[n] for r in rows.values()])) for n in ("age_r2", "cells")}
@@ -96,7 +96,7 @@ def _moment(
     row |= {"age_r2": np.asarray(np.nan), "cells": np.asarray(len(values))}
     blocks = len(np.unique(np.argwhere(mask) // 8, axis=0))
     steady = len(values) and np.isfinite(values).all() and (values.std(0) > 1e-9).any()
-    if len(values) < FEWEST or blocks < 2 or not steady:
+    if len(values) < MIN_CELLS or blocks < 2 or not steady:
         return row
     fields = with_surrogates(values, mask, surrogates, seed)
     clock = np.stack([age, np.log1p(age)], 1)
@@ -108,9 +108,7 @@ def _moment(
         row["r2"][k], row["by_age"][k], row["over_age"][k] = r2[0], timed[q].mean(), extra[0]
         row["p"][k], row["p_age"][k] = p_value(r2[0], r2[1:]), p_value(extra[0], extra[1:])
         for name, null in (("null", r2[1:]), ("over_age", extra[1:])):
-            for end, value in zip(
-                ("low", "median", "high"), np.quantile(null, [0.05, 0.5, 0.95]), strict=True
-            ):
+            for end, value in zip(("low", "median", "high"), np.quantile(null, [0.05, 0.5, 0.95]), strict=True):
                 row[f"{name}_{end}"][k] = value
     if age.std() > 0:
         row["age_r2"] = decoded(values, age[:, None], np.argwhere(mask), deals).mean()

@@ -21,7 +21,7 @@ from jaxtyping import Array, Bool, Float
 from analysis.assays.axes.pca import check_cells
 from analysis.assays.axes.reading import body_at, decoded_places
 from analysis.firing import fire_masks
-from analysis.stats.nulls import beside_null
+from analysis.stats.nulls import null_tests
 from analysis.stats.surrogates import modes, rotated
 from nca.errors import UserError
 from nca.organism import Organism
@@ -40,9 +40,7 @@ def shuffled(rule: Rule, seed: int) -> Rule:
         return draw.permutation(array.ravel()).reshape(array.shape)
 
     weights, biases = [mixed(w) for w in rule.weights], [mixed(b) for b in rule.biases]
-    return Rule(
-        rule.spec, weights, biases, None if rule.kernels is None else rule.kernels[...], rule.angle[...]
-    )
+    return Rule(rule.spec, weights, biases, None if rule.kernels is None else rule.kernels[...], rule.angle[...])
 
 
 @jax.jit
@@ -182,6 +180,6 @@ def against_shuffled(
     measures = {name: np.asarray([row[name] for row in rows]) for name in rows[0]}
     # R2 and its excess ask the same question twice: each kind is corrected by itself.
     kinds = [{n: v for n, v in measures.items() if n.startswith(k)} for k in ("R2", "excess")]
-    found = xr.concat([beside_null(kind) for kind in kinds], "statistic")
+    found = xr.concat([null_tests(kind) for kind in kinds], "statistic")
     counted = {"permutations": permutations, "surrogates": surrogates, "deals": deals, "seed": seed}
     return found.assign_attrs(at=at, run=run, cells=len(own), **counted)

@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 
 from analysis.assays.axes.examination import Axes
-from analysis.metrics import count, number, probability, span
-from analysis.report.sections import Finding
+from analysis.report.format import number, plural, probability, value_range
+from analysis.report.model import Claim
 
 CLEAR = 0.05
 LONG = {
@@ -46,20 +46,20 @@ def of_tests(tests: xr.Dataset) -> str:
     return f"{tests.attrs['cells']} cells of run {tests.attrs['run']}, {many} surrogates ({least(many)})"
 
 
-def components(pca: xr.Dataset) -> list[Finding]:
+def components(pca: xr.Dataset) -> list[Claim]:
     """How many dimensions the states take."""
     needed, share = pca.needed.values, float(pca.explained[0])
     claim = (
         f"The states of its cells take {needed[0]} of {pca.sizes['pc']} dimensions for 90 % of their "
         f"variance ({needed[1]} for 95 %, {needed[2]} for 99 %); the first takes {100 * share:.0f} %."
     )
-    which = count(pca.sizes["channel"], "hidden channel" if pca.attrs["channels"] == "hidden" else "channel")
+    which = plural(pca.sizes["channel"], "hidden channel" if pca.attrs["channels"] == "hidden" else "channel")
     scaling = {"raw": "raw", "zscore": "each of unit variance"}[pca.attrs["scaling"]]
     evidence = f"PCA of {pca.attrs['cells']} cells, {which}, {scaling}, centred; step {pca.attrs['at']}"
-    return [Finding("axes", claim, evidence, {"needed": needed, "explained": pca.explained.values})]
+    return [Claim("axes", claim, evidence, {"needed": needed, "explained": pca.explained.values})]
 
 
-def headline(found: Axes) -> list[Finding]:
+def headline(found: Axes) -> list[Claim]:
     """PC1 and the head-tail axis in one sentence."""
     tests = found.tests
     clear, radial, numbers = tested(tests, "radius rank of PC1")
@@ -79,8 +79,7 @@ def headline(found: Axes) -> list[Finding]:
             said.append(f"the head-tail axis cannot be read from a cell’s state at all (R² {number(r2)})")
         elif along_clear:
             said.append(
-                f"the head-tail axis is decodable at R² {number(r2)}, more than smooth fields on this "
-                f"body reach {end}"
+                f"the head-tail axis is decodable at R² {number(r2)}, more than smooth fields on this body reach {end}"
             )
         else:
             said.append(
@@ -91,12 +90,12 @@ def headline(found: Axes) -> list[Finding]:
         both["s"] = along_numbers
     repeats = found.repeats.radius.sel(pc=1).values if found.repeats else np.asarray([])
     if len(repeats) > 1:
-        evidence.append(f"|ρ| {span(repeats)} over {count(len(repeats), 'run')}")
+        evidence.append(f"|ρ| {value_range(repeats)} over {plural(len(repeats), 'run')}")
     evidence.append(of_tests(tests))
-    return [Finding("axes", "; ".join(said) + ".", "; ".join(evidence), both | {"runs": repeats})]
+    return [Claim("axes", "; ".join(said) + ".", "; ".join(evidence), both | {"runs": repeats})]
 
 
-def gradients(found: Axes) -> list[Finding]:
+def gradients(found: Axes) -> list[Claim]:
     """A0 beside its null: is any component a straight gradient?"""
     shown = [str(s) for s in found.tests.statistic.values if str(s).startswith("plane")]
     results = {s.removeprefix("plane R2 of "): tested(found.tests, s) for s in shown}
@@ -104,24 +103,22 @@ def gradients(found: Axes) -> list[Finding]:
     if straight:
         angle = {pc: float(found.components.angle.isel(run=0).sel(pc=int(pc[2:]))) for pc in straight}
         slopes = ", ".join(f"{pc} along {a:.0f}°" for pc, a in angle.items())
-        claim = (
-            f"Straight gradients steeper than those of fields as smooth: {slopes} (from x towards y, down)."
-        )
+        claim = f"Straight gradients steeper than those of fields as smooth: {slopes} (from x towards y, down)."
     else:
         none = f"None of {', '.join(results)} is a" if len(results) > 1 else "PC1 is no"
         claim = f"{none} straighter gradient than random fields as smooth are."
     evidence = "plane R² " + "; ".join(f"{pc} {words}" for pc, (_, words, _) in results.items())
     numbers = {k: v[2] for k, v in results.items()}
-    said = [Finding("axes", claim, f"{evidence}; {of_tests(found.tests)}", numbers)]
+    said = [Claim("axes", claim, f"{evidence}; {of_tests(found.tests)}", numbers)]
     if "horseshoe" in found.tests.statistic.values:
         clear, words, shoe = tested(found.tests, "horseshoe")
         if clear:
             claim = "PC2 is largely a fold of PC1 (a horseshoe): it need not be an axis of its own."
-            said.append(Finding("axes", claim, f"|corr(PC2, PC1²)| {words}; {of_tests(found.tests)}", shoe))
+            said.append(Claim("axes", claim, f"|corr(PC2, PC1²)| {words}; {of_tests(found.tests)}", shoe))
     return said
 
 
-def decoders(found: Axes) -> list[Finding]:
+def decoders(found: Axes) -> list[Claim]:
     """A1 and A2: is place written in the states, beyond smoothness?"""
     known = [str(s).removeprefix("R2 of ") for s in found.tests.statistic.values if str(s).startswith("R2")]
     results = {q: tested(found.tests, f"R2 of {q}") for q in known}
@@ -137,12 +134,12 @@ def decoders(found: Axes) -> list[Finding]:
         claim += f" {listed([LONG[q] for q in faint]).capitalize()}: clear of the null, yet below R² 0."
     evidence = "; ".join(f"{q}: R² {words}" for q, (_, words, _) in results.items())
     return [
-        Finding("axes", claim, f"{evidence}; {of_tests(found.tests)}", {k: v[2] for k, v in results.items()}),
+        Claim("axes", claim, f"{evidence}; {of_tests(found.tests)}", {k: v[2] for k, v in results.items()}),
         *_across(found.across),
     ]
 
 
-def _across(across: xr.Dataset) -> list[Finding]:
+def _across(across: xr.Dataset) -> list[Claim]:
     """How alike the runs of one network are."""
     if not across or across.sizes["run"] < 2:
         return []
@@ -155,26 +152,24 @@ def _across(across: xr.Dataset) -> list[Finding]:
         + ". This is reproducibility only, not a code of place."
     )
     evidence = "leaving one run out, mean; with blocked folds within each run " + ", ".join(
-        f"{q} {span(v)}" for q, v in blocked.items()
+        f"{q} {value_range(v)}" for q, v in blocked.items()
     )
     return [
-        Finding(
+        Claim(
             "axes",
             claim,
-            f"{evidence}; {count(across.sizes['run'], 'run')}",
+            f"{evidence}; {plural(across.sizes['run'], 'run')}",
             {"left_out": left, "blocked": blocked},
         )
     ]
 
 
-def shape_and_colour(controls: xr.Dataset) -> list[Finding]:
+def shape_and_colour(controls: xr.Dataset) -> list[Claim]:
     """A3: what hidden states add to shape, and to colour."""
     said = []
     for source, whole in (("shape", "the body’s shape"), ("colour", "a cell’s own colour and alpha")):
         names = [str(s) for s in controls.statistic.values if str(s).endswith(f"over {source}")]
-        results = {
-            n.split()[0]: tested(controls, n) for n in names if np.isfinite(controls.p.sel(statistic=n))
-        }
+        results = {n.split()[0]: tested(controls, n) for n in names if np.isfinite(controls.p.sel(statistic=n))}
         clear = [q for q, (known, _, numbers) in results.items() if known and numbers["observed"] > 0]
         r2 = controls.r2.sel(quantity=list(results))
         alone, own = (r2.sel(source=s).values for s in (source, "hidden"))
@@ -182,17 +177,14 @@ def shape_and_colour(controls: xr.Dataset) -> list[Finding]:
         claim = (
             f"Hidden states add to what {whole} tells of {listed([LONG[q] for q in clear])}."
             if clear
-            else f"Hidden states add nothing to what {whole} tells of a cell’s place that smooth fields "
-            "would not."
+            else f"Hidden states add nothing to what {whole} tells of a cell’s place that smooth fields would not."
         )
         if better:
-            claim += (
-                f" Alone, {source} decodes {listed([LONG[q] for q in better])} better than hidden states do."
-            )
+            claim += f" Alone, {source} decodes {listed([LONG[q] for q in better])} better than hidden states do."
         evidence = "extra R² " + "; ".join(f"{q} {words}" for q, (_, words, _) in results.items())
         each = ", ".join(f"{q} {number(a)}" for q, a in zip(results, alone, strict=True))
         said.append(
-            Finding(
+            Claim(
                 "axes",
                 claim,
                 f"{evidence}; {source} alone: R² of {each}; {of_tests(controls)}",
@@ -204,6 +196,4 @@ def shape_and_colour(controls: xr.Dataset) -> list[Finding]:
 
 def listed(words: Sequence[str]) -> str:
     """Words as one speaks them: a, b and c."""
-    return (
-        words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1] if words else "nothing"
-    )
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1] if words else "nothing"

@@ -16,7 +16,7 @@ from analysis import metrics
 from analysis.assays.grafts import matching
 from analysis.assays.grafts.config import GraftConfig
 from analysis.assays.grafts.operations import States, kinds, pictures, set_once
-from analysis.rollouts import Tick, grown
+from analysis.rollouts import Tick, grow_runs
 from nca import edits
 from nca.damage import disc
 from nca.organism import Organism
@@ -59,13 +59,9 @@ def compared(
     twins = _followed(host, mine, keys[: config.runs], when, tick)
     origin = _followed(donor, theirs, keys[1 : config.runs + 1], when, tick)
     dims = ("kind", "run", "time")
-    shaped = grafted.reshape(len(when), len(names), config.runs, *grafted.shape[2:]).transpose(
-        1, 2, 0, 3, 4, 5
-    )
+    shaped = grafted.reshape(len(when), len(names), config.runs, *grafted.shape[2:]).transpose(1, 2, 0, 3, 4, 5)
     data = judged(host, shaped, twins.swapaxes(0, 1), origin.swapaxes(0, 1), config)
-    touched = [
-        [int((_seen(start, names, k, r) != mine[r]).any(-1).sum()) for r in runs] for k in range(len(names))
-    ]
+    touched = [[int((_seen(start, names, k, r) != mine[r]).any(-1).sum()) for r in runs] for k in range(len(names))]
     found = xr.Dataset(
         {name: (dims, values) for name, values in data.items()},
         {"kind": names, "run": list(runs), "time": when},
@@ -93,7 +89,7 @@ def _followed(
     """States at every mark."""
     seen = [np.asarray(states)]
     for here, there in pairwise(when):
-        seen.append(np.asarray(grown(organism, there - here, keys, states=seen[-1], start=here, tick=tick)))
+        seen.append(np.asarray(grow_runs(organism, there - here, keys, states=seen[-1], start=here, tick=tick)))
     return np.stack(seen)
 
 
@@ -102,10 +98,7 @@ def judged(
 ) -> dict[str, np.ndarray]:
     """The measures of `compared`, of states (kind, run, time, y, x, channel) and twins (run, time, ...)."""
     region = disc(states.shape[3:5], config.place, config.radius)
-    out = {
-        name: np.full(states.shape[:3], np.nan)
-        for name in ("second", "first", "cells", "turn", "distance", "kept")
-    }
+    out = {name: np.full(states.shape[:3], np.nan) for name in ("second", "first", "cells", "turn", "distance", "kept")}
     for run, time in product(range(states.shape[1]), range(states.shape[2])):
         body = pictures(host, twins[run, time])
         template = matching.Template(body, config.source, config.place, ~region, host.rule.spec.threshold)
@@ -144,7 +137,5 @@ def above(values: Any, null: Any) -> tuple[float, float]:
     def excess(a: np.ndarray, b: np.ndarray, axis: int) -> Any:
         return a.mean(axis) - b.mean(axis)
 
-    test = permutation_test(
-        (known, drawn), excess, n_resamples=deals, alternative="greater", vectorized=True, rng=0
-    )
+    test = permutation_test((known, drawn), excess, n_resamples=deals, alternative="greater", vectorized=True, rng=0)
     return float(test.pvalue), 1 / (deals if deals < 9999 else 10000)

@@ -15,7 +15,7 @@ from analysis.assays.grafts import matching
 from analysis.assays.grafts.config import GraftConfig
 from analysis.assays.grafts.operations import States, pictures, set_once
 from analysis.assays.regeneration.wounds import holes_in
-from analysis.rollouts import Tick, grown
+from analysis.rollouts import Tick, grow_runs
 from nca import edits
 from nca.damage import disc
 from nca.organism import Organism
@@ -80,9 +80,7 @@ def organizing(
     def judge(place: int, run: int, state: np.ndarray) -> tuple[float, float, float]:
         source = (numbers[place]["at_y"], numbers[place]["at_x"])
         twin, picture = pictures(host, ends[run]), pictures(host, state)
-        found = matching.Template(twin, source, config.place, outside, host.rule.spec.threshold).match(
-            picture
-        )
+        found = matching.Template(twin, source, config.place, outside, host.rule.spec.threshold).match(picture)
         return found.share, found.first, matching.distance(picture, twin)
 
     found = _mapped(host, keys, config, numbers, start, judge, tick)
@@ -102,9 +100,7 @@ def _mapped(
     rows = list(product(range(len(numbers)), range(config.map_runs)))
     begun = np.stack([start(*row) for row in rows])
     own = jnp.asarray([run for _, run in rows])
-    ends = np.asarray(
-        grown(host, config.until - config.at, keys[own], states=begun, start=config.at, tick=tick)
-    )
+    ends = np.asarray(grow_runs(host, config.until - config.at, keys[own], states=begun, start=config.at, tick=tick))
     values = np.array([judge(*row, end) for row, end in zip(rows, ends, strict=True)])
     shaped = values.reshape(len(numbers), config.map_runs, 3)
     found = xr.Dataset(

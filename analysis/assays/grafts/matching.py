@@ -85,14 +85,10 @@ class Template:
         if best[0] < 0:
             return Second(float("nan"), still)
         around = [(best[2][0] + a, best[2][1] + b) for a in (-1, 0, 1) for b in (-1, 0, 1)]
-        share, turn, shift, count = max(
-            [self._at(seen, best[1], move) for move in around], key=lambda f: f[0]
-        )
+        share, turn, shift, count = max([self._at(seen, best[1], move) for move in around], key=lambda f: f[0])
         return Second(share, still, float(turn), shift, count)
 
-    def _at(
-        self, seen: np.ndarray, turn: int, move: tuple[int, int]
-    ) -> tuple[float, int, tuple[int, int], int]:
+    def _at(self, seen: np.ndarray, turn: int, move: tuple[int, int]) -> tuple[float, int, tuple[int, int], int]:
         """Share (-1: too few cells to say), turn, shift and count of one second body."""
         came = self.cells - self.shift - move
         inside = ((came >= 0) & (came < self.body.shape[:2])).all(1)
@@ -150,10 +146,7 @@ def whole_body(picture: Picture, body: Picture) -> tuple[float, float, tuple[int
         e = own + float(np.square(laid).sum()) - 2 * float(overlap[at])
         fit = 1 - e / energy
         if fit > best[0]:
-            y, x = (
-                int(v) - (n if v >= m else 0)
-                for v, n, m in zip(at, (high, wide), picture.shape, strict=False)
-            )
+            y, x = (int(v) - (n if v >= m else 0) for v, n, m in zip(at, (high, wide), picture.shape, strict=False))
             best = fit, float(turn), (y, x)
     return best
 

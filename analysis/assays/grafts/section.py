@@ -15,9 +15,9 @@ from analysis.assays.grafts import plots as graft_plots
 from analysis.assays.grafts.controls import above
 from analysis.assays.grafts.operations import COLOUR, GRAFT, HIDDEN, NULLS, RANDOM, SHAM
 from analysis.assays.grafts.transplants import Grafted
-from analysis.metrics import NOT_DEFINED, count, number, percent, probability, span
 from analysis.report import plots
-from analysis.report.sections import Drawing, Film, Finding, Section, drawing
+from analysis.report.format import NOT_DEFINED, number, percent, plural, probability, value_range
+from analysis.report.model import Claim, Film, Section, SvgFigure, svg_figure
 
 NAME = "grafts"
 SECOND = 0.5
@@ -27,7 +27,7 @@ FIT = 0.9
 def section(found: Grafted) -> Section:
     """What moved cells make of another place."""
     if found.trouble:
-        return Section(NAME, "Grafts", method=method(found), outcomes=[found.trouble, *found.warnings])
+        return Section(NAME, "Grafts", method=method(found), skipped=[found.trouble, *found.warnings])
     said = [second_body(found), *parts(found), survival(found)]
     said += [*organizer(found), *isolation(found)]
     data = {NAME: found.grafts}
@@ -37,10 +37,10 @@ def section(found: Grafted) -> Section:
         "Grafts",
         said,
         films=[film(found)] if found.film else (),
-        drawings=drawings(found),
+        figures=drawings(found),
         tables=tables(found),
         method=method(found),
-        outcomes=list(found.warnings),
+        skipped=list(found.warnings),
         data=data,
     )
 
@@ -51,9 +51,7 @@ def film(found: Grafted) -> Film:
     runs = animation.cropped(list(found.film or ()))
     left, right = (animation.render(states, spec, counter=False) for states in runs)
     frames = captions.counted(animation.side_by_side(left, right, ("sham", "graft")), found.config.at)
-    caption = (
-        "The first run after the sham and after the graft, one frame a step; both share every fire mask."
-    )
+    caption = "The first run after the sham and after the graft, one frame a step; both share every fire mask."
     return Film("graft", films.webp(frames, fps=20), caption)
 
 
@@ -65,7 +63,7 @@ def at_end(found: Grafted, kind: str, name: str = "second") -> np.ndarray:
 def told(values: np.ndarray) -> str:
     """Median of some keys, and from the least to the most."""
     known = values[np.isfinite(values)]
-    return f"{number(float(np.median(known)))} ({span(known)})" if known.size else NOT_DEFINED
+    return f"{number(float(np.median(known)))} ({value_range(known)})" if known.size else NOT_DEFINED
 
 
 def chance(p: float, floor: float) -> str:
@@ -81,13 +79,13 @@ def makes(values: np.ndarray, null: np.ndarray) -> bool:
     return bool(known.size and np.median(known) >= SECOND and (not drawn.size or known.min() > drawn.max()))
 
 
-def second_body(found: Grafted) -> Finding:
+def second_body(found: Grafted) -> Claim:
     """Whether the graft makes a second body, beside the sham."""
     config, second, sham = found.config, at_end(found, GRAFT), at_end(found, SHAM)
     where = f"{_at(config.source)} to {_at(config.place)}"
     if not np.isfinite(second).any():
         reason = "too few cells could show one: the disc lies where it came from, or nearly so"
-        return Finding(NAME, f"Moved from {where}: a second body is not defined.", reason + ".")
+        return Claim(NAME, f"Moved from {where}: a second body is not defined.", reason + ".")
     p, floor = above(second, sham)
     yes, first = makes(second, sham), at_end(found, GRAFT, "first")
     made = "a" if yes else "no"
@@ -97,14 +95,14 @@ def second_body(found: Grafted) -> Finding:
         claim = claim[:-1] + ", and the first does not stay."
     evidence = (
         f"of the cells on the graft’s side where a second body would show, {told(second)} show it; sham "
-        f"{told(sham)}, {chance(p, floor)}, {count(len(second), 'key')}; of the first body {told(first)} "
+        f"{told(sham)}, {chance(p, floor)}, {plural(len(second), 'key')}; of the first body {told(first)} "
         f"stays; {found.grafts.attrs['cells']} cells moved"
     )
     if yes:
         evidence += f"; at steps {_listed(found.grafts.time.values)}: {_medians(found, GRAFT)}"
         evidence += f"; {edge(found)}" if edge(found) else ""
     numbers = {"second": second, "sham": sham, "p": p, "p_floor": floor, "first": first, "made": yes}
-    return Finding(NAME, claim, evidence + ".", numbers)
+    return Claim(NAME, claim, evidence + ".", numbers)
 
 
 def edge(found: Grafted) -> str:
@@ -114,7 +112,7 @@ def edge(found: Grafted) -> str:
     return "it reaches the edge of the canvas" if rim.max() > found.host.rule.spec.threshold else ""
 
 
-def parts(found: Grafted) -> list[Finding]:
+def parts(found: Grafted) -> list[Claim]:
     """What of the graft it takes: hidden channels, colours, or any push as large."""
     said, sham = [], at_end(found, SHAM)
     if not np.isfinite(at_end(found, GRAFT)).any():
@@ -128,7 +126,7 @@ def parts(found: Grafted) -> list[Finding]:
         if kind != RANDOM:
             claim = f"{what} make {'a' if yes else 'no'} second body."
         elif not yes and (values >= SECOND).any():
-            some = f"{int((values >= SECOND).sum())} of {count(len(values), 'key')}"
+            some = f"{int((values >= SECOND).sum())} of {plural(len(values), 'key')}"
             claim = f"A random change as large in every cell makes a second body in {some}."
         elif yes and full:
             claim = (
@@ -142,7 +140,7 @@ def parts(found: Grafted) -> list[Finding]:
         if kind == RANDOM and full:
             p, floor = above(at_end(found, GRAFT), values)
             evidence += f"; the graft’s is larger, {chance(p, floor)}"
-        said.append(Finding(NAME, claim, evidence + ".", {"kind": kind, "second": values, "made": yes}))
+        said.append(Claim(NAME, claim, evidence + ".", {"kind": kind, "second": values, "made": yes}))
     return said
 
 
@@ -154,7 +152,7 @@ def faded(found: Grafted, kind: str) -> str:
     return f"; of what it changed, {percent(second / first)} is left at step {found.grafts.time.values[1]}"
 
 
-def survival(found: Grafted) -> Finding:
+def survival(found: Grafted) -> Claim:
     """Whether the moved cells stay as in the donor."""
     kept = at_end(found, GRAFT, "kept")
     middle = float(np.nanmedian(kept)) if np.isfinite(kept).any() else float("nan")
@@ -166,7 +164,7 @@ def survival(found: Grafted) -> Finding:
     )
     if found.grafts.exploded.values.any():
         evidence += f"; {int(found.grafts.exploded.sum())} of {found.grafts.exploded.size} runs exploded"
-    return Finding(NAME, claim, evidence + ".", {"kept": kept})
+    return Claim(NAME, claim, evidence + ".", {"kept": kept})
 
 
 def most(values: np.ndarray) -> float:
@@ -174,32 +172,32 @@ def most(values: np.ndarray) -> float:
     return float(np.nanmax(values)) if np.isfinite(values).any() else 0.0
 
 
-def organizer(found: Grafted) -> list[Finding]:
+def organizer(found: Grafted) -> list[Claim]:
     """Which places of the body make a second one."""
     if not found.organizers:
         return []
     medians = pd.Series(graft_plots._medians(found.organizers.second.values.T))
     known = medians.dropna()
     if known.empty:
-        return [Finding(NAME, "No place of the body could be judged as organizer.", "")]
+        return [Claim(NAME, "No place of the body could be judged as organizer.", "")]
     sham, chance = (most(at_end(found, kind)) for kind in NULLS)
     good = int(((known >= SECOND) & (known > max(sham, chance))).sum())
     best = int(known.idxmax())
     claim = f"Discs from {good} of {len(known)} places of the body, set there, make a second body."
     evidence = (
-        f"share at least {SECOND} ({count(int((known >= SECOND).sum()), 'place')}) and above every sham "
+        f"share at least {SECOND} ({plural(int((known >= SECOND).sum()), 'place')}) and above every sham "
         "(at most "
         f"{number(sham)}) and every random change there (at most {number(chance)}); best "
         f"{number(known[best])} from {_place(found.organizers, best)}, least "
         f"{number(float(known.min()))}; "
-        f"{count(found.organizers.sizes['run'], 'key')} a place"
+        f"{plural(found.organizers.sizes['run'], 'key')} a place"
     )
     if len(known) < len(medians):
-        evidence += f"; {count(len(medians) - len(known), 'place')} too near to be judged"
-    return [Finding(NAME, claim, evidence + ".", {"made": good, "of": len(known)})]
+        evidence += f"; {plural(len(medians) - len(known), 'place')} too near to be judged"
+    return [Claim(NAME, claim, evidence + ".", {"made": good, "of": len(known)})]
 
 
-def isolation(found: Grafted) -> list[Finding]:
+def isolation(found: Grafted) -> list[Claim]:
     """Which discs alone rebuild the whole."""
     if not found.isolation:
         return []
@@ -207,25 +205,23 @@ def isolation(found: Grafted) -> list[Finding]:
     whole = rows.fit_start >= FIT
     rows, parts = rows[~whole], []
     if rows.empty:
-        reason = f"bare, every one of {count(len(whole), 'disc')} already is the body (W at least {FIT})"
-        return [Finding(NAME, "No disc was small enough to have anything to rebuild.", reason + ".")]
+        reason = f"bare, every one of {plural(len(whole), 'disc')} already is the body (W at least {FIT})"
+        return [Claim(NAME, "No disc was small enough to have anything to rebuild.", reason + ".")]
     for radius, of in rows.groupby("radius"):
         best = of.loc[of.fit.idxmax()] if of.fit.notna().any() else None
         text = f"radius {radius:g}: {int((of.fit >= FIT).sum())} of {len(of)}"
         if best is not None:
-            text += (
-                f", best {number(best.fit)} from {best.at_y:g},{best.at_x:g} (bare {number(best.fit_start)})"
-            )
+            text += f", best {number(best.fit)} from {best.at_y:g},{best.at_x:g} (bare {number(best.fit_start)})"
         parts.append(text)
     good = int((rows.fit >= FIT).sum())
     claim = f"{good} of {len(rows)} discs, left alone, rebuild the whole body by step {found.config.until}."
     evidence = (
         f"W of the body laid best over what grew, any shift and turn, at least {FIT}; {'; '.join(parts)}; "
-        f"bare is the disc itself, before it grows; {count(found.isolation.sizes['run'], 'key')} a place"
+        f"bare is the disc itself, before it grows; {plural(found.isolation.sizes['run'], 'key')} a place"
     )
     if whole.any():
         evidence += f"; {int(whole.sum())} more hold the whole body from the start"
-    return [Finding(NAME, claim, evidence + ".", {"rebuild": good, "of": len(rows)})]
+    return [Claim(NAME, claim, evidence + ".", {"rebuild": good, "of": len(rows)})]
 
 
 def _at(place: tuple[float, float]) -> str:
@@ -265,21 +261,21 @@ def map_table(data: Any) -> pd.DataFrame:
     return frame
 
 
-def drawings(found: Grafted) -> list[Drawing]:
+def drawings(found: Grafted) -> list[SvgFigure]:
     """The figures, null beside value."""
-    config, keys = found.config, count(found.config.runs, "key")
+    config, keys = found.config, plural(found.config.runs, "key")
 
     def each(name: str) -> str:
-        return f"median of {count(getattr(found, name).sizes['run'], 'key')} a place"
+        return f"median of {plural(getattr(found, name).sizes['run'], 'key')} a place"
 
     with plots.style():
         made = [
-            drawing(
+            svg_figure(
                 "grafts",
                 graft_plots.gallery(found),
                 f"The first run, undisturbed and after each kind of graft at step {config.at} (ring).",
             ),
-            drawing(
+            svg_figure(
                 "second-body",
                 graft_plots.course(found),
                 f"Every one of {keys} (thin) and the median. Left: of the cells on the graft’s side, outside "
@@ -296,14 +292,14 @@ def drawings(found: Grafted) -> list[Drawing]:
                 "middle and the last of them in the first key (ring: the graft). Crosses: too near to be "
                 "judged; the bar is as long as a disc is wide."
             )
-            made.append(drawing("organizer-map", graft_plots.organizers(found), text))
+            made.append(svg_figure("organizer-map", graft_plots.organizers(found), text))
         if found.isolation:
             text = (
                 f"Discs left alone at step {config.at}: W at step {config.until} of the whole body laid best "
                 f"over what grew, in the colour of the nearest disc’s middle, {each('isolation')}, and what "
                 "the best of each radius made in the first. Bars are as long as the discs are wide."
             )
-            made.append(drawing("isolation-map", graft_plots.isolation(found), text))
+            made.append(svg_figure("isolation-map", graft_plots.isolation(found), text))
     return made
 
 

@@ -19,8 +19,8 @@ from analysis.assays.grafts.controls import compared
 from analysis.assays.grafts.maps import isolated, organizing
 from analysis.assays.grafts.operations import GRAFT, SHAM, States, kinds, set_once
 from analysis.assays.regeneration.wounds import no_body
-from analysis.progress import Progress, Say, silent
-from analysis.rollouts import STRETCH, Course, grown, keys_of, stretch
+from analysis.progress import Log, Progress, silent
+from analysis.rollouts import CHUNK, Batch, advance_chunk, grow_runs, run_keys
 from nca.damage import disc
 from nca.errors import UserError
 from nca.organism import Organism
@@ -54,9 +54,7 @@ class Grafted:
     warnings: Sequence[str] = ()
 
 
-def graft(
-    donor: Organism, host: Organism, config: GraftConfig, say: Say = silent, twin: bool | None = None
-) -> Grafted:
+def graft(donor: Organism, host: Organism, config: GraftConfig, say: Log = silent, twin: bool | None = None) -> Grafted:
     """Grow both, move the disc, follow, and map.
 
     Args:
@@ -75,9 +73,9 @@ def graft(
     progress = Progress(say, planned(config, same))
     progress.stage = "growing"
     # Run i takes from run i + 1: one run more than is grafted.
-    keys = keys_of(config.seed, config.runs + 1)
-    hosts = np.asarray(grown(host, config.at, keys, tick=progress.tick))
-    donors = hosts if same else np.asarray(grown(donor, config.at, keys, tick=progress.tick))
+    keys = run_keys(config.seed, config.runs + 1)
+    hosts = np.asarray(grow_runs(host, config.at, keys, tick=progress.tick))
+    donors = hosts if same else np.asarray(grow_runs(donor, config.at, keys, tick=progress.tick))
     warnings = () if same or _alike(donor, host) else (foreign(donor, host),)
     if trouble := no_body(host, hosts, config.at) or no_body(donor, donors, config.at):
         return Grafted(donor, host, config, trouble=trouble, warnings=warnings)
@@ -147,13 +145,13 @@ def filmed(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The first run after the sham and after the graft, every state from the operation on."""
     made = kinds(host, hosts[0], donors[1], hosts[1], config, 0)
-    course = Course(host, keys[:1], start=config.at)
+    course = Batch(host, keys[:1], start=config.at)
     films = []
     for kind in (SHAM, GRAFT):
         states = [set_once(host, hosts[0], made[kind], config.at, keys[0])[None]]
-        for here in range(0, config.until - config.at, STRETCH):
-            steps = min(STRETCH, config.until - config.at - here)
-            more = stretch(course, jnp.asarray(states[-1][-1:]), here, steps, trajectory)
+        for here in range(0, config.until - config.at, CHUNK):
+            steps = min(CHUNK, config.until - config.at - here)
+            more = advance_chunk(course, jnp.asarray(states[-1][-1:]), here, steps, trajectory)
             states.append(np.asarray(more[0, 1:]))
         films.append(np.concatenate(states))
     return films[0], films[1]

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from analysis import metrics
 from analysis.assays.lesions.kinds import RANDOM, Lesion, Scene, edit_of, role, touched
-from analysis.paired import Row, follow
+from analysis.paired import EditedRun, run_edited
 from analysis.rollouts import Tick
 from nca.errors import UserError
 from nca.organism import Organism
@@ -50,9 +50,7 @@ def filters(organism: Organism, kinds: Sequence[str], doses: Sequence[float] = (
     return _inner("filter", parts, kinds, doses)
 
 
-def units(
-    organism: Organism, kinds: Sequence[str], doses: Sequence[float] = (), single: bool = False
-) -> list[Lesion]:
+def units(organism: Organism, kinds: Sequence[str], doses: Sequence[float] = (), single: bool = False) -> list[Lesion]:
     """Lesions of hidden units of the first layer, by the channel that they write to most, or singly."""
     ways = np.abs(np.asarray(organism.rule.weights[1][...]))
     for weight in organism.rule.weights[2:]:
@@ -129,8 +127,8 @@ def sweep(
     for first in range(0, len(jobs), BATCH):
         batch = jobs[first : first + BATCH]
         made = [edit_of(scene, lesion, run) for lesion, run in batch]
-        rows = [Row(run, (edit,)) for (_, run), edit in zip(batch, made, strict=True)]
-        found = follow(scene.organism, controls, rows, tick)
+        rows = [EditedRun(run, (edit,)) for (_, run), edit in zip(batch, made, strict=True)]
+        found = run_edited(scene.organism, controls, rows, tick)
         for n, edit in enumerate(made):
             if edit.site != "state":
                 found["touched"][n] = touched(scene, edit, batch[n][1])
@@ -162,7 +160,7 @@ def _long(
     controls, many = scene.controls, len(horizons)
     runs = np.asarray([run for _, run in jobs])
     e, before, dead = (v[:, picked] for v in (found["e"], controls.e[runs], controls.dead[runs]))
-    logs, usual = np.asarray(metrics.log_error(e)), np.asarray(metrics.log_error(before))
+    logs, usual = np.asarray(metrics.log_mse(e)), np.asarray(metrics.log_mse(before))
     columns: dict[str, Any] = {
         name: np.repeat([getattr(lesion, name) for lesion, _ in jobs], many)
         for name in ("part", "target", "role", "kind", "dose")
@@ -274,8 +272,5 @@ def repeated(table: pd.DataFrame, kind: str, dose: float, horizon: int, targets:
     w = rows.pivot(index="target", columns="run", values="fitness").to_numpy()
     keys = np.arange(w.shape[1])
     halves = [keys // size % 2 == 0 for size in (1, 2) if size < len(keys)]
-    ranks = [
-        scipy.stats.spearmanr(np.median(w[:, half], 1), np.median(w[:, ~half], 1)).statistic
-        for half in halves
-    ]
+    ranks = [scipy.stats.spearmanr(np.median(w[:, half], 1), np.median(w[:, ~half], 1)).statistic for half in halves]
     return float(np.mean(ranks)) if ranks else float("nan")

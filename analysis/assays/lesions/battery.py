@@ -19,9 +19,9 @@ from analysis.assays.lesions import self_repair as repair
 from analysis.assays.lesions.config import LesionConfig
 from analysis.assays.lesions.kinds import Lesion, Scene, scene
 from analysis.assays.lesions.neutral import marked, with_marker
-from analysis.paired import Twins, twins
-from analysis.progress import Progress, Say, silent
-from analysis.rollouts import STRETCH, grown, keys_of
+from analysis.paired import Controls, run_controls
+from analysis.progress import Log, Progress, silent
+from analysis.rollouts import CHUNK, grow_runs, run_keys
 from nca.damage import cut
 from nca.errors import UserError
 from nca.organism import Organism
@@ -50,7 +50,7 @@ class Lesions:
         crossings: as `periods.crossings` gives it.
         repairs: as `repair.self_repair` gives it.
         effects: as `repair.effects` gives it.
-        outcomes: why an assay was not made, by its name; its results are then empty.
+        skipped: why an assay was not made, by its name; its results are then empty.
         portrait: the first run's grown body, premultiplied RGBA (y, x, 4).
     """
 
@@ -65,7 +65,7 @@ class Lesions:
     crossings: pd.DataFrame = field(default_factory=pd.DataFrame)
     repairs: xr.Dataset = field(default_factory=xr.Dataset)
     effects: pd.DataFrame = field(default_factory=pd.DataFrame)
-    outcomes: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
     portrait: np.ndarray | None = None
 
 
@@ -104,16 +104,16 @@ class Bench:
         states, at = self.adult[:runs], self.config.at
         if phase == "growing":
             at = self.config.young
-            states = np.asarray(grown(self.organism, at, self.keys[:runs]))
+            states = np.asarray(grow_runs(self.organism, at, self.keys[:runs]))
         elif phase == "regenerating":
             states = np.where(cut(states.shape[1:3], self.config.cut)[..., None], 0, states)
-        marks = sorted({*range(at, at + max(horizons), STRETCH), *(at + h for h in horizons)})
-        controls = twins(self.organism, states, self.keys[:runs], marks, tick=self.progress.tick)
+        marks = sorted({*range(at, at + max(horizons), CHUNK), *(at + h for h in horizons)})
+        controls = run_controls(self.organism, states, self.keys[:runs], marks, tick=self.progress.tick)
         _need_body(controls, phase)
         return scene(self.organism, controls, self.marker, self.config.seed)
 
 
-def lesion(organism: Organism, config: LesionConfig, say: Say = silent) -> Lesions:
+def lesion(organism: Organism, config: LesionConfig, say: Log = silent) -> Lesions:
     """Make every lesion that the config asks for.
 
     Args:
@@ -127,21 +127,21 @@ def lesion(organism: Organism, config: LesionConfig, say: Say = silent) -> Lesio
     filled = config.filled()
     grows = with_marker(organism)
     runs = max(filled.runs, filled.pair_runs, filled.repair_runs)
-    keys = keys_of(filled.seed, runs)
+    keys = run_keys(filled.seed, runs)
     progress = Progress(say, planned(grows, filled))
     progress.stage = "growing"
-    adult = np.asarray(grown(grows, filled.at, keys, tick=progress.tick))
+    adult = np.asarray(grow_runs(grows, filled.at, keys, tick=progress.tick))
     bench = Bench(grows, marked(grows, organism), filled, progress, keys, adult)
     makers = {"atlas": _atlas, "pairs": _pairs, "periods": _periods, "repair": _repair}
-    found: dict[str, Any] = {"outcomes": {}}
+    found: dict[str, Any] = {"skipped": {}}
     for name in filled.assays:
         progress.stage = name
         try:
             made = makers[name](bench)
-            found["outcomes"] |= made.pop("outcomes", {})
+            found["skipped"] |= made.pop("skipped", {})
             found |= made
         except UserError as error:
-            found["outcomes"][name] = str(error)
+            found["skipped"][name] = str(error)
     portrait = np.asarray(metrics.picture(grows.rule.spec, jnp.asarray(adult[0])))
     return Lesions(organism, filled, portrait=portrait, **found)
 
@@ -187,7 +187,7 @@ def groups(organism: Organism, config: LesionConfig, phase: str, marker: int | N
     return [(channels(LONG), all_of), (channels(SHORT) + others, early)]
 
 
-def _need_body(controls: Twins, phase: str) -> None:
+def _need_body(controls: Controls, phase: str) -> None:
     at, counts = int(controls.marks[0]), controls.mature[:, 0]
     burst = np.asarray(metrics.exploded(jnp.asarray(controls.states)))
     if burst.any():
@@ -207,9 +207,7 @@ def _atlas(bench: Bench) -> dict[str, Any]:
                 place = bench.scene(config.runs, horizons, phase)
                 kept = [one for one in lesions if config.runs > 1 or one.kind not in ("clamp", "resample")]
                 tables.append(
-                    atlas.sweep(
-                        place, kept, horizons, phase=phase, untouched="keep", tick=bench.progress.tick
-                    )
+                    atlas.sweep(place, kept, horizons, phase=phase, untouched="keep", tick=bench.progress.tick)
                 )
         except UserError as error:
             outcomes[phase] = str(error)
@@ -217,7 +215,7 @@ def _atlas(bench: Bench) -> dict[str, Any]:
         raise UserError(next(iter(outcomes.values())))
     table = pd.concat(tables, ignore_index=True)
     rows = atlas.summary(table)
-    return {"table": table, "rows": rows, "tolerance": atlas.tolerance(rows), "outcomes": outcomes}
+    return {"table": table, "rows": rows, "tolerance": atlas.tolerance(rows), "skipped": outcomes}
 
 
 def _pairs(bench: Bench) -> dict[str, Any]:
@@ -247,7 +245,5 @@ def _periods(bench: Bench) -> dict[str, Any]:
 def _repair(bench: Bench) -> dict[str, Any]:
     config, hidden = bench.config, bench.hidden
     place = bench.scene(config.repair_runs, (config.repair_for,))
-    found = repair.self_repair(
-        place, hidden, config.repair_for, names=bench.names(hidden), tick=bench.progress.tick
-    )
+    found = repair.self_repair(place, hidden, config.repair_for, names=bench.names(hidden), tick=bench.progress.tick)
     return {"repairs": found, "effects": repair.effects(found, seed=config.seed)}

@@ -16,8 +16,9 @@ import xarray as xr
 from jaxtyping import Float
 
 from analysis import metrics
-from analysis.paired import Row, Twins, follow, twins
-from analysis.rollouts import STRETCH, Tick, grown, keys_of
+from analysis.paired import Controls, EditedRun, run_controls, run_edited
+from analysis.report import format
+from analysis.rollouts import CHUNK, Tick, grow_runs, run_keys
 from nca import edits
 from nca.errors import UserError
 from nca.organism import Organism
@@ -68,15 +69,15 @@ def critical_periods(
         "overgrown": np.full(shape, -1),
         "exploded": np.full(shape, -1),
     }
-    keys, start = keys_of(seed, runs), organism.start()
+    keys, start = run_keys(seed, runs), organism.start()
     states: Any = np.broadcast_to(start, (runs, *start.shape))
     here = 0
     # Whole stretches only, so that every row runs through the same program.
-    for begin in sorted({t - t % STRETCH for t in times.tolist() if t < end}):
-        states = states if begin == here else grown(organism, begin - here, keys, states=states, start=here)
+    for begin in sorted({t - t % CHUNK for t in times.tolist() if t < end}):
+        states = states if begin == here else grow_runs(organism, begin - here, keys, states=states, start=here)
         here = begin
-        controls = twins(organism, np.asarray(states), keys, [*range(begin, end, STRETCH), end], tick=tick)
-        windows = [(0, t, t, end) for t in times.tolist() if begin <= t < min(begin + STRETCH, end)]
+        controls = run_controls(organism, np.asarray(states), keys, [*range(begin, end, CHUNK), end], tick=tick)
+        windows = [(0, t, t, end) for t in times.tolist() if begin <= t < min(begin + CHUNK, end)]
         windows += [(1, t, 0, t) for t in times.tolist() if t > 0] if begin == 0 else []
         _fill(found, organism, controls, channels, times, windows, kept, tick)
     sound = found["fitness"][1, :, -1]  # where W is defined, a lesion of no steps has W = 1
@@ -92,7 +93,7 @@ def critical_periods(
 def _fill(
     found: dict[str, np.ndarray],
     organism: Organism,
-    controls: Twins,
+    controls: Controls,
     channels: Sequence[int],
     times: np.ndarray,
     windows: Sequence[tuple[int, int, int, int]],
@@ -106,9 +107,9 @@ def _fill(
         n = int(np.searchsorted(times, time))
         for c, channel in enumerate(channels):
             edit = edits.scale(organism, kept, channels=channel).at(slice(first, last))
-            rows += [Row(run, (edit,)) for run in range(runs)]
+            rows += [EditedRun(run, (edit,)) for run in range(runs)]
             places += [(side, c, n, run) for run in range(runs)]
-    made, where = follow(organism, controls, rows, tick), tuple(np.asarray(places).T)
+    made, where = run_edited(organism, controls, rows, tick), tuple(np.asarray(places).T)
     which = where[-1]
     e, before, dead = made["e"][:, -1], controls.e[which, -1], controls.dead[which, -1]
     found["fitness"][where] = np.asarray(metrics.fitness(e, before, dead))
@@ -148,7 +149,7 @@ def crossings(periods: xr.Dataset, resamples: int = 1000, seed: int = 0) -> pd.D
 
 def _kind(effect: float, again: np.ndarray | None) -> str:
     if not np.isfinite(effect):
-        return metrics.NOT_DEFINED
+        return format.NOT_DEFINED
     if again is None:
         return "none"
     lapse = float((again[:, 1] <= again[:, 2])[np.isfinite(again[:, 1])].mean())

@@ -19,7 +19,8 @@ from jaxtyping import Float
 
 from analysis import metrics
 from analysis.assays.lesions.kinds import Scene
-from analysis.paired import Row, follow
+from analysis.paired import EditedRun, run_edited
+from analysis.report import format
 from analysis.rollouts import Tick
 from nca import edits
 from nca.errors import UserError
@@ -61,14 +62,14 @@ def double_lesions(
     rows = []
     for (a, b), run in product(places, range(runs)):
         edit = edits.scale(scene.organism, kept, channels=sorted({channels[a], channels[b]}))
-        rows.append(Row(run, (edit.at(slice(scene.at, None)),)))
-    found = follow(scene.organism, controls, rows, tick)
+        rows.append(EditedRun(run, (edit.at(slice(scene.at, None)),)))
+    found = run_edited(scene.organism, controls, rows, tick)
     mark = int(np.searchsorted(controls.marks, controls.marks[0] + horizon))
     which = np.tile(np.arange(runs), len(places))
     e, before, dead = found["e"][:, mark], controls.e[which, mark], controls.dead[which, mark]
     values = {
         "fitness": np.asarray(metrics.fitness(e, before, dead), np.float64),
-        "log_error": np.asarray(metrics.log_error(e), np.float64),
+        "log_error": np.asarray(metrics.log_mse(e), np.float64),
         "overgrown": found["overgrown"],
         "exploded": found["exploded"],
     }
@@ -78,7 +79,7 @@ def double_lesions(
         square = np.empty((size, size, runs), flat.dtype)
         square[a, b] = square[b, a] = flat.reshape(len(places), runs)
         data[name] = (("a", "b", "run"), square)
-    data["log_error_control"] = (("run",), np.asarray(metrics.log_error(controls.e[:, mark]), np.float64))
+    data["log_error_control"] = (("run",), np.asarray(metrics.log_mse(controls.e[:, mark]), np.float64))
     labels = [scene.organism.rule.channel_names[c] for c in channels] if names is None else list(names)
     coords = {"a": labels, "b": labels, "run": np.arange(runs), "number": ("a", list(channels))}
     reference = "twin" if scene.organism.target is None else "target"
@@ -150,7 +151,7 @@ def verdict(row: pd.Series) -> str:
     Else it is series, of which two changes that cancel in part cannot be told.
     """
     if not np.isfinite(row.eps_w):
-        return metrics.NOT_DEFINED
+        return format.NOT_DEFINED
     if min(row.w_a, row.w_b) <= COSTLY:
         return "masked" if abs(row.eps_w) >= LARGE else "none"
     if abs(row.eps_w) < LARGE or row.q_w > CLEAR:

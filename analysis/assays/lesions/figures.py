@@ -11,15 +11,15 @@ from matplotlib.figure import Figure
 from analysis.assays.lesions import plots as lesion_plots
 from analysis.assays.lesions.battery import PHASES, Lesions
 from analysis.assays.lesions.self_repair import NULL
-from analysis.metrics import count, interval_of, percent
 from analysis.report import plots
-from analysis.report.sections import Drawing, drawing
+from analysis.report.format import interval_label, percent, plural
+from analysis.report.model import SvgFigure, svg_figure
 
 COLUMNS = 5
 EXTENT = 1.7  # inches a row of small panels
 
 
-def draw(found: Lesions) -> list[Drawing]:
+def draw(found: Lesions) -> list[SvgFigure]:
     """Every figure that there are results for."""
     makers: dict[str, tuple[bool, Callable[[Lesions], tuple[Figure, str]]]] = {
         "lesion-atlas": (len(found.rows) > 0, atlas),
@@ -34,7 +34,7 @@ def draw(found: Lesions) -> list[Drawing]:
         for name, (known, maker) in makers.items():
             if known:
                 made, caption = maker(found)
-                drawn.append(drawing(name, made, caption))
+                drawn.append(svg_figure(name, made, caption))
     return drawn
 
 
@@ -58,7 +58,7 @@ def atlas(found: Lesions) -> tuple[Figure, str]:
     plots.scale_bar(axes[0], image, "lost fitness, 1 − W")
     runs = int(rows.runs.max())
     return made, (
-        f"Median over {count(runs, 'key')} of the fitness lost (1 − W) at so many steps after each lesion "
+        f"Median over {plural(runs, 'key')} of the fitness lost (1 − W) at so many steps after each lesion "
         "began: pale is as the undisturbed run of the same key, dark orange is dead, blue is closer to "
         "the target; colours end at ±1. Numbers after a kind are its dose and, after a comma, the steps. The "
         "nulls stand in the same map: the marker, "
@@ -102,7 +102,7 @@ def doses(found: Lesions) -> tuple[Figure, str]:
     panels[-1].legend(loc="lower left", fontsize=7)
     return made, (
         "A channel of the grown body loses a share of itself at every step. Median and "
-        f"{interval_of(int(rows.runs.max()))}: dashed after the first horizon, full after "
+        f"{interval_label(int(rows.runs.max()))}: dashed after the first horizon, full after "
         "the last. 1 is as the undisturbed run, 0 is dead; orange triangle: a run overgrew (W below −0.25 "
         "is drawn there). The marker is read by nothing."
     )
@@ -128,7 +128,7 @@ def parts(found: Lesions) -> tuple[Figure, str]:
     axes[0, 1].legend(loc="best", fontsize=7.5)
     horizon = int(inner.horizon.max()) if len(inner) else int(along.horizon.max())
     return made, (
-        f"The grown body {horizon} steps on, median and {interval_of(int(rows.runs.max()))} (drawn "
+        f"The grown body {horizon} steps on, median and {interval_label(int(rows.runs.max()))} (drawn "
         "within −0.5 to 1.5). Left: a filter of the "
         "perception over all channels, and groups of hidden units (how many, to the channel that they "
         "write to most), held at zero or at their mean over the body. Right: principal components of the "
@@ -154,11 +154,11 @@ def pairs(found: Lesions) -> tuple[Figure, str]:
     below = "empty: there is no target, so −L has no zero" if twin else "each half with its own scale"
     return made, (
         f"Two channels held at zero from step {found.config.at} on, {found.config.pair_for} steps later, "
-        f"median over {count(keys, 'key')}. Left: ε on W above the diagonal, on −L below it ({below}); on "
+        f"median over {plural(keys, 'key')}. Left: ε on W above the diagonal, on −L below it ({below}); on "
         "the diagonal W of the single lesion. Orange: together worse than the two alone would be "
         "(backup); blue: better. Framed: clear at a false discovery rate of 0.05, below the diagonal too "
         "where −L agrees; cross: masked, one alone leaves nothing to lose. Right: the largest on W, with "
-        f"{interval_of(keys)}. The null is 0; the marker’s row is a control."
+        f"{interval_label(keys)}. The null is 0; the marker’s row is a control."
     )
 
 
@@ -185,7 +185,7 @@ def periods(found: Lesions) -> tuple[Figure, str]:
     panels[-1].legend(loc="lower left", fontsize=7)
     return made, (
         f"Fitness at step {found.config.period_end} after a channel was held at zero from step t on (blue) "
-        f"or from the seed until step t (orange): {count(found.periods.sizes['run'], 'key')} thin, their "
+        f"or from the seed until step t (orange): {plural(found.periods.sizes['run'], 'key')} thin, their "
         "median thick. Shaded: between the half-effect crossings, dark where a lesion on either side of them "
         "harms, pale where only a longer one does or keys disagree. Dotted: the marker, which nothing reads. "
         "Curves are drawn within −0.4 to 1.4."
@@ -198,15 +198,13 @@ def repair(found: Lesions) -> tuple[Figure, str]:
     size = found.effects.channel.nunique()
     made, axes = plots.figure(1, len(kinds), 0.23 * size + 1.25, sharey=True)
     for ax, kind in zip(axes[0], kinds, strict=True):
-        rows, nulls = (
-            found.effects[found.effects.kind == name].reset_index(drop=True) for name in (kind, NULL + kind)
-        )
+        rows, nulls = (found.effects[found.effects.kind == name].reset_index(drop=True) for name in (kind, NULL + kind))
         lesion_plots.repair(ax, rows, nulls, kind)
     made.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=7.5)
     return made, (
         f"What a channel’s loss costs {found.config.repair_for} steps later, with everything free to "
         "respond (total) and with the updates of the other hidden channels held to those of the "
-        f"undisturbed run (direct): median and {interval_of(int(found.effects.runs.max()))}. Where the "
+        f"undisturbed run (direct): median and {interval_label(int(found.effects.runs.max()))}. Where the "
         "direct effect is clear of 0, the share "
         "that the others make up for stands at the right (negative: they make it worse). Grey: the null, a "
         "change of the same channel as large and as smooth as its loss, but elsewhere. Values outside −0.4 "

@@ -18,8 +18,8 @@ import pandas as pd
 import xarray as xr
 
 from analysis import metrics
-from analysis.paired import Row, Twins, follow, twins
-from analysis.rollouts import STRETCH, Tick, grown, keys_of
+from analysis.paired import Controls, EditedRun, run_controls, run_edited
+from analysis.rollouts import CHUNK, Tick, grow_runs, run_keys
 from nca import edits
 from nca.errors import UserError
 from nca.organism import Organism
@@ -41,7 +41,7 @@ def first_sweep(
     *,
     at: int = 200,
     horizons: Sequence[int] = (60, 300),
-    controls: Twins | None = None,
+    controls: Controls | None = None,
     tick: Tick | None = None,
 ) -> xr.Dataset:
     """Each channel x each kind x each horizon, paired with the undisturbed run of the same key.
@@ -67,12 +67,12 @@ def first_sweep(
     if not horizons or list(horizons) != sorted(set(horizons)) or min(horizons) < 1:
         raise UserError(f"Horizons are ascending steps after the lesion, got {list(horizons)}.")
     if controls is None:
-        keys = keys_of(seed, runs)
-        states = grown(organism, at, keys, tick=tick)
-        controls = twins(organism, states, keys, marks(at, horizons), tick=tick)
+        keys = run_keys(seed, runs)
+        states = grow_runs(organism, at, keys, tick=tick)
+        controls = run_controls(organism, states, keys, marks(at, horizons), tick=tick)
     kinds = [kind for kind in KINDS if kind != "twin" or len(controls.states) > 1]
     made = {kind: lesions(organism, controls, kind, seed) for kind in kinds}
-    found = follow(organism, controls, [row for rows in made.values() for row in rows], tick)
+    found = run_edited(organism, controls, [row for rows in made.values() for row in rows], tick)
     sides = (len(kinds), organism.rule.spec.channels, len(controls.states))
     shaped = {k: v.reshape(*sides, *v.shape[1:]) for k, v in found.items() if k != "end"}
     return _labelled(organism, controls, kinds, np.asarray(horizons), shaped)
@@ -80,10 +80,10 @@ def first_sweep(
 
 def marks(at: int, horizons: Sequence[int]) -> list[int]:
     """Every twentieth step, and the horizons."""
-    return sorted({*range(at, at + max(horizons), STRETCH), *(at + h for h in horizons)})
+    return sorted({*range(at, at + max(horizons), CHUNK), *(at + h for h in horizons)})
 
 
-def lesions(organism: Organism, controls: Twins, kind: str, seed: int = 0) -> list[Row]:
+def lesions(organism: Organism, controls: Controls, kind: str, seed: int = 0) -> list[EditedRun]:
     """The rows of one kind, channel by channel, run by run."""
     at, runs = int(controls.marks[0]), len(controls.states)
     states = np.asarray(controls.states)
@@ -101,7 +101,7 @@ def lesions(organism: Organism, controls: Twins, kind: str, seed: int = 0) -> li
             else:
                 push = states[run, ..., channel, None] * _direction(organism, rng)
                 edit = replace(edits.add(organism, 0.0).at(at), value=jnp.asarray(push, jnp.float32))
-            rows.append(Row(run, (edit,)))
+            rows.append(EditedRun(run, (edit,)))
     return rows
 
 
@@ -113,7 +113,7 @@ def _direction(organism: Organism, rng: np.random.Generator) -> np.ndarray:
 
 
 def _labelled(
-    organism: Organism, controls: Twins, kinds: list[str], horizons: np.ndarray, found: dict[str, Any]
+    organism: Organism, controls: Controls, kinds: list[str], horizons: np.ndarray, found: dict[str, Any]
 ) -> xr.Dataset:
     picked = np.searchsorted(controls.marks, controls.marks[0] + horizons)
     e, undisturbed, dead = found["e"][..., picked], controls.e[:, picked], controls.dead[:, picked]
@@ -121,7 +121,7 @@ def _labelled(
     names = channel_names(organism.rule.spec)
     data = {
         "fitness": (dims, np.asarray(metrics.fitness(e, undisturbed, dead), np.float64)),
-        "log_error": (dims, np.asarray(metrics.log_error(e), np.float64)),
+        "log_error": (dims, np.asarray(metrics.log_mse(e), np.float64)),
         "e": (dims, e),
         "mature": (dims, found["mature"][..., picked]),
         "overgrown": (rowwise, found["overgrown"]),
@@ -173,7 +173,7 @@ def table(sweep: xr.Dataset) -> pd.DataFrame:
 
 
 def _medians(cell: xr.Dataset) -> dict[str, float]:
-    control = np.asarray(metrics.log_error(cell.e_control.values))
+    control = np.asarray(metrics.log_mse(cell.e_control.values))
     values = {"fitness": cell.fitness, "log_error": cell.log_error, "worse": cell.log_error - control}
     row: dict[str, float] = {}
     for name, by_key in values.items():

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
-from analysis.paired import Twins
+from analysis.paired import Controls
 from nca import edits
 from nca.edits import Edit
 from nca.errors import UserError
@@ -76,7 +76,7 @@ class Scene:
     """
 
     organism: Organism
-    controls: Twins
+    controls: Controls
     hidden: tuple[int, ...]
     directions: Float[np.ndarray, "direction channel"]
     seed: int = 0
@@ -127,7 +127,7 @@ class Scene:
         return self.values(site, run)[self.bodies[run]].mean(0)
 
 
-def scene(organism: Organism, controls: Twins, marker: int | None = None, seed: int = 0) -> Scene:
+def scene(organism: Organism, controls: Controls, marker: int | None = None, seed: int = 0) -> Scene:
     """Runs that lesions are made on, with the principal components of their bodies' hidden states.
 
     Args:

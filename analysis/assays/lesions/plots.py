@@ -115,9 +115,7 @@ def parts(
         ax.hlines(at, clipped[0], clipped[1], color=colour, lw=1.2)
         ax.plot(clipped[2], at, "o", color=colour, ms=3.8, label=kind)
     if null is not None and len(null):
-        ax.axvspan(
-            *np.quantile(null, [0, 1]).clip(-0.5, 1.5), color=FAINT, alpha=0.5, lw=0, label="random, all"
-        )
+        ax.axvspan(*np.quantile(null, [0, 1]).clip(-0.5, 1.5), color=FAINT, alpha=0.5, lw=0, label="random, all")
         ax.axvline(float(np.median(null)), color=MUTED, lw=1, ls="--", label="random, median")
     ax.axvline(1, color=FAINT, lw=0.8, zorder=0)
     ax.axvline(0, color=FAINT, lw=0.8, zorder=0)
@@ -184,9 +182,7 @@ def ranked_pairs(ax: Axes, pairs: pd.DataFrame, most: int = 16) -> None:
         ax.legend(loc="lower left", fontsize=7.5)
 
 
-def period(
-    ax: Axes, w: xr.DataArray, marker: xr.DataArray | None, row: Any, title: str, low: float = -0.45
-) -> None:
+def period(ax: Axes, w: xr.DataArray, marker: xr.DataArray | None, row: Any, title: str, low: float = -0.45) -> None:
     """W after lesions that begin late (blue) or end early (orange), every key thin; the marker's in grey;
     the critical period shaded."""
     time = w.time.values
@@ -220,9 +216,7 @@ def repair(ax: Axes, rows: pd.DataFrame, nulls: pd.DataFrame, title: str) -> Non
             ax.plot(nulls[name].clip(-0.4, 1.4), at, "D", color=MUTED, mfc=grey, ms=3, label=f"{name}, null")
     for n, share in enumerate(rows.share):
         if np.isfinite(share):
-            text = (
-                f"{share:.0%}".replace("-", "−") if abs(share) < 9.995 else f"{share:.0f}×".replace("-", "−")
-            )
+            text = f"{share:.0%}".replace("-", "−") if abs(share) < 9.995 else f"{share:.0f}×".replace("-", "−")
             ax.annotate(text, (1.02, n), xycoords=("axes fraction", "data"), va="center", fontsize=7)
     ax.axvline(0, color=MUTED, lw=0.8, ls="--", zorder=0)
     ax.set_yticks(range(len(rows)), rows.channel)

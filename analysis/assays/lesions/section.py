@@ -9,7 +9,7 @@ from analysis.assays.lesions import verdicts as lesion_verdicts
 from analysis.assays.lesions import words as lesion_words
 from analysis.assays.lesions.battery import Lesions
 from analysis.assays.lesions.kinds import KINDS
-from analysis.report.sections import Section
+from analysis.report.model import Section
 
 
 def section(found: Lesions) -> Section:
@@ -28,11 +28,11 @@ def section(found: Lesions) -> Section:
         "Lesions",
         # What the marker shows is a check, not a result: last.
         [*lesion_words.findings(found), *lesion_verdicts.findings(found), *lesion_words.controls(found)],
-        drawings=lesion_figures.draw(found),
-        shown=shown(found),
+        figures=lesion_figures.draw(found),
+        lookup=shown(found),
         tables={name: _without_doses(frame) for name, frame in frames.items() if len(frame)},
         method=method(found),
-        outcomes=[f"{name}: {reason}" for name, reason in found.outcomes.items()],
+        skipped=[f"{name}: {reason}" for name, reason in found.skipped.items()],
         data={name: data for name, data in arrays.items() if len(data)},
     )
 

@@ -19,7 +19,7 @@ from jaxtyping import Float
 
 from analysis import metrics
 from analysis.assays.lesions.kinds import Scene
-from analysis.paired import Row, follow
+from analysis.paired import EditedRun, run_edited
 from analysis.rollouts import Tick
 from analysis.stats.surrogates import LARGEST_BODY, modes, rotated
 from nca import edits
@@ -72,13 +72,13 @@ def self_repair(
     kinds = [kind for kind in KINDS if pushes is not None or not kind.startswith(NULL)]
     pushes = np.zeros((runs, len(channels), 1, 1)) if pushes is None else pushes
     rows = [
-        Row(run, tuple(_edits(scene, kind, way, channel, [p[run] for p in paths], horizon, pushes[run, n])))
+        EditedRun(run, tuple(_edits(scene, kind, way, channel, [p[run] for p in paths], horizon, pushes[run, n])))
         for kind in kinds
         for way in WAYS
         for n, channel in enumerate(channels)
         for run in range(runs)
     ]
-    found = follow(scene.organism, controls, rows, tick)
+    found = run_edited(scene.organism, controls, rows, tick)
     mark = int(np.searchsorted(controls.marks, controls.marks[0] + horizon))
     which = np.tile(np.arange(runs), len(rows) // runs)
     e, before, dead = found["e"][:, mark], controls.e[which, mark], controls.dead[which, mark]
@@ -148,9 +148,7 @@ def _edits(
     if harm == kind:
         made = [edits.scale(organism, 0.0, channels=channel).at(whole if kind == "zero" else once)]
     elif harm == "zero":
-        made = [
-            edits.follow(organism, states[..., channel, None] + push[..., None], channels=channel).at(whole)
-        ]
+        made = [edits.follow(organism, states[..., channel, None] + push[..., None], channels=channel).at(whole)]
     else:
         made = [edits.add(organism, push[..., None], channels=channel).at(once)]
     others = [c for c in scene.hidden if c != channel] if way == "direct" else []
@@ -196,9 +194,7 @@ def effects(found: xr.Dataset, resamples: int = 1000, seed: int = 0) -> pd.DataF
     return pd.DataFrame(rows)
 
 
-def _share(
-    row: dict[str, Any], total: np.ndarray, direct: np.ndarray, resamples: int, seed: int
-) -> dict[str, float]:
+def _share(row: dict[str, Any], total: np.ndarray, direct: np.ndarray, resamples: int, seed: int) -> dict[str, float]:
     """1 - TE / DE with its interval, where DE is clear of 0."""
     names, known = ("share", "share_low", "share_high"), np.isfinite(total) & np.isfinite(direct)
     if not row["direct_low"] > LEAST and not row["direct_high"] < -LEAST:

@@ -9,13 +9,13 @@ from analysis.assays.lesions import critical_periods as periods
 from analysis.assays.lesions import epistasis
 from analysis.assays.lesions.battery import Lesions
 from analysis.assays.lesions.words import NAMED, TOPIC, named, records
-from analysis.metrics import count, interval_of, number, probability, tiny
-from analysis.report.sections import Finding
+from analysis.report.format import interval_label, number, plural, probability, scientific
+from analysis.report.model import Claim
 
 
-def findings(found: Lesions) -> list[Finding]:
+def findings(found: Lesions) -> list[Claim]:
     """What these assays say."""
-    said: list[Finding] = []
+    said: list[Claim] = []
     if len(found.pairs):
         said += pairs(found)
     if len(found.crossings):
@@ -25,7 +25,7 @@ def findings(found: Lesions) -> list[Finding]:
     return said
 
 
-def pairs(found: Lesions) -> list[Finding]:
+def pairs(found: Lesions) -> list[Claim]:
     """What backs up what."""
     table, runs = found.pairs, found.doubles.sizes["run"]
     called = ("backup", "series", "suppression")
@@ -33,9 +33,9 @@ def pairs(found: Lesions) -> list[Finding]:
     by = {verdict: table[table.verdict == verdict] for verdict in verdicts}
     top, backup, partly = table.iloc[0], by["backup"], by["backup on W"]
     control = table.a.str.startswith("marker") | table.b.str.startswith("marker")
-    claim = f"None of {count(int((~control).sum()), 'pair')} of hidden channels backs each other up."
+    claim = f"None of {plural(int((~control).sum()), 'pair')} of hidden channels backs each other up."
     if len(backup):
-        claim = f"{count(len(backup), 'pair')} of hidden channels back each other up: {_pairs(backup)}."
+        claim = f"{plural(len(backup), 'pair')} of hidden channels back each other up: {_pairs(backup)}."
     if len(partly):
         more = "more would" if len(backup) else "would"
         claim += f" On W alone, which −L does not bear out, {len(partly)} {more}: {_pairs(partly)}."
@@ -45,7 +45,7 @@ def pairs(found: Lesions) -> list[Finding]:
         else f"{number(top.eps_l)} on −L (q {small(top.q_l)})"
     )
     evidence = (
-        f"both held at zero for {found.config.pair_for} steps, {count(runs, 'key')}: lowest ε of "
+        f"both held at zero for {found.config.pair_for} steps, {plural(runs, 'key')}: lowest ε of "
         f"{top.a} and {top.b}, {number(top.eps_w)} ({number(top.low_w)} to {number(top.high_w)}) on W (q "
         f"{small(top.q_w)}), {logs}, alone W {number(top.w_a)} and {number(top.w_b)}; together no worse than "
         "the worse alone, as in series or where changes of colour cancel in part: "
@@ -59,7 +59,7 @@ def pairs(found: Lesions) -> list[Finding]:
     if len(marker):
         evidence += f"; pairs with the marker: largest |ε| {number(float(marker.eps_w.abs().max()), 3)}"
     numbers = {name: records(some) for name, some in by.items()} | {"p_floor": epistasis.p_floor(runs)}
-    return [Finding(TOPIC, claim, evidence, numbers)]
+    return [Claim(TOPIC, claim, evidence, numbers)]
 
 
 def _pairs(some: pd.DataFrame) -> str:
@@ -68,16 +68,16 @@ def _pairs(some: pd.DataFrame) -> str:
 
 def small(p: float) -> str:
     """A probability that may be very small."""
-    return probability(p) if p >= 0.001 else tiny(p)
+    return probability(p) if p >= 0.001 else scientific(p)
 
 
-def critical(found: Lesions) -> list[Finding]:
+def critical(found: Lesions) -> list[Claim]:
     """When channels are needed."""
     table = found.crossings[~found.crossings.channel.str.startswith("marker")]
     end = found.config.period_end
     lapse = table[table.kind == "any lapse"].sort_values("first")
     claim = (
-        f"{len(lapse)} of {count(len(table), 'hidden channel')} have a period: to be without until it begins "
+        f"{len(lapse)} of {plural(len(table), 'hidden channel')} have a period: to be without until it begins "
         "harms, and so does to be without from its end on."
     )
     if len(lapse):
@@ -92,7 +92,7 @@ def critical(found: Lesions) -> list[Finding]:
     long, unsure, none = (int((table.kind == kind).sum()) for kind in ("long lapse", "unsure", "none"))
     evidence = (
         f"held at zero from step t on, or until t, judged at step {end}, half-effect crossings with "
-        f"{interval_of(int(table.runs.max()))}, every {found.config.period_every} steps: "
+        f"{interval_label(int(table.runs.max()))}, every {found.config.period_every} steps: "
         f"{'; '.join(told) or 'none'}. Harmed by a long lapse only: {long}; keys disagree: {unsure}; the "
         f"whole lesion costs less than {periods.LEAST} of W by step {end}: {none}. Lapses within a period "
         "were not tried"
@@ -100,17 +100,17 @@ def critical(found: Lesions) -> list[Finding]:
     control = found.crossings[found.crossings.channel.str.startswith("marker")]
     if len(control):
         evidence += f"; the marker’s whole lesion costs {number(float(control.effect.iloc[0]), 3)}"
-    return [Finding(TOPIC, claim, evidence, {"channels": records(found.crossings)})]
+    return [Claim(TOPIC, claim, evidence, {"channels": records(found.crossings)})]
 
 
-def repaired(found: Lesions) -> list[Finding]:
+def repaired(found: Lesions) -> list[Claim]:
     """What makes up for what is lost."""
     table = found.effects[~found.effects.channel.str.startswith("marker")]
     zero = table[(table.kind == "zero") & table.share.notna()].sort_values("share")
     helped, harmed = zero[zero.share_low > 0], zero[zero.share_high < 0]
     claim = (
         f"The other hidden channels make up for the loss of {len(helped)} of "
-        f"{count(len(zero), 'channel')}, and make it worse for {len(harmed)}."
+        f"{plural(len(zero), 'channel')}, and make it worse for {len(harmed)}."
     )
     nulls = "beyond" in zero
     compared = zero[zero.beyond.notna()] if nulls else zero[:0]
@@ -125,9 +125,7 @@ def repaired(found: Lesions) -> list[Finding]:
     if zero.empty:
         claim = "No hidden channel has a direct effect clear of 0, so there is nothing to repair."
     told = [
-        f"{r.channel} {r.share:.0%} ({r.share_low:.0%} to {r.share_high:.0%}) of {number(r.direct)}".replace(
-            "-", "−"
-        )
+        f"{r.channel} {r.share:.0%} ({r.share_low:.0%} to {r.share_high:.0%}) of {number(r.direct)}".replace("-", "−")
         for r in zero.iloc[::-1].itertuples()
     ]
     without = int((table.kind == "zero").sum()) - len(zero)
@@ -135,10 +133,10 @@ def repaired(found: Lesions) -> list[Finding]:
     held = table[table.kind == "erase, held"].set_index("channel").total
     itself = (held - freed).dropna()
     evidence = (
-        f"share repaired ({interval_of(int(table.runs.max()))}) of the direct effect "
+        f"share repaired ({interval_label(int(table.runs.max()))}) of the direct effect "
         f"after {found.config.repair_for} steps at zero: {'; '.join(told[:NAMED]) or 'none'}"
         + (f" … {told[-1]}" if len(told) > NAMED else "")
-        + f"; where the interval of the direct effect holds 0 there is no share ({count(without, 'channel')})"
+        + f"; where the interval of the direct effect holds 0 there is no share ({plural(without, 'channel')})"
     )
     if nulls and len(zero):
         evidence += (
@@ -147,7 +145,7 @@ def repaired(found: Lesions) -> list[Finding]:
         )
         if len(compared) < len(zero):
             evidence += (
-                f"; of {count(len(zero) - len(compared), 'channel')} the null or the lesion overgrew or "
+                f"; of {plural(len(zero) - len(compared), 'channel')} the null or the lesion overgrew or "
                 "exploded in some run, which cannot be compared"
             )
     if len(itself):
@@ -155,4 +153,4 @@ def repaired(found: Lesions) -> list[Finding]:
             f". Erased once, holding the channel’s own updates costs {number(float(itself.median()))} of W "
             f"more in the median (most {itself.idxmax()}, {number(float(itself.max()))})"
         )
-    return [Finding(TOPIC, claim, evidence, {"channels": records(found.effects)})]
+    return [Claim(TOPIC, claim, evidence, {"channels": records(found.effects)})]

@@ -11,8 +11,8 @@ import pandas as pd
 
 from analysis.assays.lesions.atlas import repeated
 from analysis.assays.lesions.battery import PHASES, Lesions
-from analysis.metrics import count, interval_of, number, percent, probability, span
-from analysis.report.sections import Finding
+from analysis.report.format import interval_label, number, percent, plural, probability, value_range
+from analysis.report.model import Claim
 
 TOPIC = "lesions"
 HEALED = 0.95
@@ -23,9 +23,9 @@ REPEATED = 0.5  # rank correlation of halves of the keys from which a ranking is
 NAMED = 4  # of a list in a sentence
 
 
-def findings(found: Lesions) -> list[Finding]:
+def findings(found: Lesions) -> list[Claim]:
     """What the atlas says, the most telling first."""
-    said: list[Finding] = []
+    said: list[Claim] = []
     if len(found.rows):
         said += graded(found) + kinds(found) + phases(found) + erased(found)
         said += inner(found) + directions(found) + blow_ups(found)
@@ -57,13 +57,13 @@ def middle_dose(found: Lesions) -> float:
     return found.config.doses[len(found.config.doses) // 2]
 
 
-def graded(found: Lesions) -> list[Finding]:
+def graded(found: Lesions) -> list[Claim]:
     """Which hidden channel is missed most, and at what dose."""
     dose, horizon = middle_dose(found), found.config.horizons[-1]
     rows = hidden(found, phase="adult", kind="graded", dose=dose, horizon=horizon)
     if rows.empty:
         reason = "W is not defined: no run has a body to lose, or no hidden channel holds anything."
-        return [Finding(TOPIC, "No hidden channel could be judged.", reason)]
+        return [Claim(TOPIC, "No hidden channel could be judged.", reason)]
     worst, best = rows.iloc[0], rows.iloc[-1]
     claim = f"Of hidden channels lost slowly, {worst.target} is missed most and {best.target} least."
     if worst.fitness >= HEALED:
@@ -73,7 +73,7 @@ def graded(found: Lesions) -> list[Finding]:
     known = table[table.half_dose.notna()].sort_values("half_dose")
     evidence = (
         f"{percent(dose)} a step for {horizon} steps: {worst.target} {fitness(worst)}, {best.target} "
-        f"{fitness(best)}; median and {interval_of(int(worst.runs))}; the marker, which "
+        f"{fitness(best)}; median and {interval_label(int(worst.runs))}; the marker, which "
         f"nothing reads, {_marker(found)}"
     )
     if len(known):
@@ -81,15 +81,15 @@ def graded(found: Lesions) -> list[Finding]:
         evidence += (
             f"; half the fitness is gone at {percent(least.half_dose, 1)} a step ({least.target}) to "
             f"{percent(most.half_dose, 1)} ({most.target}), inside the doses for {len(known)} of "
-            f"{count(len(table), 'channel')}"
+            f"{plural(len(table), 'channel')}"
         )
     numbers = {"dose": dose, "horizon": horizon, "channels": records(rows), "half_doses": records(table)}
-    return [Finding(TOPIC, claim, evidence, numbers)]
+    return [Claim(TOPIC, claim, evidence, numbers)]
 
 
 def _marker(found: Lesions) -> str:
     w = found.table[found.table.role == "marker"].fitness
-    return f"has W {span(w[np.isfinite(w)], 3)} under every kind" if w.notna().any() else "is not there"
+    return f"has W {value_range(w[np.isfinite(w)], 3)} under every kind" if w.notna().any() else "is not there"
 
 
 def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
@@ -97,7 +97,7 @@ def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
     return rows.to_dict("records")
 
 
-def kinds(found: Lesions) -> list[Finding]:
+def kinds(found: Lesions) -> list[Claim]:
     """Whether kinds of lesion agree about which channel matters."""
     dose, horizon = middle_dose(found), found.config.horizons[0]
     rows = hidden(found, phase="adult", horizon=horizon)
@@ -112,10 +112,7 @@ def kinds(found: Lesions) -> list[Finding]:
     lasting = {kind: w for kind, w in lasting.items() if kind not in unsure}
     if len(lasting) < 2:
         return []
-    agree = {
-        f"{a} and {b}": float(lasting[a].corr(lasting[b], method="spearman"))
-        for a, b in combinations(lasting, 2)
-    }
+    agree = {f"{a} and {b}": float(lasting[a].corr(lasting[b], method="spearman")) for a, b in combinations(lasting, 2)}
     values = np.asarray(list(agree.values()))
     worst = {kind: str(w.idxmin()) for kind, w in lasting.items()}
     same = len(set(worst.values())) == 1
@@ -127,17 +124,17 @@ def kinds(found: Lesions) -> list[Finding]:
     )
     evidence = (
         f"hit hardest after {horizon} steps: {'; '.join(f'{k} {t}' for k, t in worst.items())}. Rank "
-        f"correlation of W over {count(len(next(iter(lasting.values()))), 'channel')} between two kinds: "
+        f"correlation of W over {plural(len(next(iter(lasting.values()))), 'channel')} between two kinds: "
         f"median {number(float(np.median(values)))}, least {number(agree[low])} ({low}); 0 is no "
         f"agreement; of a kind with itself, in two halves of the keys, at least {REPEATED}"
         + (f" (not so, and left out: {', '.join(unsure)})" if unsure else "")
-        + f"; medians of {count(found.config.runs, 'key')}"
+        + f"; medians of {plural(found.config.runs, 'key')}"
     )
     numbers = {"worst": worst, "rank_correlation": agree, "of_halves": sure}
-    return [Finding(TOPIC, claim, evidence, numbers)]
+    return [Claim(TOPIC, claim, evidence, numbers)]
 
 
-def phases(found: Lesions) -> list[Finding]:
+def phases(found: Lesions) -> list[Claim]:
     """How many channels each phase cannot do without."""
     dose, told, numbers = middle_dose(found), [], {}
     for phase in PHASES:
@@ -160,11 +157,11 @@ def phases(found: Lesions) -> list[Finding]:
         f"{fallen} of {of} hidden channels {phase} (after {horizon} steps, median W {number(middle)})"
         for phase, fallen, of, horizon, middle in told
     )
-    evidence += f"; {count(found.config.runs, 'key')}"
-    return [Finding(TOPIC, claim, evidence, numbers)]
+    evidence += f"; {plural(found.config.runs, 'key')}"
+    return [Claim(TOPIC, claim, evidence, numbers)]
 
 
-def erased(found: Lesions) -> list[Finding]:
+def erased(found: Lesions) -> list[Claim]:
     """Whether a channel erased once comes back, beside as large a push elsewhere."""
     horizon = found.config.horizons[-1]
     rows = hidden(found, phase="adult", kind="erase", horizon=horizon)
@@ -174,7 +171,7 @@ def erased(found: Lesions) -> list[Finding]:
     worst, healed = rows.iloc[0], int((rows.fitness >= HEALED).sum())
     p = float((1 + (null.fitness <= worst.fitness).sum()) / (len(null) + 1))
     claim = (
-        f"{healed} of {count(len(rows), 'hidden channel')} can be erased once without harm {horizon} steps "
+        f"{healed} of {plural(len(rows), 'hidden channel')} can be erased once without harm {horizon} steps "
         "later "
         f"(W ≥ {HEALED})" + (f"; {worst.target} does worst." if healed < len(rows) else ".")
     )
@@ -182,7 +179,7 @@ def erased(found: Lesions) -> list[Finding]:
         f"{worst.target} {fitness(worst)}; {len(null)} pushes as far along random hidden directions: "
         f"median W {number(float(null.fitness.median()))}, least {number(float(null.fitness.min()))}; p "
         f"{probability(p)} (at least {probability(1 / (len(null) + 1))}) before the choice of the worst of "
-        f"{len(rows)}; {count(int(worst.runs), 'key')}"
+        f"{len(rows)}; {plural(int(worst.runs), 'key')}"
     )
     early = hidden(found, phase="adult", kind="erase", horizon=found.config.horizons[0])
     if found.config.horizons[0] != horizon:
@@ -191,15 +188,11 @@ def erased(found: Lesions) -> list[Finding]:
     twin = hidden(found, phase="adult", kind="resample")
     twin = twin[twin.horizon == twin.horizon.max()]
     if len(twin):
-        evidence += f"; set to a twin’s values, which should cost nothing: W {span(twin.fitness.to_numpy())}"
-    return [
-        Finding(
-            TOPIC, claim, evidence, {"healed": healed, "of": len(rows), "p": p, "channels": records(rows)}
-        )
-    ]
+        evidence += f"; set to a twin’s values, which should cost nothing: W {value_range(twin.fitness.to_numpy())}"
+    return [Claim(TOPIC, claim, evidence, {"healed": healed, "of": len(rows), "p": p, "channels": records(rows)})]
 
 
-def inner(found: Lesions) -> list[Finding]:
+def inner(found: Lesions) -> list[Claim]:
     """Filters and hidden units."""
     said = []
     rows = found.rows[found.rows.fitness.notna() & (found.rows.cells_touched > 0)]
@@ -213,14 +206,14 @@ def inner(found: Lesions) -> list[Finding]:
         claim = f"{spared} of {len(one)} {name} can be held at the mean without harm (W ≥ {HEALED})."
         evidence = (
             f"after {int(worst.horizon)} steps: worst {worst.target}, {fitness(worst)}; mildest "
-            f"{best.target}, {fitness(best)}; median and {interval_of(int(worst.runs))}; "
+            f"{best.target}, {fitness(best)}; median and {interval_label(int(worst.runs))}; "
             "the undisturbed run of the same key is 1"
         )
-        said.append(Finding(TOPIC, claim, evidence, {"part": part, "rows": records(one)}))
+        said.append(Claim(TOPIC, claim, evidence, {"part": part, "rows": records(one)}))
     return said
 
 
-def directions(found: Lesions) -> list[Finding]:
+def directions(found: Lesions) -> list[Claim]:
     """Whether the first principal component is needed more than random directions.
 
     More is taken out along it than along any other, so that the harm is judged for the variance taken.
@@ -240,48 +233,42 @@ def directions(found: Lesions) -> list[Finding]:
     below = own[own.fitness < null.min()].target.tolist()
     claim = "For the variance along it, the first principal component is missed "
     claim += (
-        f"more than any of {len(null)} random directions."
-        if p <= CLEAR
-        else "no more than a random direction may be."
+        f"more than any of {len(null)} random directions." if p <= CLEAR else "no more than a random direction may be."
     )
     evidence = (
         f"{percent(dose)} of it taken out a step, about the mean, for {int(first.horizon)} steps: PC1 "
-        f"{fitness(first)}; {len(null)} random directions W {span(null)}, median "
+        f"{fitness(first)}; {len(null)} random directions W {value_range(null)}, median "
         f"{number(float(np.median(null)))}; but along PC1 lies {percent(first.spread)} of the variance, "
         f"along those {percent(drawn.spread.min())} to {percent(drawn.spread.max())}, so more is taken: "
-        f"1 − W over that share is {number(harm)} beside {span(others)}, p {probability(p)} (at least "
+        f"1 − W over that share is {number(harm)} beside {value_range(others)}, p {probability(p)} (at least "
         f"{probability(1 / (len(null) + 1))}); a lower W than every random direction: "
-        f"{named(below) if below else 'none'}; {count(int(first.runs), 'key')}"
+        f"{named(below) if below else 'none'}; {plural(int(first.runs), 'key')}"
     )
-    return [Finding(TOPIC, claim, evidence, {"p": p, "below_all": below, "rows": records(rows)})]
+    return [Claim(TOPIC, claim, evidence, {"p": p, "below_all": below, "rows": records(rows)})]
 
 
-def blow_ups(found: Lesions) -> list[Finding]:
+def blow_ups(found: Lesions) -> list[Claim]:
     """Lesions under which bodies grow without end."""
     rows = found.rows[found.rows.role != "marker"]
     lost = rows.drop_duplicates(["phase", "part", "target", "kind", "dose"], keep="last")
     over, burst = (lost[lost[f"{what}_runs"] > 0] for what in ("overgrown", "exploded"))
     claim = (
-        f"{len(over)} of {count(len(lost), 'lesion')} make the body overgrow in some run, {len(burst)} "
+        f"{len(over)} of {plural(len(lost), 'lesion')} make the body overgrow in some run, {len(burst)} "
         "make it explode."
         if len(over) or len(burst)
-        else f"None of {count(len(lost), 'lesion')} makes the body overgrow or explode."
+        else f"None of {plural(len(lost), 'lesion')} makes the body overgrow or explode."
     )
     parts = []
     for what, some in (("overgrew", over), ("exploded", burst)):
         if len(some):
             first = some.sort_values(f"{'overgrown' if what == 'overgrew' else what}_step").iloc[0]
             step = first[f"{'overgrown' if what == 'overgrew' else what}_step"]
-            parts.append(
-                f"first {what} at step {int(step)}: {first.target} under {first.kind}, {first.phase}"
-            )
-    evidence = "; ".join(
-        ["more than twice the twin’s cells, or a value beyond 1,000, where a run stops", *parts]
-    )
-    return [Finding(TOPIC, claim, evidence, {"overgrown": records(over), "exploded": records(burst)})]
+            parts.append(f"first {what} at step {int(step)}: {first.target} under {first.kind}, {first.phase}")
+    evidence = "; ".join(["more than twice the twin’s cells, or a value beyond 1,000, where a run stops", *parts])
+    return [Claim(TOPIC, claim, evidence, {"overgrown": records(over), "exploded": records(burst)})]
 
 
-def controls(found: Lesions) -> list[Finding]:
+def controls(found: Lesions) -> list[Claim]:
     """What was done to nothing."""
     numbers: dict[str, Any] = {}
     idle: list[str] = []
@@ -308,4 +295,4 @@ def controls(found: Lesions) -> list[Finding]:
         evidence += "; largest change of " + ", of ".join(f"{told[n]} {v:.1g}" for n, v in known.items())
     if idle:
         evidence += f"; some lesion touched nothing of {named(idle)}, which held nothing there"
-    return [Finding(TOPIC, claim, evidence, numbers)]
+    return [Claim(TOPIC, claim, evidence, numbers)]

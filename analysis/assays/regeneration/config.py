@@ -13,7 +13,7 @@ FULL: dict[str, Any] = {"runs": 16, "sweep_runs": 8, "angles": 24, "places": 120
 
 
 @dataclass(frozen=True)
-class HealingConfig:
+class RegenerationConfig:
     """Which wounds are made, and when they are judged.
 
     Attributes:
@@ -55,7 +55,7 @@ class HealingConfig:
         if max(self.sweep_runs, self.late_runs) > self.runs:
             raise UserError(f"sweep_runs and late_runs are some of the {self.runs} runs; ask for fewer.")
 
-    def filled(self) -> HealingConfig:
+    def filled(self) -> RegenerationConfig:
         """With `full`, every number left at its default is the larger one."""
         return where_left(self, FULL) if self.full else self
 

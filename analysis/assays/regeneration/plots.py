@@ -100,9 +100,7 @@ def portraits(found: Sequence[Healing]) -> Figure:
     """The first run, cut by cut: just after, when judged, and late."""
     rows: list[tuple[str, Any, Any]] = []
     for one in found:
-        rows.append(
-            (f"{one.organism.name}\nstep {one.config.cut_at}", one.cuts.picture_before, one.cuts.picture_cut)
-        )
+        rows.append((f"{one.organism.name}\nstep {one.config.cut_at}", one.cuts.picture_before, one.cuts.picture_cut))
         rows.append((f"step {one.config.until}", one.cuts.picture_twin, one.cuts.picture_end))
         if one.fates:
             rows.append((f"step {one.config.late}", one.fates.picture_twin, one.fates.picture_end))
@@ -142,9 +140,7 @@ def planes(found: Sequence[Healing]) -> Figure:
         ax.set_title(one.organism.name)
     for ax in axes[:, 0]:
         ax.set_ylabel("offset (cells)")
-    axes[-1, 0].set_xlabel(
-        "direction cut away (degrees; 0 right, 90 down)" if columns == 1 else "direction (°)"
-    )
+    axes[-1, 0].set_xlabel("direction cut away (degrees; 0 right, 90 down)" if columns == 1 else "direction (°)")
     for ax in axes[-1, 1:]:
         ax.set_xlabel("direction (°)")
     recovered_bar(axes, image)
@@ -235,14 +231,10 @@ def nearest_map(
 def squares(ax: Axes, values: np.ndarray) -> Any:
     """Values (row, column) as squares about whole numbers, NaN left empty."""
     edges = [np.arange(n + 1) - 0.5 for n in values.shape[::-1]]
-    return ax.pcolormesh(
-        *edges, np.ma.masked_invalid(values), cmap=RECOVERED, vmin=0, vmax=1, lw=0.4, edgecolor="face"
-    )
+    return ax.pcolormesh(*edges, np.ma.masked_invalid(values), cmap=RECOVERED, vmin=0, vmax=1, lw=0.4, edgecolor="face")
 
 
-def recovered_bar(
-    axes: Any, image: Any, label: str = "recovered (orange: below 0)", below: bool = True
-) -> None:
+def recovered_bar(axes: Any, image: Any, label: str = "recovered (orange: below 0)", below: bool = True) -> None:
     """The scale of recovered, with a tip for what is below 0 where that can be."""
     first = np.ravel(axes)[0]
     tip = "min" if below else "neither"

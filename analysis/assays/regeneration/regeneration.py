@@ -11,8 +11,8 @@ import xarray as xr
 from jaxtyping import Bool, Float
 
 from analysis import metrics
-from analysis.paired import Row, Twins, follow, twins
-from analysis.rollouts import STRETCH, Tick, grown, keys_of
+from analysis.paired import Controls, EditedRun, run_controls, run_edited
+from analysis.rollouts import CHUNK, Tick, grow_runs, run_keys
 from nca import edits
 from nca.damage import CUTS, cut
 from nca.errors import UserError
@@ -57,18 +57,18 @@ def five_cuts(
         raise UserError(f"{runs} runs of {until} steps need as many fire masks, got {fire.shape[:2]}.")
     if until <= cut_at:
         raise UserError(f"The end must come after the cut; got a cut at {cut_at} and the end at {until}.")
-    keys = keys_of(seed, runs)
+    keys = run_keys(seed, runs)
     begun, later = (None, None) if fire is None else (fire[:runs, :cut_at], fire[:runs, cut_at:until])
-    states = grown(organism, cut_at, keys, fire=begun)
-    return cuts_of(organism, twins(organism, states, keys, marks(cut_at, until), fire=later))
+    states = grow_runs(organism, cut_at, keys, fire=begun)
+    return cuts_of(organism, run_controls(organism, states, keys, marks(cut_at, until), fire=later))
 
 
 def marks(cut_at: int, until: int) -> list[int]:
     """Every twentieth step after the cut, and the end."""
-    return [*range(cut_at, until, STRETCH), until]
+    return [*range(cut_at, until, CHUNK), until]
 
 
-def cuts_of(organism: Organism, controls: Twins, tick: Tick | None = None) -> xr.Dataset:
+def cuts_of(organism: Organism, controls: Controls, tick: Tick | None = None) -> xr.Dataset:
     """`five_cuts` on runs already grown to the step of the cut; `tick` is told the steps done."""
     canvas = controls.states.shape[1], controls.states.shape[2]
     regions = {name: cut(canvas, name) for name in CUTS}
@@ -80,15 +80,15 @@ def cuts_of(organism: Organism, controls: Twins, tick: Tick | None = None) -> xr
 
 def wounds_of(
     organism: Organism,
-    controls: Twins,
+    controls: Controls,
     regions: Mapping[str, Bool[np.ndarray, "y x"]],
     tick: Tick | None = None,
 ) -> xr.Dataset:
     """What `five_cuts` says, of any wounds: the cells that each takes, by the wound's name."""
     wound = edits.erase(organism).at(int(controls.marks[0]))
     runs = range(len(controls.states))
-    rows = [Row(run, (wound.where(region),)) for region in regions.values() for run in runs]
-    found = follow(organism, controls, rows, tick)
+    rows = [EditedRun(run, (wound.where(region),)) for region in regions.values() for run in runs]
+    found = run_edited(organism, controls, rows, tick)
     shaped = {k: v.reshape(len(regions), len(runs), *v.shape[1:]) for k, v in found.items()}
     return _labelled(organism, controls, regions, shaped)
 
@@ -106,9 +106,7 @@ def empty_margin(
     return frame if frame.any() else None
 
 
-def _labelled(
-    organism: Organism, controls: Twins, regions: Mapping[str, Any], found: dict[str, Any]
-) -> xr.Dataset:
+def _labelled(organism: Organism, controls: Controls, regions: Mapping[str, Any], found: dict[str, Any]) -> xr.Dataset:
     dims, spec = ("wound", "run"), organism.rule.spec
     e, twin, ends = found["e"], controls.e, found["end"]
     healed = np.asarray(metrics.recovered(twin[None, :, 0], e[:, :, 0], e[:, :, -1], twin[None, :, -1]))
@@ -160,11 +158,11 @@ def report_card(organism: Organism, runs: int = 8, seed: int = 0, late_runs: int
         and judged at 700, the median and every key; runs, late_runs, seed: how it was measured.
         Where even the uncut twin has no body left at 700, recovered is not defined.
     """
-    keys, late = keys_of(seed, runs), min(late_runs, runs)
-    young = grown(organism, 96, keys)
-    adult = grown(organism, 104, keys, states=young, start=96)
-    old = grown(organism, 1800, keys[:late], states=adult[:late], start=200)
-    controls = twins(organism, adult, keys, marks(200, 700))
+    keys, late = run_keys(seed, runs), min(late_runs, runs)
+    young = grow_runs(organism, 96, keys)
+    adult = grow_runs(organism, 104, keys, states=young, start=96)
+    old = grow_runs(organism, 1800, keys[:late], states=adult[:late], start=200)
+    controls = run_controls(organism, adult, keys, marks(200, 700))
     wounds = cuts_of(organism, controls)
     stages = {"96": young, "200": adult, "700": jnp.asarray(controls.end), "2000": old}
     return {
@@ -185,7 +183,7 @@ def _log_error(organism: Organism, states: Any) -> float | None:
     target = organism.picture((states.shape[1], states.shape[2]))
     if target is None:
         return None
-    return _median(metrics.log_error(metrics.error(organism.rule.spec, states, jnp.asarray(target))))
+    return _median(metrics.log_mse(metrics.mse(organism.rule.spec, states, jnp.asarray(target))))
 
 
 def _median(values: Any) -> float | None:

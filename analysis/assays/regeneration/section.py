@@ -12,9 +12,9 @@ from analysis import metrics
 from analysis.assays.regeneration import plots as healing_plots
 from analysis.assays.regeneration import wounds as healing
 from analysis.assays.regeneration.wounds import AS_CUT, HEALED, Healing
-from analysis.metrics import count, number, percent, plain
-from analysis.report import plots
-from analysis.report.sections import Drawing, Finding, Section, drawing
+from analysis.report import format, plots
+from analysis.report.format import as_given, number, percent, plural
+from analysis.report.model import Claim, Section, SvgFigure, svg_figure
 from nca.damage import CUTS
 
 NAME = "regeneration"
@@ -28,11 +28,11 @@ def section(found: Sequence[Healing]) -> Section:
         NAME,
         "Regeneration",
         findings,
-        drawings=drawings(told) if told else (),
-        shown={"Five cuts": shown(told)} if told else {},
+        figures=drawings(told) if told else (),
+        lookup={"Five cuts": shown(told)} if told else {},
         tables=tables(told) if told else {},
         method=method(found[0]),
-        outcomes=[f"{one.organism.name}: {one.trouble}" for one in found if one.trouble] + lost(told),
+        skipped=[f"{one.organism.name}: {one.trouble}" for one in found if one.trouble] + lost(told),
         data={f"{NAME}-{n}": one.cuts for n, one in enumerate(told)},
     )
 
@@ -53,7 +53,7 @@ def shown(found: Sequence[Healing]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def five_cuts(one: Healing) -> Finding:
+def five_cuts(one: Healing) -> Claim:
     """From how many of the five cuts a body heals, and which keys disagree."""
     rows = healing.table(one.cuts).set_index("wound").loc[list(CUTS)]
     medians = rows.recovered
@@ -68,7 +68,7 @@ def five_cuts(one: Healing) -> Finding:
     parts = [f"{n} {interval(rows.loc[n])}" + split(rows.loc[n]) for n in CUTS]
     took = [f"{n} {timed(rows.loc[n])}" for n in CUTS if known[n]]
     evidence = (
-        f"recovered, median and {metrics.interval_of(config.runs)} "
+        f"recovered, median and {format.interval_label(config.runs)} "
         f"(bootstrap): {'; '.join(parts)}. "
         f"Cut at step {config.cut_at}, judged at {config.until}; 0 is as cut, 1 as good as the uncut twin of "
         "the same key."
@@ -76,13 +76,13 @@ def five_cuts(one: Healing) -> Finding:
     if took:
         evidence += f" Steps to 90 %: {', '.join(took)}."
     numbers = {"organism": name, "wounds": rows.reset_index().to_dict("records")}
-    return Finding(NAME, claim, evidence, numbers)
+    return Claim(NAME, claim, evidence, numbers)
 
 
 def interval(row: pd.Series) -> str:
     """A median with its interval."""
     if not np.isfinite(row.recovered):
-        return metrics.NOT_DEFINED if np.isnan(row.recovered) else "exploded"
+        return format.NOT_DEFINED if np.isnan(row.recovered) else "exploded"
     return f"{number(row.recovered)} ({number(row.low)} to {number(row.high)})"
 
 
@@ -100,7 +100,7 @@ def timed(row: pd.Series) -> str:
     return f"{median} ({row.healed_runs} of {row.defined})"
 
 
-def fates(one: Healing) -> list[Finding]:
+def fates(one: Healing) -> list[Claim]:
     """What became of cut bodies long after."""
     if not one.fates:
         return []
@@ -110,13 +110,11 @@ def fates(one: Healing) -> list[Finding]:
     runs = one.fates.sizes["run"]
     by_cut = "; ".join(f"{n}: {', '.join(one.fates.fate.sel(wound=n).values.tolist())}" for n in CUTS)
     claim = f"{one.organism.name}, cut bodies at step {one.config.late}: {counted} (of {len(named)})."
-    evidence = (
-        f"{by_cut}. Uncut, {keep} of {count(runs, 'twin')} still {'has' if keep == 1 else 'have'} a body"
-    )
-    return [Finding(NAME, claim, evidence + ".", {"organism": one.organism.name, "fates": named})]
+    evidence = f"{by_cut}. Uncut, {keep} of {plural(runs, 'twin')} still {'has' if keep == 1 else 'have'} a body"
+    return [Claim(NAME, claim, evidence + ".", {"organism": one.organism.name, "fates": named})]
 
 
-def sweeps(one: Healing) -> list[Finding]:
+def sweeps(one: Healing) -> list[Claim]:
     """The worst half plane and the worst hole."""
     said = []
     for found, what in ((one.planes, "half plane"), (one.holes, "hole")):
@@ -124,14 +122,14 @@ def sweeps(one: Healing) -> list[Finding]:
             continue
         rows = healing.table(found)
         known = rows[rows.recovered.notna()]
-        many = f"{count(len(rows), what)}, {count(found.sizes['run'], 'key')} each"
+        many = f"{plural(len(rows), what)}, {plural(found.sizes['run'], 'key')} each"
         if known.empty:
             claim = f"{one.organism.name}: recovered is not defined after any {what}."
-            said.append(Finding(NAME, claim, many))
+            said.append(Claim(NAME, claim, many))
             continue
         good = int((known.recovered >= HEALED).sum())
         worst = known.loc[known.recovered.idxmin()]
-        claim = f"{one.organism.name} heals {good} of {count(len(known), what)} by {percent(HEALED)} or more."
+        claim = f"{one.organism.name} heals {good} of {plural(len(known), what)} by {percent(HEALED)} or more."
         wound = worst.wound.replace("-", "−").replace("+0 ", "0 ")
         evidence = (
             f"{many}; median {number(float(known.recovered.median()))}, worst {number(worst.recovered)} "
@@ -139,29 +137,26 @@ def sweeps(one: Healing) -> list[Finding]:
         )
         if what == "hole":
             sizes = known.groupby("radius").recovered
-            evidence += "; " + ", ".join(
-                f"radius {r:g}: {int((v >= HEALED).sum())} of {len(v)}" for r, v in sizes
-            )
+            evidence += "; " + ", ".join(f"radius {r:g}: {int((v >= HEALED).sum())} of {len(v)}" for r, v in sizes)
         if len(known) < len(rows):
             evidence += f"; {len(rows) - len(known)} more not defined"
-        said.append(Finding(NAME, claim, evidence, {"organism": one.organism.name, "healed": good}))
+        said.append(Claim(NAME, claim, evidence, {"organism": one.organism.name, "healed": good}))
     return said
 
 
-def controls(one: Healing) -> list[Finding]:
+def controls(one: Healing) -> list[Claim]:
     """What the cut in the empty margin did."""
     changed = healing.margin_changed(one.cuts)
     if changed is None:
         reason = "its living cells reach all sides of the canvas"
-        return [Finding(NAME, f"{one.organism.name} has no empty margin for a control cut.", reason)]
+        return [Claim(NAME, f"{one.organism.name} has no empty margin for a control cut.", reason)]
     claim = f"{one.organism.name}: a cut in the empty margin changes " + (
         "exactly nothing." if changed == 0 else f"the end by {changed:g}, which it must not."
     )
     evidence = (
-        f"largest difference from the uncut twin at step {one.config.until}, over "
-        f"{count(one.config.runs, 'key')}"
+        f"largest difference from the uncut twin at step {one.config.until}, over {plural(one.config.runs, 'key')}"
     )
-    return [Finding(NAME, claim, evidence, {"organism": one.organism.name, "changed": changed})]
+    return [Claim(NAME, claim, evidence, {"organism": one.organism.name, "changed": changed})]
 
 
 def lost(found: Sequence[Healing]) -> list[str]:
@@ -207,26 +202,26 @@ def tables(found: Sequence[Healing]) -> dict[str, pd.DataFrame]:
     return made | ({"late-fates": pd.DataFrame(rows)} if rows else {})
 
 
-def drawings(found: Sequence[Healing]) -> list[Drawing]:
+def drawings(found: Sequence[Healing]) -> list[SvgFigure]:
     """The figures, each with what it shows of the control."""
     config = found[0].config
     twin = "Right of 0 is better than just after the cut; green is the uncut twin of the same key."
     with plots.style():
         made = [
-            drawing(
+            svg_figure(
                 "five-cuts",
                 healing_plots.cuts(found),
                 f"Recovered fraction after each of five cuts at step {config.cut_at}, judged at step "
                 f"{config.until}: every one of {config.runs} keys (circles), the median (bar). {twin} Arrow "
-                f"heads at the left: keys below {plain(healing_plots.LEAST)}.",
+                f"heads at the left: keys below {as_given(healing_plots.LEAST)}.",
             ),
-            drawing(
+            svg_figure(
                 "cut-portraits",
                 healing_plots.portraits(found),
                 f"The first run of {', '.join(one.organism.name for one in found)}, in this order: just "
                 "after each cut, when judged and late; at the left the uncut twin.",
             ),
-            drawing(
+            svg_figure(
                 "time-to-heal",
                 healing_plots.times(found),
                 "Kaplan-Meier curves of the steps until 90 % is recovered, looked at every 20 steps, over "
@@ -234,21 +229,21 @@ def drawings(found: Sequence[Healing]) -> list[Drawing]:
                 f"censored at step {config.until}.",
             ),
         ]
-        keys = count(config.sweep_runs, "key")
+        keys = plural(config.sweep_runs, "key")
         if any(one.planes for one in found):
             text = (
                 f"Median of {keys} after half planes are cut away: by direction (0° right, 90° down), and "
                 "by the offset of the edge from the canvas’s middle (negative takes more than half). "
                 "Crosses: not defined."
             )
-            made.append(drawing("half-planes", healing_plots.planes(found), text))
+            made.append(svg_figure("half-planes", healing_plots.planes(found), text))
         if any(one.holes for one in found):
             text = (
                 "Where a hole does not heal: each cell of the body has the colour of the nearest hole’s "
                 f"middle (dots), median of {keys}; the bar below is as long as the hole is wide. Crosses: "
                 "not defined."
             )
-            made.append(drawing("wound-map", healing_plots.holes(found), text))
+            made.append(svg_figure("wound-map", healing_plots.holes(found), text))
     return made
 
 

@@ -20,11 +20,12 @@ from jaxtyping import Bool, Float
 
 from analysis import metrics
 from analysis.assays.regeneration import regeneration
-from analysis.assays.regeneration.config import HealingConfig
+from analysis.assays.regeneration.config import RegenerationConfig
 from analysis.assays.regeneration.regeneration import MARGIN
-from analysis.paired import Twins, twins
-from analysis.progress import Progress, Say, silent
-from analysis.rollouts import Tick, grown, keys_of
+from analysis.paired import Controls, run_controls
+from analysis.progress import Log, Progress, silent
+from analysis.report import format
+from analysis.rollouts import Tick, grow_runs, run_keys
 from nca.damage import CUTS, disc, half_plane
 from nca.organism import Organism
 from nca.perception import mature
@@ -51,7 +52,7 @@ class Healing:
     """
 
     organism: Organism
-    config: HealingConfig
+    config: RegenerationConfig
     cuts: xr.Dataset = field(default_factory=xr.Dataset)
     planes: xr.Dataset = field(default_factory=xr.Dataset)
     holes: xr.Dataset = field(default_factory=xr.Dataset)
@@ -59,17 +60,17 @@ class Healing:
     trouble: str = ""
 
 
-def heal(organism: Organism, config: HealingConfig, say: Say = silent) -> Healing:
+def heal(organism: Organism, config: RegenerationConfig, say: Log = silent) -> Healing:
     """Grow, wound, follow; an organism without a body to cut is said to have none."""
     config = config.filled()
     progress = Progress(say, planned(config))
-    keys = keys_of(config.seed, config.runs)
+    keys = run_keys(config.seed, config.runs)
     progress.stage = f"growing {organism.name}"
-    states = grown(organism, config.cut_at, keys, tick=progress.tick)
+    states = grow_runs(organism, config.cut_at, keys, tick=progress.tick)
     if trouble := no_body(organism, states, config.cut_at):
         return Healing(organism, config, trouble=trouble)
     when = regeneration.marks(config.cut_at, config.until)
-    controls = twins(organism, states, keys, when, tick=progress.tick)
+    controls = run_controls(organism, states, keys, when, tick=progress.tick)
     progress.stage = f"cutting {organism.name}"
     cuts = regeneration.cuts_of(organism, controls, progress.tick)
     few = part(controls, config.sweep_runs)
@@ -87,7 +88,7 @@ def heal(organism: Organism, config: HealingConfig, say: Say = silent) -> Healin
     return Healing(organism, config, cuts, planes, holes, fates)
 
 
-def planned(config: HealingConfig) -> int:
+def planned(config: RegenerationConfig) -> int:
     """Steps that `heal` takes at most, all runs together."""
     span, wounds = config.until - config.cut_at, len(CUTS) + 1
     sweeps = len(SHARES) * config.angles + len(config.radii) * config.places
@@ -102,13 +103,11 @@ def no_body(organism: Organism, states: Any, step: int) -> str:
         return f"It has exploded (a value beyond 1,000) by step {step}: there is no body to cut."
     if int(counts.min()) == 0:
         none = int((np.asarray(counts) == 0).sum())
-        return (
-            f"It has no mature cell at step {step} in {none} of {len(counts)} runs: there is no body to cut."
-        )
+        return f"It has no mature cell at step {step} in {none} of {len(counts)} runs: there is no body to cut."
     return ""
 
 
-def part(controls: Twins, runs: int) -> Twins:
+def part(controls: Controls, runs: int) -> Controls:
     """The first so many of some controls."""
     names = ("states", "keys", "reference", "e", "dead", "mature", "end")
     fire = None if controls.fire is None else controls.fire[:runs]
@@ -139,9 +138,7 @@ def holes_in(body: Bool[np.ndarray, "y x"], radii: tuple[float, ...], places: in
     """Discs of each radius about some `places` cells of the body, on a square grid through its middle."""
     spacing = max(1, round(float(np.sqrt(body.sum() / places))))
     y, x = np.nonzero(body)
-    rows, columns = (
-        np.arange(round(v.mean()) % spacing, n, spacing) for v, n in zip((y, x), body.shape, strict=True)
-    )
+    rows, columns = (np.arange(round(v.mean()) % spacing, n, spacing) for v, n in zip((y, x), body.shape, strict=True))
     found: dict[str, Any] = {}
     for radius, at in product(radii, product(rows.tolist(), columns.tolist())):
         if body[at]:
@@ -152,7 +149,7 @@ def holes_in(body: Bool[np.ndarray, "y x"], radii: tuple[float, ...], places: in
 
 
 def swept(
-    organism: Organism, controls: Twins, wounds: Wounds, body: Bool[np.ndarray, "y x"], tick: Tick | None
+    organism: Organism, controls: Controls, wounds: Wounds, body: Bool[np.ndarray, "y x"], tick: Tick | None
 ) -> xr.Dataset:
     """Recovered, E and size after each of many wounds, with its numbers; empty where there are none."""
     kept = ["recovered", "e", "mature", "e_twin", "mature_twin", "e_cut", "e_end", "overgrown", "exploded"]
@@ -171,7 +168,7 @@ def swept(
     return whole.assign(removed=("wound", share), body=(("y", "x"), body)).assign_attrs(parts[0].attrs)
 
 
-def late_fates(organism: Organism, controls: Twins, late: int, tick: Tick | None = None) -> xr.Dataset:
+def late_fates(organism: Organism, controls: Controls, late: int, tick: Tick | None = None) -> xr.Dataset:
     """What became of cut bodies long after, beside their uncut twins.
 
     Returns:
@@ -180,7 +177,7 @@ def late_fates(organism: Organism, controls: Twins, late: int, tick: Tick | None
     """
     first = int(controls.marks[0])
     marks = [first, *range(first + 100, late, 100), late]
-    long = twins(organism, controls.states, controls.keys, marks, fire=None, tick=tick)
+    long = run_controls(organism, controls.states, controls.keys, marks, fire=None, tick=tick)
     found = regeneration.cuts_of(organism, long, tick)
     fates = np.empty(found.recovered.shape, object)
     for w, r in np.ndindex(*fates.shape):
@@ -205,7 +202,7 @@ def fate(cells: int, twin: int, recovered: float, exploded: bool, overgrown: boo
         return "overgrew"
     if np.isfinite(recovered):
         return "healed" if recovered >= HEALED else "scarred"
-    return metrics.NOT_DEFINED
+    return format.NOT_DEFINED
 
 
 def healed_course(found: xr.Dataset) -> Float[np.ndarray, "wound run time"]:

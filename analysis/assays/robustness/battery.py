@@ -16,11 +16,11 @@ import xarray as xr
 
 from analysis import metrics
 from analysis.assays.regeneration.wounds import no_body
-from analysis.assays.robustness.config import RobustConfig
+from analysis.assays.robustness.config import RobustnessConfig
 from analysis.assays.robustness.disturbances import Grown, noise_lasting, noise_once
 from analysis.assays.robustness.growth import canvas_edges, fire_rates, to_updates, weight_noise
-from analysis.progress import Progress, Say
-from analysis.rollouts import grown, keys_of
+from analysis.progress import Log, Progress
+from analysis.rollouts import grow_runs, run_keys
 from nca.organism import Organism
 
 
@@ -38,30 +38,30 @@ class Robust:
         spread: Dataset over (time, pair): hidden and visible, distances between the runs of two keys
             as shares of their norm.
         trouble: why nothing was disturbed.
-        outcomes: kinds that were left out, and why.
+        skipped: kinds that were left out, and why.
         portrait: the first run's grown body, premultiplied RGBA.
     """
 
     organism: Organism
-    config: RobustConfig
+    config: RobustnessConfig
     doses: pd.DataFrame = field(default_factory=pd.DataFrame)
     returns: xr.Dataset = field(default_factory=xr.Dataset)
     spread: xr.Dataset = field(default_factory=xr.Dataset)
     trouble: str = ""
-    outcomes: Sequence[str] = ()
+    skipped: Sequence[str] = ()
     portrait: np.ndarray | None = None
 
 
-def robust(organism: Organism, config: RobustConfig, say: Say) -> Robust:
+def robust(organism: Organism, config: RobustnessConfig, say: Log) -> Robust:
     """Grow, disturb, follow."""
     config = config.filled()
     progress = Progress(say, planned(organism, config))
     progress.stage = f"growing {organism.name}"
-    keys = keys_of(config.seed, config.runs)
+    keys = run_keys(config.seed, config.runs)
     when, course = spread_marks(config.at), []
     states, here = None, 0
     for there in when:
-        states = grown(organism, there - here, keys, states=states, start=here, tick=progress.tick)
+        states = grow_runs(organism, there - here, keys, states=states, start=here, tick=progress.tick)
         course.append(np.asarray(states))
         here = there
     spread = spread_of(organism, np.stack(course), when)
@@ -84,7 +84,7 @@ def robust(organism: Organism, config: RobustConfig, say: Say) -> Robust:
     return Robust(organism, config, pd.DataFrame(rows + edged), returns, spread, "", outcomes, pictures[0])
 
 
-def planned(organism: Organism, config: RobustConfig) -> int:
+def planned(organism: Organism, config: RobustnessConfig) -> int:
     """Steps that `robust` takes, all runs together, roughly."""
     state = config.horizon * (len(config.once) + len(config.lasting) + 2)
     rates = sum(max(config.at, to_updates(organism, config, rate)) for rate in config.rates)
@@ -108,10 +108,7 @@ def spread_of(organism: Organism, course: np.ndarray, when: Sequence[int]) -> xr
     for name, values in views.items():
         flat = np.nan_to_num(values.reshape(len(when), runs, -1).astype(np.float64))
         size = np.linalg.norm(flat, axis=-1)
-        rows = [
-            np.linalg.norm(flat[:, a] - flat[:, b], axis=-1) / _half(size[:, a] + size[:, b])
-            for a, b in pairs
-        ]
+        rows = [np.linalg.norm(flat[:, a] - flat[:, b], axis=-1) / _half(size[:, a] + size[:, b]) for a, b in pairs]
         data[name] = ("pair", "time"), np.array(rows).reshape(len(pairs), len(when))
     coords = {
         "time": list(when),

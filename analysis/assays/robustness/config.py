@@ -13,7 +13,7 @@ FULL: dict[str, Any] = {"runs": 16, "horizon": 500, "edges": (8, 6, 4, 3, 2, 1, 
 
 
 @dataclass(frozen=True)
-class RobustConfig:
+class RobustnessConfig:
     """Kinds of disturbance and their doses; an empty list leaves a kind out.
 
     Attributes:
@@ -52,7 +52,7 @@ class RobustConfig:
         if not all(0.01 <= rate <= 1 for rate in self.rates):
             raise UserError(f"Fire rates must be from 0.01 to 1, got {self.rates}.")
 
-    def filled(self) -> RobustConfig:
+    def filled(self) -> RobustnessConfig:
         """With `full`, every value left at its default is the larger one."""
         return where_left(self, FULL) if self.full else self
 

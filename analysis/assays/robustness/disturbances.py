@@ -14,9 +14,9 @@ import xarray as xr
 from jaxtyping import Float
 
 from analysis import metrics
-from analysis.assays.robustness.config import RobustConfig
-from analysis.paired import Row, follow, twins
-from analysis.rollouts import Tick, grown
+from analysis.assays.robustness.config import RobustnessConfig
+from analysis.paired import EditedRun, run_controls, run_edited
+from analysis.rollouts import Tick, grow_runs
 from nca import edits
 from nca.organism import Organism
 from nca.perception import mature
@@ -33,7 +33,7 @@ class Grown:
     """The undisturbed runs: what is disturbed, how it is measured, and who is told."""
 
     organism: Organism
-    config: RobustConfig
+    config: RobustnessConfig
     keys: Any
     states: Float[np.ndarray, "run y x channel"]
     reference: Float[np.ndarray, "run y x 4"]
@@ -50,11 +50,11 @@ def row_of(
 ) -> dict[str, Any]:
     """One row of `Robust.doses`; the reference and the twin lie on the state's own canvas."""
     spec, rule = body.organism.rule.spec, body.organism.rule
-    e, e_twin = (np.asarray(metrics.error(spec, s, reference)) for s in (state, twin))
+    e, e_twin = (np.asarray(metrics.mse(spec, s, reference)) for s in (state, twin))
     count, own = (np.asarray(metrics.mature_count(rule, s)) for s in (state, twin))
     burst = bool(metrics.exploded(state))
-    fitness = float(metrics.fitness(e, e_twin, metrics.empty_error(reference)))
-    worse = float(metrics.log_error(e) - metrics.log_error(e_twin)) if e_twin > 0 else float("nan")
+    fitness = float(metrics.fitness(e, e_twin, metrics.empty_mse(reference)))
+    worse = float(metrics.log_mse(e) - metrics.log_mse(e_twin)) if e_twin > 0 else float("nan")
     return {
         "kind": kind,
         "dose": float(dose),
@@ -88,11 +88,7 @@ def noise_once(body: Grown) -> tuple[list[dict[str, Any]], xr.Dataset]:
     rows, away = [], np.full((len(doses), config.runs, len(marks)), np.nan)
     for n, (dose, run) in enumerate(cases):
         twin = plain[-1, run]
-        known = (
-            np.asarray(metrics.picture(body.organism.rule.spec, twin))
-            if references is None
-            else references[run]
-        )
+        known = np.asarray(metrics.picture(body.organism.rule.spec, twin)) if references is None else references[run]
         rows.append(row_of(body, ONCE, dose, run, states[-1, n], known, twin))
         away[doses.index(dose), run] = [_apart(s[n], p[run]) for s, p in zip(states, plain, strict=True)]
     # A single run has no other key to be compared with.
@@ -116,7 +112,7 @@ def noisy(body: Grown, run: int, dose: float) -> Float[np.ndarray, "y x channel"
 def _course(body: Grown, states: np.ndarray, keys: Any, marks: Sequence[int]) -> np.ndarray:
     seen = [np.asarray(states)]
     for here, there in pairwise(marks):
-        more = grown(body.organism, there - here, keys, states=seen[-1], start=here, tick=body.tick)
+        more = grow_runs(body.organism, there - here, keys, states=seen[-1], start=here, tick=body.tick)
         seen.append(np.asarray(more))
     return np.stack(seen)
 
@@ -132,13 +128,13 @@ def noise_lasting(body: Grown) -> list[dict[str, Any]]:
     if not config.lasting:
         return []
     marks = sorted({config.at, config.at + min(60, config.horizon), config.at + config.horizon})
-    controls = twins(body.organism, body.states, body.keys, marks, tick=body.tick)
+    controls = run_controls(body.organism, body.states, body.keys, marks, tick=body.tick)
     cases, rows = [(dose, run) for dose in config.lasting for run in body.runs], []
     for dose, run in cases:
         cells = np.asarray(mature(body.organism.rule, jnp.asarray(body.states[run])))
         edit = edits.noise(body.organism, 1.0).where(cells).at(slice(config.at, config.at + config.horizon))
-        rows.append(Row(run, (replace(edit, value=jnp.float32(dose * channel_spread(body, run))),)))
-    ends = follow(body.organism, controls, rows, body.tick)["end"]
+        rows.append(EditedRun(run, (replace(edit, value=jnp.float32(dose * channel_spread(body, run))),)))
+    ends = run_edited(body.organism, controls, rows, body.tick)["end"]
     return [
         row_of(body, LASTING, dose, run, end, controls.reference[run, -1], controls.end[run])
         for (dose, run), end in zip(cases, ends, strict=True)

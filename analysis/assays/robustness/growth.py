@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
-from analysis.assays.robustness.config import RobustConfig
+from analysis.assays.robustness.config import RobustnessConfig
 from analysis.assays.robustness.disturbances import (
     MOVED,
     RATE,
@@ -22,7 +22,7 @@ from analysis.assays.robustness.disturbances import (
     Grown,
     row_of,
 )
-from analysis.rollouts import STRETCH, Course, each, grown, onward
+from analysis.rollouts import CHUNK, Batch, advance, grow_runs, map_runs
 from nca.organism import Organism
 from nca.perception import mature
 from nca.rule import Rule
@@ -36,7 +36,7 @@ def weight_noise(body: Grown) -> list[dict[str, Any]]:
     def one(n: int) -> np.ndarray:
         run = cases[n][1]
         other = replace(body.organism, rule=rules[n])
-        return np.asarray(grown(other, body.config.at, body.keys[run : run + 1], tick=body.tick)[0])
+        return np.asarray(grow_runs(other, body.config.at, body.keys[run : run + 1], tick=body.tick)[0])
 
     ends = _all(len(cases), one)
     return [
@@ -64,10 +64,10 @@ def blurred(rule: Rule, share: float, seed: Any) -> Rule:
     )
 
 
-def to_updates(organism: Organism, config: RobustConfig, rate: float) -> int:
+def to_updates(organism: Organism, config: RobustnessConfig, rate: float) -> int:
     """Steps in which a cell updates as often, on average, as undisturbed until `at`; in twenties."""
     steps = config.at * organism.rule.spec.fire_rate / rate
-    return max(STRETCH, round(steps / STRETCH) * STRETCH)
+    return max(CHUNK, round(steps / CHUNK) * CHUNK)
 
 
 def fire_rates(body: Grown) -> list[dict[str, Any]]:
@@ -108,11 +108,11 @@ def with_masks(
 ) -> Float[np.ndarray, "y x channel"]:
     """A run from step to step under masks of our own."""
     now = jnp.asarray(state)[None]
-    for first in range(here, there, STRETCH):
-        steps = min(STRETCH, there - first)
+    for first in range(here, there, CHUNK):
+        steps = min(CHUNK, there - first)
         masks = np.stack([mask(first + i) for i in range(steps)])[None]
-        course = Course(body.organism, body.keys[:1], jnp.asarray(masks), (), first, body.tick)
-        now = onward(course, now, 0, steps)
+        course = Batch(body.organism, body.keys[:1], jnp.asarray(masks), (), first, body.tick)
+        now = advance(course, now, 0, steps)
     return np.asarray(now[0])
 
 
@@ -149,9 +149,7 @@ def _shifted(body: Grown, field: np.ndarray, shift: int) -> np.ndarray:
     return moved
 
 
-def _grown_on(
-    body: Grown, kind: str, edge: int, seen: Callable[[np.ndarray], np.ndarray]
-) -> list[dict[str, Any]]:
+def _grown_on(body: Grown, kind: str, edge: int, seen: Callable[[np.ndarray], np.ndarray]) -> list[dict[str, Any]]:
     canvas, rate = body.organism.canvas, body.organism.rule.spec.fire_rate
     start = seen(np.asarray(body.organism.start()))
 
@@ -171,4 +169,4 @@ def _all(count: int, one: Callable[[int], Any]) -> list[Any]:
     """`one` of every number, on as many threads as there are cores."""
     if not count:
         return []
-    return [out for outs in each(count, lambda part: [one(int(n)) for n in part]) for out in outs]
+    return [out for outs in map_runs(count, lambda part: [one(int(n)) for n in part]) for out in outs]

@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import metrics
 from analysis.assays.robustness import battery as robustness
 from analysis.assays.robustness import plots as robust_plots
 from analysis.assays.robustness.battery import Robust
 from analysis.assays.robustness.disturbances import KINDS, MOVED, RATE, SMALL, UPDATES
-from analysis.metrics import count, number, plain
-from analysis.report import plots
-from analysis.report.sections import Drawing, Finding, Section, drawing
+from analysis.report import format, plots
+from analysis.report.format import as_given, number, plural
+from analysis.report.model import Claim, Section, SvgFigure, svg_figure
 
 NAME = "robustness"
 WHOLE = 0.9
@@ -30,17 +29,17 @@ def section(found: Sequence[Robust]) -> Section:
         NAME,
         "Robustness",
         findings,
-        drawings=drawings(told),
-        shown={f"Doses, {one.organism.name}": shown(one) for one in told},
+        figures=drawings(told),
+        lookup={f"Doses, {one.organism.name}": shown(one) for one in told},
         tables=tables(told),
         method=method(found[0]),
-        outcomes=[f"{one.organism.name}: {one.trouble}" for one in found if one.trouble]
-        + [f"{one.organism.name}: {line}" for one in found for line in one.outcomes],
+        skipped=[f"{one.organism.name}: {one.trouble}" for one in found if one.trouble]
+        + [f"{one.organism.name}: {line}" for one in found for line in one.skipped],
         data={f"{NAME}-{n}": one.returns for n, one in enumerate(told) if one.returns},
     )
 
 
-def doses(one: Robust) -> list[Finding]:
+def doses(one: Robust) -> list[Claim]:
     """Up to which dose the body stays whole, kind by kind."""
     said = []
     for kind in KINDS:
@@ -48,25 +47,25 @@ def doses(one: Robust) -> list[Finding]:
         if rows.empty:
             continue
         known = rows[rows.fitness.notna()]
-        name, keys = one.organism.name, count(int(rows["keys"].max()), "key")
+        name, keys = one.organism.name, plural(int(rows["keys"].max()), "key")
         if known.empty:
             claim = f"{name}, {kind}: W is not defined."
             why = "undisturbed there is no body to lose"
-            said.append(Finding(NAME, claim, f"{why}; {keys}.", {"kind": kind}))
+            said.append(Claim(NAME, claim, f"{why}; {keys}.", {"kind": kind}))
             continue
         parts = [
-            f"{plain(row.dose)}: {interval(row)}"
+            f"{as_given(row.dose)}: {interval(row)}"
             + (f", {int(row.overgrown_runs)} overgrew" if row.overgrown_runs else "")
             + (f", {int(row.exploded_runs)} exploded" if row.exploded_runs else "")
             for row in rows.itertuples()
         ]
         evidence = (
-            f"median W and {metrics.interval_of(int(rows['keys'].max()))} (bootstrap), "
+            f"median W and {format.interval_label(int(rows['keys'].max()))} (bootstrap), "
             f"by {robust_plots.LABELS[kind]}: "
             f"{'; '.join(parts)}; the undisturbed twin of each key is 1, an empty canvas 0"
         )
         numbers = {"organism": name, "kind": kind, "doses": rows.to_dict("records")}
-        said.append(Finding(NAME, f"{name}, {kind}: {borne(kind, known)}.", evidence + ".", numbers))
+        said.append(Claim(NAME, f"{name}, {kind}: {borne(kind, known)}.", evidence + ".", numbers))
     return said
 
 
@@ -81,14 +80,14 @@ def borne(kind: str, rows: pd.DataFrame) -> str:
     ordered = rows.sort_values("dose", ascending=not closer)
     failing = ordered[ordered.fitness < WHOLE]
     if failing.empty:
-        return f"whole (W ≥ {WHOLE}) at every dose, to {plain(ordered.dose.iloc[-1])}"
+        return f"whole (W ≥ {WHOLE}) at every dose, to {as_given(ordered.dose.iloc[-1])}"
     before = ordered[: ordered.index.get_loc(failing.index[0])]
     if before.empty:
-        return f"no longer whole (W < {WHOLE}) from the least dose on, {plain(ordered.dose.iloc[0])}"
-    return f"whole (W ≥ {WHOLE}) to {plain(before.dose.iloc[-1])}, no longer at {plain(failing.dose.iloc[0])}"
+        return f"no longer whole (W < {WHOLE}) from the least dose on, {as_given(ordered.dose.iloc[0])}"
+    return f"whole (W ≥ {WHOLE}) to {as_given(before.dose.iloc[-1])}, no longer at {as_given(failing.dose.iloc[0])}"
 
 
-def returned(one: Robust) -> list[Finding]:
+def returned(one: Robust) -> list[Claim]:
     """Whether a disturbed state comes back to its twin."""
     if not one.returns:
         return []
@@ -103,27 +102,25 @@ def returned(one: Robust) -> list[Finding]:
     floor = float(np.median(one.returns.floor.values[:, -1]))
     claim = (
         f"{one.organism.name} at least halves its distance to its undisturbed twin after {back} of "
-        f"{count(len(parts), 'dose')} of state noise."
+        f"{plural(len(parts), 'dose')} of state noise."
     )
     evidence = (
         "distance of all channels, as a share of the twin’s norm, just after the noise and "
         f"{one.config.horizon} steps later, under the same fire masks: {'; '.join(parts)} (an empty "
-        f"canvas: 1); median of {count(one.config.runs, 'key')}"
+        f"canvas: 1); median of {plural(one.config.runs, 'key')}"
     )
     if np.isfinite(floor):
         evidence += f"; another key’s run is {number(floor, 3)} away"
-    return [Finding(NAME, claim, evidence + ".", {"organism": one.organism.name, "halved": back})]
+    return [Claim(NAME, claim, evidence + ".", {"organism": one.organism.name, "halved": back})]
 
 
-def canalized(one: Robust) -> list[Finding]:
+def canalized(one: Robust) -> list[Claim]:
     """Whether keys are less apart at the end than they were."""
     ratios = robustness.canalization(one.spread)
     if not ratios:
         return []
     names = {"visible": "pictures", "hidden": "hidden channels"}
-    parts = [
-        f"{names[k]} {number(r)} ({number(low)} to {number(high)})" for k, (r, low, high) in ratios.items()
-    ]
+    parts = [f"{names[k]} {number(r)} ({number(low)} to {number(high)})" for k, (r, low, high) in ratios.items()]
     ends = "; ".join(
         f"{names[str(k)]} {number(float(np.nanmedian(v.values[:, 0])))} at step {one.spread.time.values[0]}, "
         f"{number(float(np.nanmedian(v.values[:, -1])))} at {one.spread.time.values[-1]}"
@@ -135,9 +132,9 @@ def canalized(one: Robust) -> list[Finding]:
     evidence = (
         f"distance between two keys at step {one.config.at} over the median on the way: "
         f"{', '.join(parts)}; distances as shares of the norm: {ends}; bootstrap over "
-        f"{count(one.config.runs, 'key')}"
+        f"{plural(one.config.runs, 'key')}"
     )
-    return [Finding(NAME, claim, evidence + ".", {"organism": one.organism.name, "canalization": ratios})]
+    return [Claim(NAME, claim, evidence + ".", {"organism": one.organism.name, "canalization": ratios})]
 
 
 def shown(one: Robust) -> pd.DataFrame:
@@ -146,7 +143,7 @@ def shown(one: Robust) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "kind": rows.kind,
-            "dose": [plain(v) for v in rows.dose],
+            "dose": [as_given(v) for v in rows.dose],
             "W": [interval(row) for row in rows.itertuples()],
             "rise of L": [number(v) for v in rows.worse],
             "overgrew": rows.overgrown_runs,
@@ -158,7 +155,7 @@ def shown(one: Robust) -> pd.DataFrame:
 def interval(row: Any) -> str:
     """A median of W with its interval."""
     if not np.isfinite(row.fitness):
-        return metrics.NOT_DEFINED if np.isnan(row.fitness) else "exploded"
+        return format.NOT_DEFINED if np.isnan(row.fitness) else "exploded"
     return f"{number(row.fitness)} ({number(row.fitness_low)} to {number(row.fitness_high)})"
 
 
@@ -180,36 +177,36 @@ def tables(found: Sequence[Robust]) -> dict[str, pd.DataFrame]:
     return made | ({"return-to-twin": joined(back)} if back else {})
 
 
-def drawings(found: Sequence[Robust]) -> list[Drawing]:
+def drawings(found: Sequence[Robust]) -> list[SvgFigure]:
     """The figures, null beside value."""
     if not found:
         return []
-    config, keys = found[0].config, count(found[0].config.runs, "key")
+    config, keys = found[0].config, plural(found[0].config.runs, "key")
     with plots.style():
         made = []
         if any(len(one.doses) for one in found):
             text = (
                 f"Fitness W against dose: every one of {keys} (dots), the median and its bootstrap "
                 "interval. Green: the undisturbed twin; dashed: an empty canvas; below "
-                f"{plain(robust_plots.LEAST)} drawn there. State noise on grown bodies, judged "
+                f"{as_given(robust_plots.LEAST)} drawn there. State noise on grown bodies, judged "
                 f"{config.horizon} steps later; all else from the seed to step {config.at}. Faint "
                 "upright: the fire rate trained with; values above the frame are better than undisturbed. "
                 "Crosses: not defined, as there was no body to lose."
             )
-            made.append(drawing("dose-response", robust_plots.doses(found), text))
+            made.append(svg_figure("dose-response", robust_plots.doses(found), text))
         if any(one.returns for one in found):
             text = (
                 "After noise was added once to the grown body (in standard deviations of each channel): "
                 "distance of all channels to the undisturbed twin under the same fire masks, every one of "
                 f"{keys} and the median. Dashed: the distance to another key’s undisturbed run."
             )
-            made.append(drawing("return-to-twin", robust_plots.returns(found), text))
+            made.append(svg_figure("return-to-twin", robust_plots.returns(found), text))
         if config.runs > 1:
             text = (
                 f"Spread between keys as bodies grow: every pair of {keys} (thin) and the median, as a share "
                 "of the norm of the picture (left) and of the hidden channels (right)."
             )
-            made.append(drawing("spread-between-keys", robust_plots.spread(found), text))
+            made.append(svg_figure("spread-between-keys", robust_plots.spread(found), text))
     return made
 
 

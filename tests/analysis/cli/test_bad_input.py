@@ -40,9 +40,7 @@ def organism_bytes():
     from tempfile import TemporaryDirectory
 
     with TemporaryDirectory() as folder:
-        organism = nca.Organism(
-            random_rule(1, channels=6), canvas=(9, 9), target=np.zeros((4, 4, 4)), name="tiny"
-        )
+        organism = nca.Organism(random_rule(1, channels=6), canvas=(9, 9), target=np.zeros((4, 4, 4)), name="tiny")
         return nca.save(organism, Path(folder) / "tiny.safetensors").read_bytes()
 
 
@@ -331,9 +329,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("words", "says"), BAD, ids=lambda v: " ".join(v)[-60:] if isinstance(v, list) else ""
-)
+@pytest.mark.parametrize(("words", "says"), BAD, ids=lambda v: " ".join(v)[-60:] if isinstance(v, list) else "")
 def test_a_mistake_ends_in_one_sentence_and_leaves_nothing(here, capsys, words, says):
     assert says in fails(capsys, *words)
 
@@ -354,9 +350,7 @@ def test_a_full_disk_leaves_no_film(here, capsys, monkeypatch, place):
 
 def test_a_film_cut_short_leaves_the_film_that_was_there(here, capsys, monkeypatch):
     Path("f.gif").write_bytes(b"before")
-    monkeypatch.setattr(
-        Image.Image, "save", lambda *_, **__: (_ for _ in ()).throw(OSError(errno.EIO, "broken"))
-    )
+    monkeypatch.setattr(Image.Image, "save", lambda *_, **__: (_ for _ in ()).throw(OSError(errno.EIO, "broken")))
     assert "broken" in fails(capsys, *GROW)
     assert Path("f.gif").read_bytes() == b"before"
 
@@ -387,9 +381,7 @@ def loads_or_is_refused(path, data):
     assert len(organism.hash) == 12
 
 
-ALWAYS = settings(
-    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+ALWAYS = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @ALWAYS
@@ -440,9 +432,7 @@ def test_conventions_of_anything_are_refused_or_harmless(field, value, tmp_path)
 @given(
     name=st.sampled_from(sorted(set(header_of(VALID)[0]) - {"__metadata__"})),
     field=st.sampled_from(["dtype", "shape", "data_offsets"]),
-    value=JSON
-    | st.lists(st.integers(-(2**64), 2**64), max_size=4)
-    | st.sampled_from(["F16", "I32", "BOOL", "F64"]),
+    value=JSON | st.lists(st.integers(-(2**64), 2**64), max_size=4) | st.sampled_from(["F16", "I32", "BOOL", "F64"]),
 )
 def test_a_header_that_lies_is_refused_or_harmless(name, field, value, tmp_path):
     loads_or_is_refused(tmp_path / "x.safetensors", tensor(name, **{field: value}))

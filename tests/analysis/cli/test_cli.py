@@ -112,12 +112,7 @@ def test_the_version_is_told(capsys):
 
 
 def test_grow_films_the_states_of_the_run(here, capsys):
-    assert (
-        nca_(
-            "grow", "tiny.safetensors", "--steps", 9, "--every", 2, "--seed", 4, "--run", 1, "--out", "f.png"
-        )
-        == 0
-    )
+    assert nca_("grow", "tiny.safetensors", "--steps", 9, "--every", 2, "--seed", 4, "--run", 1, "--out", "f.png") == 0
     told = capsys.readouterr()
     assert told.out == "f.png\n"
     states = nca.trajectory(here, 9, key=nca.run_key(4, 1))
@@ -191,10 +186,7 @@ def test_a_canvas_is_grown_on_and_cropped(here):
         == 0
     )
     assert frames_of("f.gif").shape[1:] == (150, 200, 3)
-    assert (
-        nca_("grow", "tiny.safetensors", "--steps", 2, "--crop", "--scale", 5, "--plain", "--out", "f.gif")
-        == 0
-    )
+    assert nca_("grow", "tiny.safetensors", "--steps", 2, "--crop", "--scale", 5, "--plain", "--out", "f.gif") == 0
     assert max(frames_of("f.gif").shape[1:3]) <= 5 * 9
 
 
@@ -401,9 +393,7 @@ def test_a_terminal_without_our_letters_is_helped_all_the_same():
     told = in_shell("--help", env=plain)
     assert told.returncode == 0
     assert "dissect" in told.stdout
-    assert (
-        in_shell("grow", env=plain).stderr == "nca: grow needs ORGANISM and --out PATH; see nca grow --help\n"
-    )
+    assert in_shell("grow", env=plain).stderr == "nca: grow needs ORGANISM and --out PATH; see nca grow --help\n"
 
 
 def test_a_signal_stops_training_between_checkpoints_and_it_resumes(tmp_path):

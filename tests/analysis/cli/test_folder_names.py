@@ -21,9 +21,7 @@ WRITES = {
 
 
 @pytest.mark.parametrize("command", WRITES)
-def test_a_command_refuses_the_folder_of_its_name_where_others_keep_files(
-    tmp_path, monkeypatch, capsys, command
-):
+def test_a_command_refuses_the_folder_of_its_name_where_others_keep_files(tmp_path, monkeypatch, capsys, command):
     monkeypatch.chdir(tmp_path)
     for folder in ("kept", *WRITES.values()):
         Path(folder).mkdir()

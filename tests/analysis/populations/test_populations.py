@@ -162,9 +162,7 @@ def test_signs_are_tried_where_ranks_are_tied():
     assert trends.signed_rank(np.array([1.0, 1, 2, 2, -1])) == pytest.approx(0.25)
     assert trends.signed_rank(np.array([1.0, 1, 1, 1, 0])) == pytest.approx(2 / 16)
     assert trends.signed_rank(np.zeros(4)) == 1.0
-    assert trends.rank_biserial(np.array([1.0, 1, 2, 2, -1, 0])) == pytest.approx(
-        (2 + 2 + 4.5 + 4.5 - 2) / 15
-    )
+    assert trends.rank_biserial(np.array([1.0, 1, 2, 2, -1, 0])) == pytest.approx((2 + 2 + 4.5 + 4.5 - 2) / 15)
 
 
 def test_holm_leaves_out_what_is_not_defined():
@@ -231,13 +229,13 @@ def test_a_study_tells_what_rises_what_falls_and_what_does_neither():
         "persistent to regenerating",
     ]
     said = words.findings([one])
-    assert said[0].claim == (
+    assert said[0].text == (
         "At step 200, from growing to persistent to regenerating, over 8 lineages: the code of x rises; the "
         "code of y neither rises nor falls clearly."
     )
     assert "Page’s trend test, exact, two-sided, corrected over 2 tests" in said[0].evidence
-    assert said[-1].claim.startswith("For contrast, at step 200")
-    assert "the code of edge falls" in said[-1].claim
+    assert said[-1].text.startswith("For contrast, at step 200")
+    assert "the code of edge falls" in said[-1].text
 
 
 def test_what_is_said_of_more_than_two_measures_is_said_once():
@@ -250,7 +248,7 @@ def test_where_the_null_is_wider_the_other_scale_may_say_otherwise():
     values = rising()
     one = populace.study(values, z={k: -v if k == "x" else v for k, v in values.items()})
     said = words.findings([one])[0]
-    assert "the code of x rises (in units of the null’s sd it falls)" in said.claim
+    assert "the code of x rises (in units of the null’s sd it falls)" in said.text
     assert "z) instead: x effect −1.00" in said.evidence
 
 
@@ -260,29 +258,29 @@ def test_a_regime_that_does_not_enter_leaves_two_to_compare():
     assert one.regimes == ["persistent", "regenerating"]
     assert set(compared(one).test) == {"level", "change"}
     said = words.findings([one])[0]
-    assert "from persistent to regenerating, over 8 lineages: the code of x rises" in said.claim
+    assert "from persistent to regenerating, over 8 lineages: the code of x rises" in said.text
     assert "No growing network enters at step 200" in said.evidence
     assert len(grid(one, "x", one.regimes)) == 8
 
 
 def test_too_few_lineages_decide_nothing_and_no_network_at_all_is_told():
     few = words.findings([populace.study(rising(2))])[0]
-    assert "the code of x leans up, which 2 lineages cannot decide" in few.claim
+    assert "the code of x leans up, which 2 lineages cannot decide" in few.text
     four = populace.study(rising(4), admitted=np.array([[False, True, True]] * 4))
-    assert "leans up, which 4 lineages cannot decide" in words.findings([four])[0].claim  # p >= .125
-    assert "the code of y leans down, which 4 lineages cannot decide" in words.findings([four])[0].claim
+    assert "leans up, which 4 lineages cannot decide" in words.findings([four])[0].text  # p >= .125
+    assert "the code of y leans down, which 4 lineages cannot decide" in words.findings([four])[0].text
     none = populace.study(rising(), admitted=np.zeros((8, 3), bool))
-    assert "no network enters, so that nothing is compared" in words.findings([none])[0].claim
+    assert "no network enters, so that nothing is compared" in words.findings([none])[0].text
     assert levels(none).empty
     only = populace.study(rising(), admitted=np.array([[True, False, False]] * 8))
-    assert "only growing networks enter" in words.findings([only])[0].claim
+    assert "only growing networks enter" in words.findings([only])[0].text
 
 
 def test_exclusions_are_told_with_their_reason():
     one = populace.study(rising(2), admitted=np.array([[False, True, True], [True, True, True]]))
     population = replace(one.population, missing={"a": "its training failed", "b": "its training failed"})
     entered, missing = words.exclusions(population, [one.verdicts], -2.7)
-    assert "5 of 6 networks of made up enter the statistics (1 of 2 growing" in entered.claim
+    assert "5 of 6 networks of made up enter the statistics (1 of 2 growing" in entered.text
     assert "excluded are growing-0: its L is above the limit" in entered.evidence
     assert missing.evidence == "its training failed: a, b"
 
@@ -405,7 +403,7 @@ def test_other_assays_compare_the_regimes_too(folder, tmp_path, capsys):
     for name in ("pca", "cuts", "harm", "noise"):
         summary = json.loads((where / name / "summary.json").read_text())
         assert len(summary["organisms"]) == 9
-        assert any("enter the statistics" in f["claim"] for f in summary["findings"])
+        assert any("enter the statistics" in f["text"] for f in summary["claims"])
 
 
 def test_a_population_is_dissected_and_not_twice(folder, tmp_path, capsys, monkeypatch):
@@ -416,7 +414,7 @@ def test_a_population_is_dissected_and_not_twice(folder, tmp_path, capsys, monke
         def part(bench, config, name=name):
             made.append((name, config.seed))
             bench.verdicts(1, 1)
-            from analysis.report.sections import Section
+            from analysis.report.model import Section
 
             return Section(name, name)
 

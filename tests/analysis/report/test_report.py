@@ -21,10 +21,10 @@ from analysis.dissection.dissect import dissect
 from analysis.dissection.examination import examine
 from analysis.dissection.findings import fate
 from analysis.dissection.report import report
-from analysis.metrics import number
 from analysis.report import folder as pages
+from analysis.report.format import number
 from analysis.report.markup import together
-from analysis.report.sections import Section
+from analysis.report.model import Section
 from nca.organism import Organism
 from nca.rule import untrained
 from nca.spec import Spec
@@ -58,7 +58,7 @@ def told(folder):
 
 
 def claims(summary, topic):
-    return " ".join(f["claim"] for f in summary["findings"] if f["topic"] == topic)
+    return " ".join(f["text"] for f in summary["claims"] if f["assay"] == topic)
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +165,7 @@ def test_the_summary_explains_its_keys_and_knows_how_to_repeat_it(standing):
     assert set(summary) - plain <= set(summary["about"])
     assert summary["organisms"][0]["hash"] == bodies.standing().hash
     assert DissectConfig(**summary["config"]) == QUICK
-    assert summary["outcomes"] == {}
+    assert summary["skipped"] == {}
 
 
 def test_the_verdict_says_the_truth_that_was_planted(standing):
@@ -174,9 +174,9 @@ def test_the_verdict_says_the_truth_that_was_planted(standing):
     assert "1 of 1 body kept size" in claims(summary, "growth")
     assert "No hidden channel is missed" in claims(summary, "lesions")
     assert "left 0.00" in claims(summary, "regeneration")
-    for finding in summary["findings"]:
+    for finding in summary["claims"]:
         assert finding["evidence"]
-        if finding["topic"] == "axes" and "beyond" in finding["claim"]:
+        if finding["assay"] == "axes" and "beyond" in finding["text"]:
             assert re.search(r"null .* p .* q .*surrogates", finding["evidence"])
 
 
@@ -194,9 +194,9 @@ def test_the_film_shows_every_step(standing):
 
 def test_a_dissection_repeats_itself(standing):
     again = examine(bodies.standing().renamed(NAME), QUICK, lambda line: None)
-    said = [f for section in report(again, lambda line: None).sections for f in section.findings]
-    kept = told(standing[0])["findings"]
-    assert [(f.claim, f.evidence) for f in said] == [(f["claim"], f["evidence"]) for f in kept]
+    said = [f for section in report(again, lambda line: None).sections for f in section.claims]
+    kept = told(standing[0])["claims"]
+    assert [(f.text, f.evidence) for f in said] == [(f["text"], f["evidence"]) for f in kept]
 
 
 def test_the_same_dissection_is_not_made_twice_unless_asked_for(standing):
@@ -261,10 +261,10 @@ def test_odd_organisms_have_outcomes_in_words(name, tmp_path):
     make, missing, says = ODD[name]
     dissect(make(), tmp_path / "report", QUICK, lambda line: None)
     summary = told(tmp_path / "report")
-    assert set(summary["outcomes"]) == missing
+    assert set(summary["skipped"]) == missing
     assert says in claims(summary, "growth")
     page = (tmp_path / "report" / "report.html").read_text()
-    for reasons in summary["outcomes"].values():
+    for reasons in summary["skipped"].values():
         for reason in reasons:
             assert together(reason) in page
     assert not re.search(r"\bnan\b", re.sub(r"data:[^\"]*", "", page), re.IGNORECASE)
@@ -324,4 +324,4 @@ def test_runs_that_mostly_have_no_body_have_not_grown_one_of_no_cells():
         values = {"mature": np.array([cells]), "exploded": np.zeros((1, 4), bool)}
         growth = xr.Dataset({k: (("time", "run"), v) for k, v in values.items()}, {"time": [20]})
         found = SimpleNamespace(organism=body, config=DissectConfig(steps=20, runs=4), growth=growth)
-        assert findings.growth(found)[0].claim == claim
+        assert findings.growth(found)[0].text == claim

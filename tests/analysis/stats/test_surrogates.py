@@ -7,7 +7,7 @@ from helpers import bodies
 
 from analysis.assays.axes.decoding import decoded
 from analysis.assays.axes.pca import plane
-from analysis.geometry import places
+from analysis.geometry import positions
 from analysis.stats.surrogates import (
     band_rotated,
     bands,
@@ -188,7 +188,7 @@ def test_stationary_smooth_fields_are_rejected_only_somewhat_too_often(mask, rec
 def test_permuting_cells_would_find_a_gradient_in_nearly_every_smooth_field():
     """Why it is not offered: it asks whether a field is smooth, and every field is."""
     mask = bodies.ellipse()
-    where, draw = places(mask), np.random.default_rng(0)
+    where, draw = positions(mask), np.random.default_rng(0)
     found = {"permuted": [], "rotated": []}
     for number in range(60):
         field = bodies.smooth(number, mask, 1, sigma=3.0)

@@ -100,9 +100,7 @@ def test_a_part_is_read_and_told_as_k_of_n():
     assert Part(2, 8).label == "2-of-8"
 
 
-@pytest.mark.parametrize(
-    "text", ["", "1", "0/3", "4/3", "1/0", "-1/3", "1/3/5", "a/b", "1.5/2", "1/" + "9" * 40]
-)
+@pytest.mark.parametrize("text", ["", "1", "0/3", "4/3", "1/0", "-1/3", "1/3/5", "a/b", "1.5/2", "1/" + "9" * 40])
 def test_what_is_no_part_is_refused(text):
     with pytest.raises(UserError, match="such as 2/8"):
         Part.parse(text)
@@ -287,9 +285,7 @@ def test_rows_of_another_target_are_not_taken_for_these(tmp_path, experiments):
 
 def test_parts_made_one_after_another_here_are_the_whole(tmp_path, experiments, whole):
     said = []
-    found = analysis.sweep_parts(
-        BODY, experiments, ALL, n=2, folder=tmp_path / "new", say=said.append, **HERE
-    )
+    found = analysis.sweep_parts(BODY, experiments, ALL, n=2, folder=tmp_path / "new", say=said.append, **HERE)
     same(found, whole)
     assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["rows.1-of-2.jsonl", "rows.2-of-2.jsonl"]
     with pytest.raises(UserError, match="at least one part, got 0"):

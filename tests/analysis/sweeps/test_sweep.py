@@ -99,9 +99,7 @@ def test_an_interrupted_sweep_goes_on_where_it_was(table, experiments, tmp_path,
         return follow(organism, controls, rows, *given, **more)
 
     monkeypatch.setattr(sweeping, "follow", counted)
-    again = analysis.sweep(
-        BODY, experiments, ("fitness", "log_error", "worse", "e", "mature"), store=store, **HERE
-    )
+    again = analysis.sweep(BODY, experiments, ("fitness", "log_error", "worse", "e", "mature"), store=store, **HERE)
     assert len(made) == 6
     pd.testing.assert_frame_equal(again, table)
     made.clear()

@@ -183,8 +183,8 @@ def test_the_twin_is_intact_and_shares_the_masks(lizard, lizard_data, untouched,
     hurt = viewing.array(found["states"]["30"], want.shape)
     spec, goal = lizard.rule.spec, lizard.picture()
     series = {name: values["30"] for name, values in found["series"].items()}
-    assert series["error"] == pytest.approx(float(metrics.error(spec, hurt, goal)), rel=1e-4)
-    apart = float(metrics.error(spec, hurt, metrics.picture(spec, want)))
+    assert series["error"] == pytest.approx(float(metrics.mse(spec, hurt, goal)), rel=1e-4)
+    apart = float(metrics.mse(spec, hurt, metrics.picture(spec, want)))
     assert series["apart"] == pytest.approx(apart, rel=1e-3)
     assert series["mature"] == int(metrics.mature_count(lizard.rule, hurt))
 

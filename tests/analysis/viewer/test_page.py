@@ -40,9 +40,7 @@ def written(lizard, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tab(tmp_path_factory):
-    found = Browser(
-        viewing.needed("chromium", "chromium-browser", "google-chrome"), tmp_path_factory.mktemp("b")
-    )
+    found = Browser(viewing.needed("chromium", "chromium-browser", "google-chrome"), tmp_path_factory.mktemp("b"))
     yield found
     found.close()
 
@@ -184,12 +182,9 @@ def test_a_cell_under_the_pointer_is_read(alive, states):
     alive.wait("document.querySelector('.where').textContent.startsWith('row 28, column 27')")
     told = alive.js("document.querySelector('.bars').getAttribute('aria-label')")
     want = ", ".join(
-        f"{name} {v:.3f}"
-        for name, v in zip(nca.load("lizard").rule.channel_names, states[40][28, 27], strict=True)
+        f"{name} {v:.3f}" for name, v in zip(nca.load("lizard").rule.channel_names, states[40][28, 27], strict=True)
     )
-    ours, theirs = (
-        np.array([float(p.split()[1]) for p in said.split(": ")[-1].split(", ")]) for said in (told, want)
-    )
+    ours, theirs = (np.array([float(p.split()[1]) for p in said.split(": ")[-1].split(", ")]) for said in (told, want))
     assert np.abs(ours - theirs).max() < 2e-3
     assert "PC1" in alive.js("document.querySelector('.plane').getAttribute('aria-label')")
 
@@ -205,9 +200,7 @@ def test_every_view_shows_something_of_its_own(alive):
     kinds = list(seen)
     assert all((seen[a] != seen[b]).any() for a in kinds for b in kinds if a < b)
     alive.size(1280, 1000, dark=True)
-    alive.wait(
-        "getComputedStyle(nca.ui ? document.querySelector('.nca') : document.body).colorScheme === 'dark'"
-    )
+    alive.wait("getComputedStyle(nca.ui ? document.querySelector('.nca') : document.body).colorScheme === 'dark'")
     assert pixels(alive)[0, 0].max() < 60
 
 
@@ -267,9 +260,7 @@ def test_a_picture_and_a_film_are_saved(alive):
 def test_everything_that_can_be_used_has_a_name(alive):
     things = "button, input, select, canvas:not([aria-hidden]), [role=slider]"
     named = "e.getAttribute('aria-label') || e.textContent.trim() || e.labels?.length"
-    nameless = alive.js(
-        f"[...document.querySelectorAll('{things}')].filter((e) => !({named})).map((e) => e.outerHTML)"
-    )
+    nameless = alive.js(f"[...document.querySelectorAll('{things}')].filter((e) => !({named})).map((e) => e.outerHTML)")
     assert nameless == []
     alive.key("?")
     alive.wait("document.querySelector('dialog').open")
@@ -329,9 +320,7 @@ def test_without_a_worker_the_page_works_by_itself(tab, tmp_path, lizard, states
     path.write_text(
         path.read_text()
         .replace('"use strict"', "")
-        .replace(
-            '<script type="module"', '<script>window.Worker = undefined</script><script type="module"', 1
-        )
+        .replace('<script type="module"', '<script>window.Worker = undefined</script><script type="module"', 1)
     )
     tab.open(path)
     tab.wait("window.nca?.shot()?.t >= 5")

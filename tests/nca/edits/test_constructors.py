@@ -107,9 +107,7 @@ KINDS = {
     "follow": lambda o, s: edits.follow(o, np.random.default_rng(0).normal(size=(9, 40, 40, 1)), channels=4),
     "hold alpha": lambda o, s: edits.follow(o, np.full((1, 1, 1, 6), 0.3), channels=3).at(slice(3, 9)),
     "clamp hidden everywhere": lambda o, s: edits.clamp(o, 0.7, channels=["h0", "h1"]),
-    "clamp by cell": lambda o, s: edits.clamp(
-        o, np.random.default_rng(1).normal(size=(40, 40, 6)), channels=5
-    ),
+    "clamp by cell": lambda o, s: edits.clamp(o, np.random.default_rng(1).normal(size=(40, 40, 6)), channels=5),
     "mean": lambda o, s: edits.mean(o, s, channels="h1"),
     "steer": lambda o, s: edits.steer(o, np.eye(6)[4], 0.05).where(np.tri(40, dtype=bool)),
     "erase": lambda o, s: edits.erase(o, channels=["h0"]),

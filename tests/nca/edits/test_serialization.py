@@ -116,9 +116,7 @@ def test_steps_that_are_none_are_refused(grown, steps):
         edits.erase(grown).at(steps)
 
 
-@pytest.mark.parametrize(
-    "region", [np.ones(GRID), np.ones(7, bool), np.ones((*GRID, 1), bool), [[1, 0], [0, 1]]]
-)
+@pytest.mark.parametrize("region", [np.ones(GRID), np.ones(7, bool), np.ones((*GRID, 1), bool), [[1, 0], [0, 1]]])
 def test_a_region_is_a_boolean_mask_of_the_cells(grown, region):
     with pytest.raises(UserError, match="boolean"):
         edits.erase(grown).where(region)

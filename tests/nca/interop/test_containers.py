@@ -129,13 +129,7 @@ def test_a_whole_module_is_read_without_its_class(tmp_path):
             pairs = b"".join(value(k) + value(v) for k, v in x.items())
             return writer.ORDERED + b")R(" + pairs + b"u"
         if isinstance(x, np.ndarray):
-            return (
-                b"ctorch._utils\n_rebuild_parameter\n("
-                + writer._value(x, storages)
-                + b"\x88"
-                + value({})
-                + b"tR"
-            )
+            return b"ctorch._utils\n_rebuild_parameter\n(" + writer._value(x, storages) + b"\x88" + value({}) + b"tR"
         return writer._value(x, storages)
 
     linear = [
@@ -143,9 +137,7 @@ def test_a_whole_module_is_read_without_its_class(tmp_path):
         for w, b in LAYERS
     ]
     act = module("torch.nn.modules.activation.LeakyReLU", negative_slope=0.2, inplace=False)
-    inner = module(
-        "torch.nn.modules.container.Sequential", _modules={"0": linear[0], "1": act, "2": linear[1]}
-    )
+    inner = module("torch.nn.modules.container.Sequential", _modules={"0": linear[0], "1": act, "2": linear[1]})
     root = module("my.own.Model", _modules={"net": inner, "last": linear[2]}, fire_rate=0.25)
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
@@ -260,14 +252,10 @@ HOSTILE = {
     "msgpack array of another size": msgpack.packb(
         {"a": msgpack.ExtType(1, msgpack.packb(((1000, 1000), "float32", b"1234")))}
     ),
-    "msgpack array of objects": msgpack.packb(
-        {"a": msgpack.ExtType(1, msgpack.packb(((1,), "object", bytes(8))))}
-    ),
+    "msgpack array of objects": msgpack.packb({"a": msgpack.ExtType(1, msgpack.packb(((1,), "object", bytes(8))))}),
     "protobuf that reaches too far": b"\x08\x08\x3a\xff\xff\xff\x7f",
-    "ONNX of a huge shape": put(1, 8)
-    + put(7, put(5, put(1, 2**40) + put(2, 1) + put(8, "w") + put(9, b"1234"))),
-    "ONNX with weights elsewhere": put(1, 8)
-    + put(7, put(5, put(1, 1) + put(2, 1) + put(8, "w") + put(14, 1))),
+    "ONNX of a huge shape": put(1, 8) + put(7, put(5, put(1, 2**40) + put(2, 1) + put(8, "w") + put(9, b"1234"))),
+    "ONNX with weights elsewhere": put(1, 8) + put(7, put(5, put(1, 1) + put(2, 1) + put(8, "w") + put(14, 1))),
     "HDF5 cut off": b"\x89HDF\r\n\x1a\n" + bytes(50),
     "safetensors of a huge header": struct.pack("<Q", 2**60) + b"{}",
     "pickle with a huge memo": zipped(m__data_pkl=b"\x80\x02}r\xff\xff\xff\xff."),
@@ -410,9 +398,7 @@ def test_a_damaged_checkpoint_is_read_or_refused(tmp_path, data):
         found(containers.read(path))
 
 
-@pytest.mark.parametrize(
-    "head", [b"", b"\x80\x02", b"PK\3\4", b"\x85", b"\x08\x08", b"[", b"\x89HDF\r\n\x1a\n"]
-)
+@pytest.mark.parametrize("head", [b"", b"\x80\x02", b"PK\3\4", b"\x85", b"\x08\x08", b"[", b"\x89HDF\r\n\x1a\n"])
 @given(tail=st.binary(max_size=300))
 @QUICK
 def test_noise_is_refused(tmp_path, head, tail):

@@ -37,9 +37,7 @@ def by_kernel(state, kernels, **how):
 
 
 def by_channel(state, kernels, **how):
-    parts = [
-        authors.filtered(state[..., c : c + 1], k, **how) for c in range(state.shape[-1]) for k in kernels
-    ]
+    parts = [authors.filtered(state[..., c : c + 1], k, **how) for c in range(state.shape[-1]) for k in kernels]
     return np.concatenate(parts, axis=-1)
 
 
@@ -231,9 +229,7 @@ def test_options_win_over_the_sidecar_and_that_over_the_preset(tmp_path):
 def test_settings_beside_the_weights_are_read_and_told(tmp_path):
     model = authors.state_dict(authors.network(1, 3 * C, C))
     path = tmp_path / "a.pth"
-    path.write_bytes(
-        authors.torch_zip({"model": model, "config": {"fire_rate": 0.25, "alive_threshold": 0.2}})
-    )
+    path.write_bytes(authors.torch_zip({"model": model, "config": {"fire_rate": 0.25, "alive_threshold": 0.2}}))
     said = opened(path).said
     assert (said.values.fire_rate, said.values.threshold) == (0.25, 0.2)
     assert said.sources == {"fire_rate": "the file", "threshold": "the file"}

@@ -47,9 +47,7 @@ def test_one_step_from_each_saved_state_is_that_of_the_references_arrays(organis
 
 def test_the_free_run_and_every_single_step_agree_with_the_reference(file, organism):
     rows = reference.differences(organism, reference.read(file[0].parent / "reference.npz"))
-    steps = {
-        what: [row.step for row in rows if row.what == what] for what in ("free run", "one step", "update")
-    }
+    steps = {what: [row.step for row in rows if row.what == what] for what in ("free run", "one step", "update")}
     assert steps == {"free run": list(organisms.SAVED), "one step": [1, 2], "update": [10]}
     assert all(row.agrees for row in rows), rows
     assert max(row.largest for row in rows if row.what == "free run") < 1e-4

@@ -37,9 +37,7 @@ def test_a_free_run_passes_through_every_saved_state(found, states):
 
 def test_one_step_from_a_saved_state_is_the_next_saved_state(found):
     for step in (0, 1):
-        after = grow(
-            found.organism, 1, state=found.state(step), start=step, fire=found.fires[step : step + 1]
-        )
+        after = grow(found.organism, 1, state=found.state(step), start=step, fire=found.fires[step : step + 1])
         np.testing.assert_allclose(after, found.state(step + 1), **ONE_STEP)
 
 
@@ -79,9 +77,7 @@ def test_the_kernels_of_the_file_say_the_same_as_the_named_filters(found):
     for step in (10, 100):
         fire = found.fires[step]
         plain = replay(found.organism, found.state(step), step, fire=fire)["next"]
-        np.testing.assert_allclose(
-            replay(learned, found.state(step), step, fire=fire)["next"], plain, **ONE_STEP
-        )
+        np.testing.assert_allclose(replay(learned, found.state(step), step, fire=fire)["next"], plain, **ONE_STEP)
 
 
 def test_the_planarian_with_its_compass_turned_by_a_quarter_is_the_published_one(published):

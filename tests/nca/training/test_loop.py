@@ -150,9 +150,7 @@ def test_the_rate_drops_once():
 
 
 def test_the_error_of_a_sample_is_the_mean_square_over_colour_and_alpha(task):
-    np.testing.assert_allclose(
-        sample_errors(task.target, old_states(task, 5)), (np.arange(5) / 100) ** 2, atol=1e-7
-    )
+    np.testing.assert_allclose(sample_errors(task.target, old_states(task, 5)), (np.arange(5) / 100) ** 2, atol=1e-7)
 
 
 def test_the_worst_of_a_batch_becomes_a_seed_and_the_best_are_wounded(task):
@@ -194,9 +192,7 @@ def stepped(task):
 
 def test_end_states_are_written_back_to_where_they_were_drawn(task, stepped):
     before, after, _, key = stepped
-    drawn = set(
-        np.asarray(draw_batch(task, task.target, before.pool, jax.random.split(key, 3)[0])[0]).tolist()
-    )
+    drawn = set(np.asarray(draw_batch(task, task.target, before.pool, jax.random.split(key, 3)[0])[0]).tolist())
     changed = set(np.flatnonzero((np.asarray(before.pool) != np.asarray(after.pool)).any((1, 2, 3))).tolist())
     assert changed == drawn
 
@@ -223,9 +219,7 @@ def test_dead_samples_are_counted_and_what_is_not_finite_is_seen(task):
 
 
 def test_reseeding_replaces_the_dead_the_exploded_and_what_is_not_a_number(task):
-    pool = (
-        old_states(task).at[2].set(0.0).at[5].set(jnp.nan).at[7, 3, 3, 5].set(1e9).at[8, 0, 0, 0].set(jnp.inf)
-    )
+    pool = old_states(task).at[2].set(0.0).at[5].set(jnp.nan).at[7, 3, 3, 5].set(1e9).at[8, 0, 0, 0].set(jnp.inf)
     trainer, count = reseed(task, replace(begin(task.config)[1], pool=pool))
     assert count == 4
     for number in range(16):

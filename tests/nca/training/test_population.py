@@ -52,12 +52,8 @@ def pretending(spoilt=lambda member, number, rollbacks: False):
                 told["largest"].append(1.0)
                 told["finite"].append(not spoilt(i, int(numbers[i]), int(rollbacks[i])))
             walk = np.asarray(walks, np.float32)
-            parameters = jax.tree.map(
-                lambda p: p + walk.reshape(-1, *[1] * (p.ndim - 1)), trainers.parameters
-            )
-            return replace(trainers, parameters=parameters), told | {
-                k: np.asarray(v) for k, v in told.items()
-            }
+            parameters = jax.tree.map(lambda p: p + walk.reshape(-1, *[1] * (p.ndim - 1)), trainers.parameters)
+            return replace(trainers, parameters=parameters), told | {k: np.asarray(v) for k, v in told.items()}
 
         return step
 
@@ -249,9 +245,7 @@ def test_what_does_not_fit_is_told_with_what_to_lower():
 # Several devices, several processes.
 
 WORDS = ["lizard", "--measure", "0", "--dense"]
-for name, value in (
-    SHORT | OFTEN | {"hidden": 16, "channels": 8, "sheet_every": 0, "regime": "persistent"}
-).items():
+for name, value in (SHORT | OFTEN | {"hidden": 16, "channels": 8, "sheet_every": 0, "regime": "persistent"}).items():
     WORDS += [f"--{name.replace('_', '-')}", str(value)]
 
 
@@ -288,9 +282,7 @@ def test_two_processes_train_what_one_does_and_the_loss_of_one_loses_nothing(tmp
     words = [*WORDS, "--out", str(tmp_path / "run"), "--coordinator"]
 
     def two(port, more):
-        several = [
-            [*words, f"127.0.0.1:{port}", "--processes", "2", "--process", str(i), *more] for i in (0, 1)
-        ]
+        several = [[*words, f"127.0.0.1:{port}", "--processes", "2", "--process", str(i), *more] for i in (0, 1)]
         return [nca(each) for each in several]
 
     first, second = two(port, ["--steps", "4000"])

@@ -164,9 +164,7 @@ def damages():
         "cut short": lambda data: data[: len(data) // 2],
         "garbage": lambda data: b"garbage" * 100,
         "no note": lambda data: save(other),
-        "other arrays": lambda data: save(
-            other, metadata={"mark": '{"step": 1, "rollbacks": 0, "written": 0}'}
-        ),
+        "other arrays": lambda data: save(other, metadata={"mark": '{"step": 1, "rollbacks": 0, "written": 0}'}),
         "a strange note": lambda data: save(other, metadata={"mark": "[]"}),
         "an enormous header": lambda data: b"\xff" * 8 + data[8:],
     }
@@ -197,9 +195,7 @@ def test_damaged_metrics_do_not_lose_a_run_that_can_be_resumed(quick, tmp_path, 
     if harm == "deleted":
         path.unlink()
     else:
-        path.write_bytes(
-            path.read_bytes()[:100] if harm == "cut short" else b"\x00 not json\n" + path.read_bytes()
-        )
+        path.write_bytes(path.read_bytes()[:100] if harm == "cut short" else b"\x00 not json\n" + path.read_bytes())
     organism = train(tiny(steps=40), tmp_path / "run", resume=True, say=quiet)
     assert organism.provenance["steps"] == 40
     assert [row["step"] for row in runs.metrics(tmp_path / "run")][-4:] == [25, 30, 35, 40]

@@ -9,9 +9,9 @@ from analysis.assays.axes import protocol as axes
 from analysis.assays.axes.across_networks import angle_of_code, long_axis
 from analysis.assays.axes.config import AxesConfig
 from analysis.dissection.config import DissectConfig
-from analysis.geometry import geodesic, places
-from analysis.recording import label
-from analysis.stats.nulls import beside_null, corrected
+from analysis.geometry import geodesic, positions
+from analysis.recording import label_states
+from analysis.stats.nulls import fdr, null_tests
 from nca.errors import UserError
 
 
@@ -86,10 +86,10 @@ def test_on_islands_the_body_coordinate_is_decoded_on_the_largest_alone():
 
 
 def test_p_and_q_of_what_is_not_defined_are_not_defined_and_correct_nothing():
-    tests = beside_null({"a": np.array([9.0, 1, 2, 3]), "b": np.array([np.nan, 1, 2, 3])})
+    tests = null_tests({"a": np.array([9.0, 1, 2, 3]), "b": np.array([np.nan, 1, 2, 3])})
     assert float(tests.p[0]) == float(tests.q[0]) == 0.25
     assert np.isnan(tests.p[1])
-    np.testing.assert_allclose(corrected(np.array([0.01, np.nan, 0.04])), [0.02, np.nan, 0.04])
+    np.testing.assert_allclose(fdr(np.array([0.01, np.nan, 0.04])), [0.02, np.nan, 0.04])
 
 
 def test_bodies_of_few_cells_are_not_tested():
@@ -111,7 +111,7 @@ def controlled(values, mask, seen):
 
 def test_states_that_only_repeat_colour_or_shape_add_nothing_to_them():
     mask = bodies.disc((40, 40), 14)
-    where, noise = places(mask), bodies.smooth(1, mask, 4)
+    where, noise = positions(mask), bodies.smooth(1, mask, 4)
     seen = np.stack([where["x"], where["y"], where["radius"]], 1) / 20
     copied = np.column_stack([seen + 0.01 * noise[:, :3], np.exp(-where["edge"] / 3)])
     found = controlled(copied, mask, seen)
@@ -123,7 +123,7 @@ def test_states_that_only_repeat_colour_or_shape_add_nothing_to_them():
 def test_a_code_of_x_that_neither_shape_nor_colour_hold_is_added_to_both():
     mask = bodies.disc((40, 40), 14)
     values = 0.1 * bodies.smooth(2, mask, 4)
-    values[:, 2] += places(mask)["x"] / 6
+    values[:, 2] += positions(mask)["x"] / 6
     found = controlled(values, mask, bodies.smooth(3, mask, 3))
     for source in ("shape", "colour"):
         assert float(found.p.sel(statistic=f"x over {source}")) == pytest.approx(1 / 40)
@@ -132,7 +132,7 @@ def test_a_code_of_x_that_neither_shape_nor_colour_hold_is_added_to_both():
 
 def test_a_rule_without_hidden_channels_has_no_controls():
     organism = bodies.standing(channels=4)
-    recording = label(organism, np.asarray(organism.start())[None, None])
+    recording = label_states(organism, np.asarray(organism.start())[None, None])
     with pytest.raises(UserError, match="has none"):
         axes.controls(recording, axes.pca(recording, channels="all"))
 
@@ -144,7 +144,7 @@ def coded(number, mask, angle=None, strength=0.45):
     """What one network says: smooth noise, and perhaps an axis planted at an angle."""
     values = bodies.smooth(number, mask, 5)
     if angle is not None:
-        where = places(mask)
+        where = positions(mask)
         slope = np.cos(np.radians(angle)) * where["x"] + np.sin(np.radians(angle)) * where["y"]
         draw = np.random.default_rng(number).normal(size=5)
         values = values + strength * np.outer(slope / slope.std(), draw / np.linalg.norm(draw))
@@ -201,7 +201,7 @@ def test_the_axial_rayleigh_test_has_its_known_values_and_size():
 
 def test_decoders_in_the_same_channels_are_alike_and_turned_ones_are_not():
     mask = bodies.disc((40, 40), 12)
-    where = places(mask)
+    where = positions(mask)
     place = np.stack([where[q] / where[q].std() for q in ("x", "y", "radius", "edge")], 1)
 
     def network(number, mixing):
@@ -214,9 +214,7 @@ def test_decoders_in_the_same_channels_are_alike_and_turned_ones_are_not():
     same = axes.networks([network(k, mixing) for k in range(4)], draws=199)
     assert (same.alike > 0.9).all()
     assert (same.p_alike <= 1 / 200 + 1e-9).all()
-    other = axes.networks(
-        [network(k, np.linalg.qr(draw.normal(size=(8, 4)))[0].T) for k in range(4)], draws=199
-    )
+    other = axes.networks([network(k, np.linalg.qr(draw.normal(size=(8, 4)))[0].T) for k in range(4)], draws=199)
     assert (other.p_alike > 0.05).all()
 
 

@@ -6,15 +6,15 @@ from helpers import bodies, codes
 
 from analysis.assays.axes import protocol as axes
 from analysis.assays.axes.interventions import directions
-from analysis.rollouts import keys_of, starts
+from analysis.rollouts import run_keys, seed_states
 from nca.errors import UserError
 
 START = 3
 
 
 def subject(organism, runs=2, horizon=20):
-    states = np.asarray(starts(organism, runs))
-    return axes.subject(organism, states, keys_of(0, runs), start=START, horizon=horizon)
+    states = np.asarray(seed_states(organism, runs))
+    return axes.subject(organism, states, run_keys(0, runs), start=START, horizon=horizon)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from helpers.fields import recorded
 
 import analysis
 from analysis.assays.axes import protocol as axes
-from analysis.recording import label
+from analysis.recording import label_states
 from nca.errors import UserError
 
 
@@ -34,8 +34,8 @@ def test_scores_lie_on_the_body_and_nowhere_else():
 def test_other_steps_are_shown_in_the_components_of_one():
     organism, mask = bodies.standing(), bodies.disc()
     states = np.stack([np.asarray(organism.start()) * f for f in (0.5, 1.0)])[None]
-    found = axes.pca(label(organism, states, steps=[3, 4]), at=4)
-    alone = axes.pca(label(organism, states[:, 1:], steps=[4]))
+    found = axes.pca(label_states(organism, states, steps=[3, 4]), at=4)
+    alone = axes.pca(label_states(organism, states[:, 1:], steps=[4]))
     np.testing.assert_allclose(found.loadings, alone.loadings, atol=1e-6)
     inside = states[0, 0][mask][:, 4:] - found["mean"].values
     np.testing.assert_allclose(found.scores.values[0, 0][mask], inside @ found.loadings.values.T, atol=1e-5)

@@ -7,8 +7,8 @@ import pytest
 from helpers import published as others
 
 from analysis.assays.axes import protocol as axes
-from analysis.recording import label
-from analysis.rollouts import grown, keys_of
+from analysis.recording import label_states
+from analysis.rollouts import grow_runs, run_keys
 
 PLANARIAN = "google-planarian (ex3_planarian.webgl8.json)"
 NAMES = ("distill-gecko-persistent", "distill-gecko-regenerating", "distill-butterfly-growing", PLANARIAN)
@@ -23,9 +23,9 @@ def organism_and_expected(request, published):
     else:
         organism = others.read(published, request.param).organism
     fire = np.random.Generator(np.random.PCG64(0)).random((200, 72, 72)) <= 0.5
-    states = grown(organism, 200, keys_of(0, 1), fire=fire[None])
+    states = grow_runs(organism, 200, run_keys(0, 1), fire=fire[None])
     expected = json.loads((published / "expected.json").read_text())[request.param]["axes"]["seed0"]
-    return label(organism, np.asarray(states)[:, None], steps=[200]), expected
+    return label_states(organism, np.asarray(states)[:, None], steps=[200]), expected
 
 
 def test_components_of_published_organisms_are_as_expected(organism_and_expected):

@@ -19,7 +19,7 @@ from analysis.cli import main as cli
 from analysis.lineage import related
 from analysis.recording import record
 from analysis.report import plots
-from analysis.report.sections import Finding
+from analysis.report.model import Claim
 from nca.errors import UserError
 from nca.io import save
 from nca.organism import Organism
@@ -44,19 +44,19 @@ def whole():
 
 
 def text_of(sections):
-    return " ".join(f.claim + " " + f.evidence for s in sections for f in s.findings)
+    return " ".join(f.text + " " + f.evidence for s in sections for f in s.claims)
 
 
 def test_every_part_is_told_with_its_null_p_and_floor(whole):
     sections = axes_sections(whole)
-    assert whole.outcomes == {}
+    assert whole.skipped == {}
     assert [s.name for s in sections] == ["axes", "origin", "use", "compass"]
     for section in sections:
-        assert section.findings
-        assert section.drawings
+        assert section.claims
+        assert section.figures
         assert section.method
         assert section.tables
-        assert {f.topic for f in section.findings} == {section.name}
+        assert {f.assay for f in section.claims} == {section.name}
     told = text_of(sections)
     assert "19 surrogates (least possible p 0.050)" in told
     assert "left-right position (x)" in told
@@ -66,13 +66,13 @@ def test_every_part_is_told_with_its_null_p_and_floor(whole):
 
 def test_numbers_and_names_of_files_are_unique_and_finite_where_they_must_be(whole):
     sections = axes_sections(whole)
-    drawn = [d.name for s in sections for d in s.drawings]
+    drawn = [d.name for s in sections for d in s.figures]
     tables = [name for s in sections for name in s.tables]
     assert len(set(drawn)) == len(drawn)
     assert len(set(tables)) == len(tables)
     tests = sections[0].tables["tests"]
     assert np.isfinite(tests[["observed", "p", "q"]].to_numpy()).all()
-    assert all(d.svg.startswith("<?xml") and d.caption for s in sections for d in s.drawings)
+    assert all(d.svg.startswith("<?xml") and d.caption for s in sections for d in s.figures)
 
 
 def test_titles_of_the_component_maps_lie_within_the_figure_at_one_height(whole):
@@ -89,13 +89,13 @@ def test_titles_of_the_component_maps_lie_within_the_figure_at_one_height(whole)
 def test_a_radius_that_is_more_than_a_clock_is_told_with_its_numbers(whole):
     planted = whole.course.assign(r2=whole.course.r2 * 0 + 0.4, by_age=whole.course.r2 * 0 - 0.5)
     planted = planted.assign(over_age=planted.r2, p_age=planted.r2 * 0 + 0.05)
-    said = cause_words.clock(planted, whole.tests)[0].claim
+    said = cause_words.clock(planted, whole.tests)[0].text
     assert said.startswith("The radius is more than a clock: a cell’s age alone decodes it at R² −0.50")
 
 
 def test_states_that_tell_less_than_a_guess_are_not_more_than_a_clock(whole):
     worse = whole.course.assign(r2=whole.course.r2 * 0 - 0.3, by_age=whole.course.r2 * 0 - 0.1)
-    said = cause_words.clock(worse, whole.tests)[0].claim
+    said = cause_words.clock(worse, whole.tests)[0].text
     assert said.startswith("It stays open whether the radius is a clock")
 
 
@@ -110,8 +110,8 @@ def test_a_code_stays_only_where_the_corrected_test_of_the_grown_body_finds_it(w
 
 
 def test_what_grafts_say_stands_first_among_the_findings_on_use(whole):
-    said = axes_sections(whole, grafts=[Finding("grafts", "Fate follows.", "n = 8")])[2].findings
-    assert (said[0].claim, said[0].topic) == ("Fate follows.", "use")
+    said = axes_sections(whole, grafts=[Claim("grafts", "Fate follows.", "n = 8")])[2].claims
+    assert (said[0].text, said[0].assay) == ("Fate follows.", "use")
 
 
 def test_the_quick_section_is_the_first_of_all(whole):
@@ -156,11 +156,11 @@ def test_so_are_they_where_everything_is_asked_for(organism, says):
 
 def told_of(organism, says, config):
     sections = axes_sections(examine_axes(organism, config))
-    reasons = " ".join(r for s in sections for r in s.outcomes)
+    reasons = " ".join(r for s in sections for r in s.skipped)
     assert says is None or says in reasons
     assert "nan" not in text_of(sections).lower().replace("nance", "")
     for section in sections:
-        assert section.findings or section.outcomes
+        assert section.claims or section.skipped
 
 
 def test_states_that_do_not_vary_have_no_axes():
@@ -168,8 +168,8 @@ def test_states_that_do_not_vary_have_no_axes():
     patch = np.array(flat.seed)
     patch[patch[..., 3] > 0, 4:] = 0.5
     found = examine_axes(replace(flat, seed=patch), BRIEF)
-    assert "vary between cells" in found.outcomes["components"]
-    assert place_section(found).outcomes
+    assert "vary between cells" in found.skipped["components"]
+    assert place_section(found).skipped
 
 
 @pytest.mark.parametrize(
@@ -196,13 +196,12 @@ def brief(organism):
 def test_several_organisms_are_compared_and_kinship_is_said():
     one = codes.read_code()
     many = [
-        replace(bodies.standing(number=k, channels=10, canvas=(32, 32), radius=11.0), name=f"n{k}")
-        for k in range(2)
+        replace(bodies.standing(number=k, channels=10, canvas=(32, 32), radius=11.0), name=f"n{k}") for k in range(2)
     ]
     child = replace(many[0], name="child", provenance={"started_from": {"name": "n1", "hash": many[1].hash}})
     section = comparison_section([brief(o) for o in (one, child, many[1])])
     assert section.title == "Organisms compared"
-    assert [d.name for d in section.drawings] == ["bodies", "organisms", "directions"]
+    assert [d.name for d in section.figures] == ["bodies", "organisms", "directions"]
     assert "1 pair share an ancestor" in text_of([section])
     assert related([one, child, many[1]]) == [("child", "n1")]
     assert len(section.tables["compared"]) == 15
@@ -212,9 +211,9 @@ def test_two_organisms_or_dead_ones_are_compared_without_a_claim():
     section = comparison_section(
         [brief(bodies.standing()), brief(bodies.bursting(number=1)), brief(bodies.standing(radius=1.0))]
     )
-    assert any("3 or more" in reason for reason in section.outcomes)
-    assert any("10 or more" in reason for reason in section.outcomes)
-    assert "not defined" in section.shown["Decoders beside their null, organism by organism"].to_string()
+    assert any("3 or more" in reason for reason in section.skipped)
+    assert any("10 or more" in reason for reason in section.skipped)
+    assert "not defined" in section.lookup["Decoders beside their null, organism by organism"].to_string()
 
 
 def kept(tmp_path, steps=(0, 20, 5)):
@@ -235,7 +234,7 @@ def test_organisms_kept_along_a_training_run_become_curves(tmp_path, capsys, mon
     summary = json.loads((tmp_path / "found" / "summary.json").read_text())
     assert [o["name"] for o in summary["organisms"]] == ["disc-0", "disc-5", "disc-20"]
     assert (tmp_path / "found" / "figures" / "training.svg").is_file()
-    assert "training step" in capsys.readouterr().out or summary["findings"]
+    assert "training step" in capsys.readouterr().out or summary["claims"]
 
 
 def test_only_ascending_steps_of_one_recipe_are_one_run():
@@ -335,14 +334,14 @@ def test_components_are_told_plainly_and_claim_nothing():
     organism = bodies.standing()
     section = components_section(analysis.pca(record(organism, 2), at=2))
     assert "say nothing about axes" in section.method
-    assert [f.claim.split(":")[0] for f in section.findings[1:]] == ["PC1", "PC2"]
+    assert [f.text.split(":")[0] for f in section.claims[1:]] == ["PC1", "PC2"]
 
 
 def test_an_organism_of_a_learned_perception_says_that_it_has_no_compass():
     found = examine_axes(
         codes.counter(), AxesConfig(**{**SMALL, "permutations": 0, "course": 0, "randoms": 0}, angles=(90,))
     )
-    assert "no compass" in found.outcomes["turned"]
+    assert "no compass" in found.skipped["turned"]
     assert found.turned_state
     assert isinstance(found.organism, Organism)
     assert isinstance(found.organism.rule, Rule)

@@ -8,7 +8,7 @@ from helpers import bodies, codes
 from analysis import metrics
 from analysis.assays.axes import protocol as axes
 from analysis.assays.axes.rotation_test import NO_COMPASS, fitted_turn, turn_between
-from analysis.rollouts import grown, keys_of
+from analysis.rollouts import grow_runs, run_keys
 from nca.errors import UserError
 from nca.targets import target
 
@@ -54,7 +54,7 @@ def sobel():
 
 
 def test_a_body_that_grows_by_a_sobel_compass_turns_with_it(sobel):
-    found = axes.turned_growth(sobel, 9, keys_of(0, 2), angles=TURNS)
+    found = axes.turned_growth(sobel, 9, run_keys(0, 2), angles=TURNS)
     assert found.angle.values.tolist() == [0, *TURNS]
     for angle in TURNS:
         one = found.sel(angle=angle)
@@ -67,30 +67,30 @@ def test_a_body_that_grows_by_a_sobel_compass_turns_with_it(sobel):
 
 @pytest.mark.parametrize("perception", ["isotropic", "laplacian"])
 def test_turning_the_compass_of_a_rule_without_one_changes_nothing(perception):
-    found = axes.turned_growth(codes.creeper(perception, fire_rate=0.5), 9, keys_of(0, 2), angles=(45, 90))
+    found = axes.turned_growth(codes.creeper(perception, fire_rate=0.5), 9, run_keys(0, 2), angles=(45, 90))
     assert (found.changed.sel(angle=[45, 90]) == 0).all()
     assert found.attrs["blind"] == 1
 
 
 def test_a_state_turned_under_an_isotropic_perception_only_grows_on_turned():
     isotropic = codes.creeper("isotropic", fire_rate=0.5)
-    states = np.asarray(grown(isotropic, 7, keys_of(0, 2)))
-    found = axes.turned_state(isotropic, states, keys_of(0, 2), start=7, steps=4)
+    states = np.asarray(grow_runs(isotropic, 7, run_keys(0, 2)))
+    found = axes.turned_state(isotropic, states, run_keys(0, 2), start=7, steps=4)
     assert float(found.changed.sel(angle=[90, 180]).max()) < 1e-4
     np.testing.assert_allclose(found.kept.sel(angle=[90, 180]), 1, atol=1e-6)
     assert (found.kept.sel(angle=0) < 1).all()
 
 
 def test_a_state_turned_under_a_sobel_compass_grows_on_otherwise(sobel):
-    states = np.asarray(grown(sobel, 7, keys_of(0, 2)))
-    found = axes.turned_state(sobel, states, keys_of(0, 2), start=7, steps=4)
+    states = np.asarray(grow_runs(sobel, 7, run_keys(0, 2)))
+    found = axes.turned_state(sobel, states, run_keys(0, 2), start=7, steps=4)
     assert float(found.changed.sel(angle=[90, 180]).min()) > 1e-3
 
 
 def test_a_long_canvas_may_be_turned_by_a_quarter_though_nothing_upright_fits_it():
     standing = bodies.standing(canvas=(24, 30))
-    states = np.asarray(grown(standing, 1, keys_of(0, 2)))
-    found = axes.turned_state(standing, states, keys_of(0, 2), start=1, steps=2)
+    states = np.asarray(grow_runs(standing, 1, run_keys(0, 2)))
+    found = axes.turned_state(standing, states, run_keys(0, 2), start=1, steps=2)
     np.testing.assert_allclose(found.kept, 1)
     assert np.isnan(found.upright.sel(angle=90)).all()
     assert np.isfinite(found.upright.sel(angle=180)).all()
@@ -98,15 +98,15 @@ def test_a_long_canvas_may_be_turned_by_a_quarter_though_nothing_upright_fits_it
 
 def test_perception_that_is_learned_has_no_compass_and_one_run_no_chance_level():
     with pytest.raises(UserError, match=NO_COMPASS):
-        axes.turned_growth(codes.counter(), 5, keys_of(0, 2))
+        axes.turned_growth(codes.counter(), 5, run_keys(0, 2))
     with pytest.raises(UserError, match="two or more runs"):
-        axes.turned_growth(codes.creeper("sobel-laplacian"), 5, keys_of(0, 1))
+        axes.turned_growth(codes.creeper("sobel-laplacian"), 5, run_keys(0, 1))
 
 
 def test_an_organism_without_a_body_is_not_turned():
     with pytest.raises(UserError, match="no body to turn"):
-        axes.turned_growth(bodies.fading(), 25, keys_of(0, 2))
+        axes.turned_growth(bodies.fading(), 25, run_keys(0, 2))
     dead = bodies.fading()
-    states = np.asarray(grown(dead, 25, keys_of(0, 2)))
+    states = np.asarray(grow_runs(dead, 25, run_keys(0, 2)))
     assert not np.asarray(metrics.mature_count(dead.rule, states)).any()
-    assert np.isnan(axes.turned_state(dead, states, keys_of(0, 2), start=25, steps=2).kept).all()
+    assert np.isnan(axes.turned_state(dead, states, run_keys(0, 2), start=25, steps=2).kept).all()

@@ -8,9 +8,9 @@ from helpers.fields import recorded
 from analysis.assays.axes import protocol as axes
 from analysis.assays.axes.weight_shuffle import _led, _lived, shuffled
 from analysis.firing import fire_masks
-from analysis.geometry import ages
-from analysis.recording import label, record
-from analysis.rollouts import keys_of
+from analysis.geometry import cell_ages
+from analysis.recording import label_states, record
+from analysis.rollouts import run_keys
 from nca.errors import UserError
 from nca.rollout import trajectory
 
@@ -33,10 +33,10 @@ def test_a_rule_led_by_itself_lives_its_own_life():
         ("sobel-laplacian", {"alive": "gate", "fire_rate": 0.5}),
     ):
         grown = codes.creeper(perception, **says)
-        fire = fire_masks(grown, keys_of(0, 1)[0], 12)
+        fire = fire_masks(grown, run_keys(0, 1)[0], 12)
         last, lead = _lived(grown.rule, grown.start(), fire)
         np.testing.assert_allclose(_led(grown.rule, grown.start(), lead), last, atol=1e-4)
-        free = trajectory(grown, 12, key=keys_of(0, 1)[0])[-1]
+        free = trajectory(grown, 12, key=run_keys(0, 1)[0])[-1]
         np.testing.assert_allclose(last, free, atol=1e-4)
 
 
@@ -44,7 +44,7 @@ def test_a_rule_led_by_itself_lives_its_own_life():
 def test_only_the_part_of_the_canvas_that_ever_lives_is_computed_and_that_changes_nothing(boundary, canvas):
     # The body reaches both ends of the shorter canvas's height.
     grown = codes.creeper("sobel-laplacian", canvas=canvas, fire_rate=0.5, boundary=boundary)
-    key = keys_of(0, 1)[0]
+    key = run_keys(0, 1)[0]
     _, lead = _lived(grown.rule, grown.start(), fire_masks(grown, key, 9))
     whole = _led(shuffled(grown.rule, 0), grown.start(), lead)
     led = axes.shuffled_states(grown, 9, key, permutations=1)[1][0]
@@ -53,8 +53,8 @@ def test_only_the_part_of_the_canvas_that_ever_lives_is_computed_and_that_change
 
 def test_shuffled_rules_live_where_the_trained_one_does_and_within_its_range():
     grown = codes.creeper("sobel-laplacian", fire_rate=0.5)
-    path = np.asarray(trajectory(grown, 12, key=keys_of(0, 1)[0]))
-    last, led = axes.shuffled_states(grown, 12, keys_of(0, 1)[0], permutations=3)
+    path = np.asarray(trajectory(grown, 12, key=run_keys(0, 1)[0]))
+    last, led = axes.shuffled_states(grown, 12, run_keys(0, 1)[0], permutations=3)
     assert led.shape == (3, *last.shape)
     assert not led[:, ~last.any(-1)].any()
     assert (led.max((0, 1, 2)) <= path.max((0, 1, 2)) + 1e-5).all()
@@ -65,9 +65,7 @@ def test_training_is_found_to_have_made_a_positional_counter():
     grown = codes.counter()
     recording = record(grown, 50, every=50)
     found = axes.pca(recording)
-    tests = axes.against_shuffled(
-        grown, recording, found, keys_of(0, 1)[0], permutations=39, surrogates=9, deals=2
-    )
+    tests = axes.against_shuffled(grown, recording, found, run_keys(0, 1)[0], permutations=39, surrogates=9, deals=2)
     assert float(tests.observed.sel(statistic="R2 of x")) == pytest.approx(1, abs=0.01)
     assert float(tests.p.sel(statistic="R2 of x")) <= 0.05
     assert float(tests.p.sel(statistic="excess of x")) <= 0.05
@@ -78,16 +76,16 @@ def test_a_rule_that_does_nothing_is_as_good_as_its_shuffled_ones():
     grown = bodies.standing(canvas=(32, 32), radius=10.0)
     recording = record(grown, 4, every=4)
     tests = axes.against_shuffled(
-        grown, recording, axes.pca(recording), keys_of(0, 1)[0], permutations=19, surrogates=9, deals=2
+        grown, recording, axes.pca(recording), run_keys(0, 1)[0], permutations=19, surrogates=9, deals=2
     )
     assert (tests.p.sel(statistic=[f"R2 of {q}" for q in axes.QUANTITIES]) == 1).all()
 
 
 def test_shuffled_rules_need_a_step_after_the_seed():
     grown = bodies.standing()
-    recording = label(grown, np.asarray(grown.start())[None, None])
+    recording = label_states(grown, np.asarray(grown.start())[None, None])
     with pytest.raises(UserError, match="after the seed"):
-        axes.against_shuffled(grown, recording, axes.pca(recording), keys_of(0, 1)[0])
+        axes.against_shuffled(grown, recording, axes.pca(recording), run_keys(0, 1)[0])
 
 
 # Time and age
@@ -96,7 +94,7 @@ def test_shuffled_rules_need_a_step_after_the_seed():
 def test_ages_count_from_the_step_a_cell_last_became_mature():
     mature = np.array([[1, 0], [1, 1], [0, 1], [1, 1]], bool)[:, None]
     expected = [[0, np.nan], [2, 0], [np.nan, 3], [0, 5]]
-    np.testing.assert_array_equal(ages(mature, np.array([0, 2, 5, 7]))[:, 0], expected)
+    np.testing.assert_array_equal(cell_ages(mature, np.array([0, 2, 5, 7]))[:, 0], expected)
 
 
 def growing(states_of):
@@ -113,7 +111,7 @@ def growing(states_of):
         noise = 0.2 * bodies.smooth(int(step), mask, 3)
         noise[:, 0] += states_of(x, age)[mask]
         states[0, k, mask, 4:] = noise
-    return label(grown, states, steps=steps)
+    return label_states(grown, states, steps=steps)
 
 
 def test_a_clock_decodes_the_radius_and_adds_nothing_to_age():

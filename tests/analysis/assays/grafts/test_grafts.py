@@ -17,7 +17,7 @@ from analysis.assays.grafts.config import GraftConfig
 from analysis.assays.grafts.controls import above
 from analysis.assays.grafts.operations import COLOUR, GRAFT, HIDDEN, RANDOM, SHAM, kinds
 from analysis.cli import graft as graft_command
-from analysis.rollouts import grown, keys_of
+from analysis.rollouts import grow_runs, run_keys
 from nca import edits
 
 FLAG = {"radius": 3, "at": 100, "until": 240, "runs": 2, "map_runs": 0}
@@ -43,7 +43,7 @@ def at_end(found, kind, name="second"):
 
 
 def test_the_flag_has_the_boundaries_of_the_linear_solve(flag):
-    state = grown(flag, 400, keys_of(0, 1))[0]
+    state = grow_runs(flag, 400, run_keys(0, 1))[0]
     seen = planted.colours_of(metrics.picture(flag.rule.spec, state))
     known = planted.known_colours(planted.source())
     assert (seen == known)[planted.body()].mean() > 0.96
@@ -56,7 +56,7 @@ def test_a_grafted_source_makes_a_second_flag(moved_source):
     assert (at_end(moved_source, GRAFT, "first") > 0.98).all()
     assert (at_end(moved_source, GRAFT, "kept") > 0.9).all()
     assert (at_end(moved_source, GRAFT, "turn") == 180).all()  # mirrored: its body lies the other way
-    assert "makes a second body" in graft_section.section(moved_source).findings[0].claim
+    assert "makes a second body" in graft_section.section(moved_source).claims[0].text
 
 
 def test_the_second_flag_has_the_boundaries_of_two_sources(flag, moved_source):
@@ -80,7 +80,7 @@ def test_a_random_change_that_makes_one_in_some_keys_is_not_told_as_none(moved_s
     second.loc[{"kind": RANDOM}] = np.array([0.6, 0.3])[:, None]
     some = replace(moved_source, grafts=moved_source.grafts.assign(second=second))
     told = next(f for f in graft_section.parts(some) if f.numbers["kind"] == RANDOM)
-    assert told.claim == "A random change as large in every cell makes a second body in 1 of 2 keys."
+    assert told.text == "A random change as large in every cell makes a second body in 1 of 2 keys."
     assert "the graft’s is larger, p 0.17" in told.evidence  # one of six ways to deal the keys
 
 
@@ -125,17 +125,17 @@ def test_discs_of_a_flag_alone_do_not_rebuild_it(moved_source):
 def test_a_disc_that_is_the_body_has_nothing_to_rebuild():
     config = GraftConfig((12, 12), (12, 8), at=5, until=25, runs=1, places=4, fragments=(3.0, 20.0))
     told = graft_section.isolation(grafts.graft(bodies.standing(), bodies.standing(), config, quiet))[0]
-    assert told.claim.startswith("0 of ")
+    assert told.text.startswith("0 of ")
     assert "more hold the whole body from the start" in told.evidence
     config = replace(config, fragments=(20.0,))
     told = graft_section.isolation(grafts.graft(bodies.standing(), bodies.standing(), config, quiet))[0]
-    assert told.claim == "No disc was small enough to have anything to rebuild."
+    assert told.text == "No disc was small enough to have anything to rebuild."
 
 
 def test_a_grafted_non_source_makes_none(flag):
     found = grafts.graft(flag, flag, GraftConfig(planted.MIDDLE, planted.FAR, **FLAG), quiet)
     assert (at_end(found, GRAFT) == 0).all()
-    assert "makes no second body" in graft_section.section(found).findings[0].claim
+    assert "makes no second body" in graft_section.section(found).claims[0].text
 
 
 def test_a_graft_of_a_run_onto_itself_at_its_place_changes_nothing_to_the_bit():
@@ -150,18 +150,16 @@ def test_a_graft_back_to_its_own_place_has_no_second_body_to_look_for(flag):
     config = GraftConfig(planted.MIDDLE, planted.MIDDLE, **{**FLAG, "until": 120, "runs": 1})
     found = grafts.graft(flag, flag, config, quiet)
     told = graft_section.section(found)
-    assert "not defined" in told.findings[0].claim
+    assert "not defined" in told.claims[0].text
     assert np.isnan(found.grafts.second.values).all()
 
 
 def test_random_grafts_are_as_large_as_the_graft_in_every_cell(flag):
-    states = np.asarray(grown(flag, 20, keys_of(0, 2)))
+    states = np.asarray(grow_runs(flag, 20, run_keys(0, 2)))
     config = GraftConfig(planted.SOURCE, planted.FAR, radius=3)
     made = kinds(flag, states[0], states[1], states[1], config, 0)
     region = np.asarray(made[GRAFT].region)
-    sizes = [
-        np.linalg.norm((np.asarray(made[k].value) - states[0])[region], axis=-1) for k in (GRAFT, "random")
-    ]
+    sizes = [np.linalg.norm((np.asarray(made[k].value) - states[0])[region], axis=-1) for k in (GRAFT, "random")]
     np.testing.assert_allclose(*sizes, atol=1e-5)
     assert sizes[0].max() > 1
 
@@ -177,7 +175,7 @@ def test_another_rule_is_allowed_and_warned_of():
     donor = bodies.standing(bias=np.full(6, 1e-4)).renamed("stranger")
     found = grafts.graft(donor, bodies.standing(), config, quiet)
     assert "stranger, another rule" in found.warnings[0]
-    assert found.warnings[0] in graft_section.section(found).outcomes
+    assert found.warnings[0] in graft_section.section(found).skipped
     alone = grafts.graft(bodies.standing(), bodies.standing(), config, quiet)
     assert not alone.warnings
 
@@ -197,7 +195,7 @@ def test_a_dead_or_exploded_host_is_an_outcome():
     for organism, why in ((bodies.fading(), "no mature cell"), (bodies.bursting(), "exploded")):
         found = grafts.graft(organism, organism, config, quiet)
         assert why in found.trouble
-        assert found.trouble in graft_section.section(found).outcomes
+        assert found.trouble in graft_section.section(found).skipped
 
 
 def test_a_rule_without_hidden_channels_has_fewer_kinds():

@@ -22,8 +22,8 @@ from analysis.assays.lesions.battery import Lesions, lesion
 from analysis.assays.lesions.config import Cut, LesionConfig
 from analysis.assays.lesions.kinds import Lesion, edit_of, scene
 from analysis.cli.main import main
-from analysis.paired import twins
-from analysis.rollouts import grown, keys_of
+from analysis.paired import run_controls
+from analysis.rollouts import grow_runs, run_keys
 from nca.damage import CUTS
 
 AT, HORIZON = 20, 20
@@ -45,8 +45,8 @@ SMALL = LesionConfig(
 
 
 def scene_of(body, runs=2, **says):
-    keys = keys_of(0, runs)
-    return scene(body, twins(body, grown(body, AT, keys), keys, [AT, AT + HORIZON]), **says)
+    keys = run_keys(0, runs)
+    return scene(body, run_controls(body, grow_runs(body, AT, keys), keys, [AT, AT + HORIZON]), **says)
 
 
 @pytest.fixture(scope="module")
@@ -104,9 +104,7 @@ def test_a_part_knows_its_kinds(place):
 
 def test_components_are_unit_vectors_of_the_hidden_channels_by_falling_variance(place):
     own = place.directions[: len(place.hidden)]
-    np.testing.assert_allclose(
-        own[:, list(place.hidden)] @ own[:, list(place.hidden)].T, np.eye(2), atol=1e-6
-    )
+    np.testing.assert_allclose(own[:, list(place.hidden)] @ own[:, list(place.hidden)].T, np.eye(2), atol=1e-6)
     assert (place.directions[:, :4] == 0).all()
     cells = place.states[place.bodies] @ own.T
     assert cells.var(0)[0] >= cells.var(0)[1]
@@ -201,8 +199,8 @@ def test_a_channel_needed_at_both_ends_is_not_said_to_be_needed_between():
     made = xr.Dataset({"fitness": data}, {"channel": ["h0"], "side": ["on", "off"], "time": times})
     config = LesionConfig(period_end=40)
     (told,) = lesion_verdicts.critical(Lesions(bodies.standing(), config, crossings=periods.crossings(made)))
-    assert "any lapse" not in told.claim
-    assert "to be without until it begins harms" in told.claim
+    assert "any lapse" not in told.text
+    assert "to be without until it begins harms" in told.text
     assert "Lapses within a period were not tried" in told.evidence
 
 
@@ -227,7 +225,7 @@ def test_the_first_component_is_not_missed_most_for_being_the_largest():
     for _ in range(200):
         rows = directions_of(draw, 0.6)
         (told,) = lesion_words.directions(Lesions(bodies.standing(), LesionConfig(), rows=rows))
-        called += "more than any" in told.claim
+        called += "more than any" in told.text
         least += rows.fitness.idxmin() == 0
     assert least > 0.3 * 200  # so often its bare W is the least of 20
     assert 0.01 * 200 < called < 0.1 * 200
@@ -235,8 +233,8 @@ def test_the_first_component_is_not_missed_most_for_being_the_largest():
 
 def test_components_hold_the_variance_and_the_first_most():
     body = bodies.standing(channels=8)
-    keys = keys_of(0, 2)
-    place = scene(body, twins(body, grown(body, 5, keys), keys, [5, 10]))
+    keys = run_keys(0, 2)
+    place = scene(body, run_controls(body, grow_runs(body, 5, keys), keys, [5, 10]))
     shares = place.spreads[: len(place.hidden)]
     assert shares.sum() == pytest.approx(1)
     assert shares[0] == shares.max() == place.spreads.max()
@@ -254,7 +252,7 @@ def test_kinds_whose_ranking_is_chance_are_not_said_to_disagree():
         table = pd.concat([pd.DataFrame(part) for part in parts], ignore_index=True).assign(dose=np.nan)
         rows = table.groupby([*where, "target", "kind"], sort=False, as_index=False).fitness.median()
         found = Lesions(bodies.standing(), LesionConfig(), table=table, rows=rows.assign(dose=np.nan))
-        said += "Every kind of lasting lesion hits h11 hardest" in lesion_words.kinds(found)[0].claim
+        said += "Every kind of lasting lesion hits h11 hardest" in lesion_words.kinds(found)[0].text
     assert said > 40  # clamp and freeze do nothing that repeats itself
 
 
@@ -272,8 +270,8 @@ def test_a_null_that_overgrows_is_no_measure_of_repair():
         assert np.isfinite(rows.beyond[0]) == known
         found = Lesions(bodies.standing(), LesionConfig(), effects=rows)
         (told,) = lesion_verdicts.repaired(found)
-        assert ("for 1 of 1 it is more" in told.claim) == known
-        assert ("no null can say" in told.claim) != known
+        assert ("for 1 of 1 it is more" in told.text) == known
+        assert ("no null can say" in told.text) != known
 
 
 @pytest.fixture(scope="module")
@@ -285,7 +283,7 @@ def told():
 
 def test_the_battery_finds_what_was_planted_and_the_marker_shows_nothing(told):
     found, section, _ = told
-    assert not found.outcomes
+    assert not found.skipped
     marker = found.table[found.table.role == "marker"]
     assert (marker.changed == 0).all()
     np.testing.assert_allclose(marker.fitness, 1, atol=1e-6)
@@ -294,22 +292,22 @@ def test_the_battery_finds_what_was_planted_and_the_marker_shows_nothing(told):
     top = found.pairs.iloc[0]
     assert {top.a, top.b} == {"h0 (4)", "h1 (5)"}
     assert top.eps_w == pytest.approx(-1, abs=1e-5)
-    assert any("changes nothing" in f.claim for f in section.findings)
+    assert any("changes nothing" in f.text for f in section.claims)
     assert found.portrait.shape == (24, 24, 4)
 
 
 def test_a_section_holds_sentences_figures_and_every_number(told):
     _, section, _ = told
-    assert {d.name for d in section.drawings} == {
+    assert {d.name for d in section.figures} == {
         f"lesion-{n}" for n in ("atlas", "doses", "parts", "pairs", "periods", "repair")
     }
-    assert all(d.svg.startswith("<?xml") and d.caption for d in section.drawings)
+    assert all(d.svg.startswith("<?xml") and d.caption for d in section.figures)
     assert {"lesion-atlas", "lesion-runs", "lesion-pairs"} <= set(section.tables)
-    words = " ".join(f.claim + f.evidence for f in section.findings) + section.method
+    words = " ".join(f.text + f.evidence for f in section.claims) + section.method
     assert "nan" not in words.lower().replace("finance", "")
-    for finding in section.findings:
-        assert finding.claim.endswith(".")
-        assert finding.topic == "lesions"
+    for finding in section.claims:
+        assert finding.text.endswith(".")
+        assert finding.assay == "lesions"
         assert "key" in finding.evidence or "marker" in finding.evidence or "twin" in finding.evidence
 
 
@@ -326,17 +324,17 @@ def test_no_interaction_lies_beyond_the_colours_of_its_own_half(told):
 def test_a_body_that_dies_is_a_stated_outcome():
     config = replace(SMALL, at=40, young=2, assays=("atlas", "pairs"))
     found = lesion(bodies.fading(), config, lambda _: None)
-    assert "no mature cell" in found.outcomes["pairs"]
-    assert "no mature cell" in found.outcomes["adult"]
-    assert lesion_section.section(found).outcomes
+    assert "no mature cell" in found.skipped["pairs"]
+    assert "no mature cell" in found.skipped["adult"]
+    assert lesion_section.section(found).skipped
 
 
 def test_two_channels_carry_no_marker_and_have_no_hidden_channel():
     body = bodies.standing(channels=2)
     found = lesion(body, replace(SMALL, assays=("pairs", "repair")), lambda _: None)
-    assert "two channels" in found.outcomes["pairs"]
-    assert "two hidden channels" in found.outcomes["repair"]
-    assert any("no neutral marker" in f.claim for f in lesion_section.section(found).findings)
+    assert "two channels" in found.skipped["pairs"]
+    assert "two hidden channels" in found.skipped["repair"]
+    assert any("no neutral marker" in f.text for f in lesion_section.section(found).claims)
 
 
 def test_the_command_writes_a_folder_and_says_where(tmp_path, capsys):

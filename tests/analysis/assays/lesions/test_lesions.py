@@ -9,8 +9,8 @@ from helpers.makers import creeping_rule, masks, organism
 import nca
 from analysis import metrics
 from analysis.assays.lesions import first as lesions
-from analysis.paired import Row, follow, twins
-from analysis.rollouts import grown, keys_of
+from analysis.paired import EditedRun, run_controls, run_edited
+from analysis.rollouts import grow_runs, run_keys
 from nca import edits
 from nca.perception import mature
 
@@ -25,8 +25,8 @@ def creeper():
 
 @pytest.fixture(scope="module")
 def controls(creeper):
-    keys = keys_of(1, 3)
-    return twins(creeper, grown(creeper, 12, keys), keys, [12, 20, 45])
+    keys = run_keys(1, 3)
+    return run_controls(creeper, grow_runs(creeper, 12, keys), keys, [12, 20, 45])
 
 
 def changes(creeper):
@@ -49,13 +49,13 @@ def changes(creeper):
 @pytest.mark.parametrize("name", ["scale", "wound", "update", "late", "clamp", "noise", "both"])
 def test_every_row_of_a_sweep_equals_growing_it_alone(creeper, controls, name):
     made = changes(creeper)[name]
-    found = follow(creeper, controls, [Row(run, made) for run in (2, 0)])
+    found = run_edited(creeper, controls, [EditedRun(run, made) for run in (2, 0)])
     for row, run in enumerate((2, 0)):
         key = nca.run_key(1, run)
         state = nca.grow(creeper, 12, key=key)
         for mark, step in enumerate(controls.marks[1:], 1):
             alone = nca.grow(creeper, int(step) - 12, key=key, state=state, start=12, edits=made)
-            e = metrics.error(creeper.rule.spec, alone, creeper.picture())
+            e = metrics.mse(creeper.rule.spec, alone, creeper.picture())
             assert found["e"][row, mark] == pytest.approx(float(e), rel=1e-4)
             assert found["mature"][row, mark] == int(mature(creeper.rule, alone).sum())
         np.testing.assert_allclose(found["end"][row], alone, atol=1e-4)
@@ -63,7 +63,7 @@ def test_every_row_of_a_sweep_equals_growing_it_alone(creeper, controls, name):
 
 def test_the_first_mark_shows_the_state_as_its_step_reads_it(creeper, controls):
     made = changes(creeper)["wound"]
-    found = follow(creeper, controls, [Row(1, made)])
+    found = run_edited(creeper, controls, [EditedRun(1, made)])
     state = nca.grow(creeper, 12, key=nca.run_key(1, 1))
     wounded = edits.apply(made, "state", state, 12, None)
     assert found["mature"][0, 0] == int(mature(creeper.rule, wounded).sum())
@@ -72,20 +72,20 @@ def test_the_first_mark_shows_the_state_as_its_step_reads_it(creeper, controls):
 
 def test_rows_of_several_kinds_may_be_mixed(creeper, controls):
     kinds = list(changes(creeper).values())
-    mixed = follow(creeper, controls, [Row(i % 3, made) for i, made in enumerate(kinds)])
+    mixed = run_edited(creeper, controls, [EditedRun(i % 3, made) for i, made in enumerate(kinds)])
     for i, made in enumerate(kinds):
-        alone = follow(creeper, controls, [Row(i % 3, made)])
+        alone = run_edited(creeper, controls, [EditedRun(i % 3, made)])
         np.testing.assert_allclose(mixed["e"][i], alone["e"][0], rtol=1e-5)
 
 
 def test_side_by_side_as_on_an_accelerator_rows_are_what_they_are_one_by_one(creeper, controls, monkeypatch):
-    rows = [Row(i % 3, made) for i, made in enumerate(list(changes(creeper).values()) * 2)]
-    alone = follow(creeper, controls, rows)
+    rows = [EditedRun(i % 3, made) for i, made in enumerate(list(changes(creeper).values()) * 2)]
+    alone = run_edited(creeper, controls, rows)
     monkeypatch.setattr("jax.default_backend", lambda: "gpu")
-    together = follow(creeper, controls, rows)
+    together = run_edited(creeper, controls, rows)
     for name in ("e", "mature", "overgrown", "exploded", "touched"):
         np.testing.assert_allclose(together[name], alone[name], rtol=1e-3, atol=1e-6, err_msg=name)
-    np.testing.assert_allclose(grown(creeper, 23, keys_of(1, 3)), plain_ends(creeper, 23, 1), atol=1e-4)
+    np.testing.assert_allclose(grow_runs(creeper, 23, run_keys(1, 3)), plain_ends(creeper, 23, 1), atol=1e-4)
 
 
 def plain_ends(creeper, steps, seed):
@@ -93,7 +93,7 @@ def plain_ends(creeper, steps, seed):
 
 
 def test_a_row_without_edits_is_its_control_to_the_bit(creeper, controls):
-    found = follow(creeper, controls, [Row(run) for run in range(3)])
+    found = run_edited(creeper, controls, [EditedRun(run) for run in range(3)])
     np.testing.assert_array_equal(found["end"], controls.end)
     np.testing.assert_allclose(found["e"], controls.e, rtol=1e-6)
     np.testing.assert_array_equal(found["mature"], controls.mature)
@@ -101,10 +101,10 @@ def test_a_row_without_edits_is_its_control_to_the_bit(creeper, controls):
 
 def test_given_fire_masks_drive_controls_and_rows(creeper):
     fire = np.stack([masks(run, 30, CANVAS) for run in range(2)])
-    keys = keys_of(0, 2)
-    states = grown(creeper, 10, keys, fire=fire[:, :10])
-    paired = twins(creeper, states, keys, [10, 30], fire=fire[:, 10:])
-    found = follow(creeper, paired, [Row(1, changes(creeper)["wound"])])
+    keys = run_keys(0, 2)
+    states = grow_runs(creeper, 10, keys, fire=fire[:, :10])
+    paired = run_controls(creeper, states, keys, [10, 30], fire=fire[:, 10:])
+    found = run_edited(creeper, paired, [EditedRun(1, changes(creeper)["wound"])])
     np.testing.assert_allclose(paired.end[1], nca.grow(creeper, 30, fire=fire[1]), atol=1e-4)
     alone = nca.grow(creeper, 20, fire=fire[1, 10:], state=states[1], start=10)
     np.testing.assert_allclose(paired.end[1], alone, atol=1e-5)
@@ -116,10 +116,10 @@ def test_given_fire_masks_drive_controls_and_rows(creeper):
 
 def test_an_overgrown_row_stops_there_and_says_when():
     body = bodies.standing()
-    keys = keys_of(0, 1)
-    paired = twins(body, grown(body, 5, keys), keys, [5, 15, 25, 45])
+    keys = run_keys(0, 1)
+    paired = run_controls(body, grow_runs(body, 5, keys), keys, [5, 15, 25, 45])
     flood = edits.add(body, 1.0, channels="alpha").at(20)
-    found = follow(body, paired, [Row(0, (flood,)), Row(0)])
+    found = run_edited(body, paired, [EditedRun(0, (flood,)), EditedRun(0)])
     assert found["overgrown"].tolist() == [25, -1]
     assert found["mature"][0].tolist() == [149, 149, 576, 576]
     assert found["e"][0, 3] == found["e"][0, 2]
@@ -127,17 +127,17 @@ def test_an_overgrown_row_stops_there_and_says_when():
 
 def test_an_exploding_row_is_an_outcome_and_never_a_hole():
     body = bodies.standing()
-    keys = keys_of(0, 1)
-    paired = twins(body, grown(body, 5, keys), keys, [5, 15, 45])
-    found = follow(body, paired, [Row(0, (edits.scale(body, 3.0, channels="h1").at(slice(5, None)),))])
+    keys = run_keys(0, 1)
+    paired = run_controls(body, grow_runs(body, 5, keys), keys, [5, 15, 45])
+    found = run_edited(body, paired, [EditedRun(0, (edits.scale(body, 3.0, channels="h1").at(slice(5, None)),))])
     assert found["exploded"].tolist() == [15]
     assert np.isfinite(found["e"]).all()
 
 
 def test_marks_must_ascend(creeper):
-    keys = keys_of(0, 1)
+    keys = run_keys(0, 1)
     with pytest.raises(nca.UserError, match="ascending"):
-        twins(creeper, grown(creeper, 2, keys), keys, [20, 12])
+        run_controls(creeper, grow_runs(creeper, 2, keys), keys, [20, 12])
 
 
 # The first sweep, on a body that keeps what it has: what is lost stays lost and nothing follows.
@@ -181,8 +181,8 @@ def test_cells_touched_are_those_that_hold_something(sweep):
 
 def test_the_random_push_is_as_far_as_the_erasure_cell_by_cell():
     body = bodies.standing()
-    keys = keys_of(0, 2)
-    paired = twins(body, grown(body, 4, keys), keys, [4, 8])
+    keys = run_keys(0, 2)
+    paired = run_controls(body, grow_runs(body, 4, keys), keys, [4, 8])
     erased = lesions.lesions(body, paired, "erase")
     pushed = lesions.lesions(body, paired, "random direction", seed=3)
     state = paired.states[0]
@@ -236,5 +236,5 @@ def test_horizons_ascend_from_one_up(horizons):
 
 def test_states_of_a_sweep_are_not_changed_by_it(creeper, controls):
     before = jnp.array(controls.states)
-    follow(creeper, controls, [Row(0, changes(creeper)["wound"])])
+    run_edited(creeper, controls, [EditedRun(0, changes(creeper)["wound"])])
     np.testing.assert_array_equal(before, controls.states)

@@ -14,15 +14,15 @@ from analysis.assays.lesions import critical_periods as periods
 from analysis.assays.lesions import self_repair as repair
 from analysis.assays.lesions.kinds import scene
 from analysis.assays.lesions.neutral import with_marker
-from analysis.paired import twins
-from analysis.rollouts import grown, keys_of
+from analysis.paired import run_controls
+from analysis.rollouts import grow_runs, run_keys
 
 AT, HORIZON = 20, 20
 
 
 def scene_of(body, runs=2, at=AT, horizon=HORIZON, **says):
-    keys = keys_of(0, runs)
-    return scene(body, twins(body, grown(body, at, keys), keys, [at, at + horizon]), **says)
+    keys = run_keys(0, runs)
+    return scene(body, run_controls(body, grow_runs(body, at, keys), keys, [at, at + horizon]), **says)
 
 
 def hidden(body):

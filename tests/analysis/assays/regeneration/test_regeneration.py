@@ -9,9 +9,9 @@ import nca
 from analysis.assays.regeneration import regeneration
 from analysis.assays.regeneration import section as healing_section
 from analysis.assays.regeneration import wounds as healing
-from analysis.assays.regeneration.config import HealingConfig
+from analysis.assays.regeneration.config import RegenerationConfig
 from analysis.assays.regeneration.regeneration import MARGIN
-from analysis.paired import follow
+from analysis.paired import run_edited
 from nca.damage import CUTS
 from nca.organism import Organism
 
@@ -33,7 +33,7 @@ def quiet(line):
 
 @pytest.fixture(scope="module")
 def standing():
-    return healing.heal(bodies.standing(), HealingConfig(**SMALL), quiet)
+    return healing.heal(bodies.standing(), RegenerationConfig(**SMALL), quiet)
 
 
 def planted(courses, marks):
@@ -95,7 +95,7 @@ def test_a_body_that_keeps_what_it_has_heals_nothing(standing):
 
 def test_the_control_cut_changes_nothing_and_is_said_to(standing):
     assert healing.margin_changed(standing.cuts) == 0
-    assert any("exactly nothing" in f.claim for f in healing_section.section([standing]).findings)
+    assert any("exactly nothing" in f.text for f in healing_section.section([standing]).claims)
     assert (standing.fates.fate.sel(wound=MARGIN) == "not defined").all()
 
 
@@ -118,24 +118,24 @@ def test_holes_lie_on_the_body_some_so_many_of_them():
 
 
 def test_a_hole_that_is_larger_than_the_body_takes_it_all():
-    found = healing.heal(bodies.standing(radius=3.0), HealingConfig(**{**SMALL, "radii": (9.0,)}), quiet)
+    found = healing.heal(bodies.standing(radius=3.0), RegenerationConfig(**{**SMALL, "radii": (9.0,)}), quiet)
     assert found.holes.removed.max() == 1
     assert (found.holes.recovered <= 1e-5).all()
 
 
 def test_runs_that_explode_are_not_left_out_of_the_median(monkeypatch):
     def followed(*args):
-        found = follow(*args)
+        found = run_edited(*args)
         found["exploded"][:] = np.tile([-1, 30, 30], len(found["exploded"]) // 3)
         found["end"][found["exploded"] < 0] = args[1].end[0]  # the others heal
         found["e"][found["exploded"] < 0, -1] = 0
         return found
 
     monkeypatch.setattr(regeneration, "follow", followed)
-    config = HealingConfig(**{**SMALL, "runs": 3, "angles": 0, "radii": (), "late": 0})
+    config = RegenerationConfig(**{**SMALL, "runs": 3, "angles": 0, "radii": (), "late": 0})
     found = healing.heal(bodies.standing(), config, quiet)
-    told = healing_section.section([found]).findings[0]
-    assert told.claim == "standing heals 0 of 5 cuts by 90 % or more."
+    told = healing_section.section([found]).claims[0]
+    assert told.text == "standing heals 0 of 5 cuts by 90 % or more."
     assert "bottom exploded, two fates: keys 1, 2 below 0.5" in told.evidence
     steps, censored = healing.time_to_heal(found.cuts)
     assert np.isfinite(steps[:5]).all()
@@ -143,50 +143,50 @@ def test_runs_that_explode_are_not_left_out_of_the_median(monkeypatch):
 
 
 def test_sections_hold_every_key_and_every_figure_of_several_organisms(standing):
-    late = HealingConfig(**{**SMALL, "cut_at": 40, "until": 60})
+    late = RegenerationConfig(**{**SMALL, "cut_at": 40, "until": 60})
     other = healing.heal(bodies.fading(), late, quiet)
     told = healing_section.section([standing, other])
     assert len(told.tables["five-cuts"]) == len(CUTS) + 1
     assert {"key 0", "key 1", "bistable", "steps_to_90"} <= set(told.tables["five-cuts"])
     assert set(told.tables["late-fates"].fate) == {"scarred", "died"}
-    assert [d.name for d in told.drawings] == [
+    assert [d.name for d in told.figures] == [
         "five-cuts",
         "cut-portraits",
         "time-to-heal",
         "half-planes",
         "wound-map",
     ]
-    assert any(line.startswith("fading: It has no mature cell at step 40") for line in told.outcomes)
+    assert any(line.startswith("fading: It has no mature cell at step 40") for line in told.skipped)
 
 
 def test_a_body_lost_uncut_is_not_defined_and_costs_no_sweep():
     slow = np.zeros(6)
     slow[3] = -0.045
     fading = bodies.standing(bias=slow).renamed("slowly fading")
-    found = healing.heal(fading, HealingConfig(**SMALL), quiet)
+    found = healing.heal(fading, RegenerationConfig(**SMALL), quiet)
     assert not found.planes
     told = healing_section.section([found])
-    assert "not defined after any cut" in told.findings[0].claim
-    assert "uncut twin itself has lost the body" in told.outcomes[0]
-    assert told.drawings
+    assert "not defined after any cut" in told.claims[0].text
+    assert "uncut twin itself has lost the body" in told.skipped[0]
+    assert told.figures
 
 
 def test_an_exploding_organism_is_said_to():
-    found = healing.heal(bodies.bursting(), HealingConfig(**{**SMALL, "cut_at": 40, "until": 60}), quiet)
+    found = healing.heal(bodies.bursting(), RegenerationConfig(**{**SMALL, "cut_at": 40, "until": 60}), quiet)
     assert "exploded" in found.trouble
-    assert not healing_section.section([found]).findings
+    assert not healing_section.section([found]).claims
 
 
 def test_a_body_that_fills_its_canvas_has_no_control():
-    config = HealingConfig(**{**SMALL, "angles": 0, "radii": (), "late": 0})
+    config = RegenerationConfig(**{**SMALL, "angles": 0, "radii": (), "late": 0})
     found = healing.heal(bodies.standing(radius=40.0, channels=2), config, quiet)
     told = healing_section.section([found])
-    assert any("no empty margin" in f.claim for f in told.findings)
-    assert [d.name for d in told.drawings] == ["five-cuts", "cut-portraits", "time-to-heal"]
+    assert any("no empty margin" in f.text for f in told.claims)
+    assert [d.name for d in told.figures] == ["five-cuts", "cut-portraits", "time-to-heal"]
 
 
 def test_one_living_cell_is_cut_or_spared():
-    config = HealingConfig(**{**SMALL, "late": 0})
+    config = RegenerationConfig(**{**SMALL, "late": 0})
     one = np.full((1, 1, 6), 0.9, np.float32)
     cell = Organism(bodies.standing().rule, seed=one, canvas=(24, 24), target=one[..., :4], name="cell")
     found = healing.heal(cell, config, quiet)
@@ -199,9 +199,9 @@ def test_one_living_cell_is_cut_or_spared():
 
 
 def test_full_raises_what_was_left_alone_and_nothing_else():
-    config = HealingConfig(full=True, angles=4).filled()
+    config = RegenerationConfig(full=True, angles=4).filled()
     assert (config.runs, config.sweep_runs, config.angles) == (16, 8, 4)
-    assert HealingConfig(runs=4).filled().runs == 4
+    assert RegenerationConfig(runs=4).filled().runs == 4
 
 
 @pytest.mark.parametrize(
@@ -216,4 +216,4 @@ def test_full_raises_what_was_left_alone_and_nothing_else():
 )
 def test_a_config_that_cannot_be_is_refused(wrong, says):
     with pytest.raises(nca.UserError, match=says):
-        HealingConfig(**wrong)
+        RegenerationConfig(**wrong)

@@ -11,7 +11,7 @@ from helpers import bodies, makers
 import nca
 from analysis.assays.robustness import battery as robustness
 from analysis.assays.robustness import section as robust_section
-from analysis.assays.robustness.config import RobustConfig
+from analysis.assays.robustness.config import RobustnessConfig
 from analysis.assays.robustness.disturbances import LASTING, MOVED, ONCE, RATE, SMALL, UPDATES, WEIGHTS
 from analysis.assays.robustness.growth import blurred
 
@@ -24,7 +24,7 @@ def quiet(line):
 
 
 def robust(organism, **config):
-    return robustness.robust(organism, RobustConfig(**{**SHORT, **config}), quiet)
+    return robustness.robust(organism, RobustnessConfig(**{**SHORT, **config}), quiet)
 
 
 def homing(rate=0.1):
@@ -147,20 +147,18 @@ def test_a_body_that_died_of_noise_has_not_come_back_to_its_twin():
     away = np.broadcast_to([[4.0, 1.0], [0.8, 0.2]], (4, 2, 2)).swapaxes(0, 1)
     data = {"distance": (("dose", "run", "time"), away), "floor": (("run", "time"), np.ones((4, 2)))}
     returns = xr.Dataset(data, {"dose": [4.0, 0.5], "run": range(4), "time": [20, 40]})
-    config = RobustConfig(**SHORT)
+    config = RobustnessConfig(**SHORT)
     (told,) = robust_section.returned(robustness.Robust(bodies.standing(), config, returns=returns))
-    assert "after 1 of 2 doses" in told.claim
+    assert "after 1 of 2 doses" in told.text
 
 
-@pytest.mark.parametrize(
-    ("organism", "why"), [(bodies.fading, "no mature cell"), (bodies.bursting, "exploded")]
-)
+@pytest.mark.parametrize(("organism", "why"), [(bodies.fading, "no mature cell"), (bodies.bursting, "exploded")])
 def test_what_dies_or_explodes_is_an_outcome(organism, why):
     found = robust(organism(), at=60, once=(0.1,))
     assert why in found.trouble
     told = robust_section.section([found])
-    assert why in told.outcomes[0]
-    assert not told.findings
+    assert why in told.skipped[0]
+    assert not told.claims
 
 
 def test_doses_at_which_runs_explode_are_not_borne(whole):
@@ -169,7 +167,7 @@ def test_doses_at_which_runs_explode_are_not_borne(whole):
     some = rows.assign(dose=0.05, fitness=[1.0, -np.inf], exploded=[False, True])
     made = replace(whole, doses=pd.concat([rows, some, worse]))
     (told,) = robust_section.doses(made)
-    assert told.claim == "homing, weight noise: whole (W ≥ 0.9) to 0.01, no longer at 0.05."
+    assert told.text == "homing, weight noise: whole (W ≥ 0.9) to 0.01, no longer at 0.05."
     assert "0.1: exploded, 2 exploded" in told.evidence
     robust_section.section([made])
 
@@ -184,16 +182,14 @@ def test_noise_that_makes_a_body_explode_is_below_every_fitness():
 
 def test_a_body_that_fills_its_canvas_has_no_room_to_lose():
     found = robust(bodies.standing(radius=40.0), edges=(4, 0))
-    assert "no more room" in found.outcomes[0]
+    assert "no more room" in found.skipped[0]
 
 
 def test_the_section_tells_every_kind_with_its_null(whole):
     told = robust_section.section([whole])
-    assert {d.name for d in told.drawings} == {"dose-response", "return-to-twin", "spread-between-keys"}
+    assert {d.name for d in told.figures} == {"dose-response", "return-to-twin", "spread-between-keys"}
     assert set(told.tables["robustness"].kind) == {ONCE, LASTING, WEIGHTS, RATE, UPDATES, SMALL, MOVED}
-    assert all(
-        "undisturbed twin of each key is 1" in f.evidence for f in told.findings if "median W" in f.evidence
-    )
+    assert all("undisturbed twin of each key is 1" in f.evidence for f in told.claims if "median W" in f.evidence)
     assert len(told.tables["robustness-runs"]) == len(whole.doses)
 
 
@@ -203,4 +199,4 @@ def test_the_section_tells_every_kind_with_its_null(whole):
 )
 def test_a_config_that_cannot_be_is_refused(wrong, says):
     with pytest.raises(nca.UserError, match=says):
-        RobustConfig(**wrong)
+        RobustnessConfig(**wrong)
