@@ -62,7 +62,7 @@ def examine(organism: Organism, config: DissectConfig, say: Say) -> Examination:
     found: dict[str, Any] = {"skipped": {}}
     trouble = _no_body(adult, config)
     everywhere = trouble[0] if all(trouble) else ""
-    tested = examine_axes(organism, axes_config(config), recording=recording, states=np.asarray(adult.end), say=say)
+    tested = examine_axes(organism, axes_config(config), recording=recording, states=np.asarray(adult.final_states), say=say)
     if not config.full:  # which has assays of its own for these
         progress.stage = "lesions"
         _attempt(found, "lesions", everywhere, lambda: _lesions(organism, config, adult, progress))
@@ -108,7 +108,7 @@ def _attempt(found: dict[str, Any], name: str, trouble: str, work: Callable[[], 
 
 def _no_body(adult: Controls, config: DissectConfig) -> list[str]:
     """What is wrong with each run's grown body; empty where nothing is."""
-    counts, burst = adult.mature[:, -1], np.asarray(metrics.exploded(adult.end))
+    counts, burst = adult.mature_cells[:, -1], np.asarray(metrics.exploded(adult.final_states))
     told = []
     for run, (count, exploded) in enumerate(zip(counts, burst, strict=True)):
         where = f"at step {config.steps}, run {run}"
@@ -131,21 +131,21 @@ def _grown(
     adult = run_controls(organism, seed_states(organism, config.runs), keys, first, tick=progress.tick)
     later = run_controls(
         organism,
-        adult.end,
+        adult.final_states,
         keys,
         regeneration.marks(config.steps, until),
         tick=progress.tick,
     )
     joined = {
-        name: (("run", "time"), np.concatenate([getattr(adult, name), getattr(later, name)[:, 1:]], 1))
-        for name in ("e", "dead", "mature")
+        name: (("run", "time"), np.concatenate([getattr(adult, field), getattr(later, field)[:, 1:]], 1))
+        for name, field in {"e": "mse", "dead": "mse_empty", "mature": "mature_cells"}.items()
     }
-    growth = xr.Dataset(joined, {"time": np.concatenate([adult.marks, later.marks[1:]])})
-    growth["exploded"] = ("run", np.asarray(metrics.exploded(adult.end)))
+    growth = xr.Dataset(joined, {"time": np.concatenate([adult.steps, later.steps[1:]])})
+    growth["exploded"] = ("run", np.asarray(metrics.exploded(adult.final_states)))
     if config.late:
         few = config.late_runs
         old = grow_runs(
-            organism, config.late - until, keys[:few], states=later.end[:few], start=until, tick=progress.tick
+            organism, config.late - until, keys[:few], states=later.final_states[:few], start=until, tick=progress.tick
         )
         growth = growth.assign(_late(organism, old))
     return recording, growth, adult, later
@@ -164,7 +164,7 @@ def _late(organism: Organism, old: Any) -> dict[str, Any]:
 
 def _lesions(organism: Organism, config: DissectConfig, adult: Controls, progress: Progress) -> dict[str, Any]:
     few, marks = config.lesion_runs, lesions.marks(config.steps, config.horizons)
-    controls = run_controls(organism, adult.end[:few], adult.keys[:few], marks, tick=progress.tick)
+    controls = run_controls(organism, adult.final_states[:few], adult.keys[:few], marks, tick=progress.tick)
     sweep = lesions.first_sweep(
         organism,
         seed=config.seed,

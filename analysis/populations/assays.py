@@ -81,12 +81,12 @@ def lesions(population: Population, verdicts: list[Verdict], config: LesionConfi
             controls,
             [rows[c * runs + r] for c in hidden for r in range(runs)],
             progress.tick,
-            ends=False,
+            final_states=False,
         )
         fitness = metrics.fitness(
-            np.where(found["exploded"] >= 0, np.inf, found["e"][:, -1]),
-            np.tile(controls.e[:, -1], len(hidden)),
-            np.tile(controls.dead[:, -1], len(hidden)),
+            np.where(found["exploded"] >= 0, np.inf, found["mse"][:, -1]),
+            np.tile(controls.mse[:, -1], len(hidden)),
+            np.tile(controls.mse_empty[:, -1], len(hidden)),
         )
         by_channel = np.asarray(fitness, float).reshape(len(hidden), runs)
         return needs(np.asarray([_median(w) for w in by_channel]))

@@ -147,7 +147,7 @@ def read(path: Path) -> PartFile:
 def _check_found(path: Path, row: tuple[str, int], found: Found, marks: int) -> None:
     """Raise `UserError` where a row does not hold a measure at every mark."""
     try:
-        whole = all(len(found[name]) == marks for name in ("e", "mature", "alone", "dead"))
+        whole = all(len(found[name]) == marks for name in ("mse", "mature_cells", "alone", "dead"))
         numbers = [float(found[name]) for name in ("overgrown", "exploded", "cells", "most")]
     except (KeyError, TypeError, ValueError):
         whole, numbers = False, []

@@ -118,13 +118,13 @@ def _made(
     def done(number: int, measured: dict[str, np.ndarray]) -> None:
         row = todo[number]
         control, (cells, most) = place[row[1]], fired[row]
-        beside = {"alone": controls.e[control].tolist(), "dead": controls.dead[control].tolist()}
+        beside = {"alone": controls.mse[control].tolist(), "dead": controls.mse_empty[control].tolist()}
         one = {k: np.asarray(v).tolist() for k, v in measured.items()}
         made[row] = one | beside | {"cells": cells, "most": most}
         kept.add(keys.get(row, ""), *row, made[row])
 
     rows = [EditedRun(place[run], plan.experiments[name]) for name, run in todo]
-    run_edited(plan.organism, controls, rows, progress.tick, done=done, ends=False)
+    run_edited(plan.organism, controls, rows, progress.tick, on_row=done, final_states=False)
     return made
 
 
@@ -209,12 +209,12 @@ def table(settings: Settings, rows: Sequence[tuple[str, int]], found: Sequence[F
     """Rows as `sweep` returns them, one for each horizon."""
     marks, horizons = settings.marks, settings.horizons
     at = np.searchsorted(marks, settings.start + np.asarray(horizons))
-    by = {name: np.asarray([one[name] for one in found])[:, at] for name in ("e", "mature", "alone", "dead")}
-    e, alone, dead = (jnp.asarray(by[name]) for name in ("e", "alone", "dead"))
+    by = {name: np.asarray([one[name] for one in found])[:, at] for name in ("mse", "mature_cells", "alone", "dead")}
+    e, alone, dead = (jnp.asarray(by[name]) for name in ("mse", "alone", "dead"))
     log_error = np.asarray(measures.log_mse(e))
     values = {
-        "e": by["e"],
-        "mature": by["mature"],
+        "e": by["mse"],
+        "mature": by["mature_cells"],
         "fitness": np.asarray(measures.fitness(e, alone, dead)),
         "log_error": log_error,
         "worse": log_error - np.asarray(measures.log_mse(alone)),

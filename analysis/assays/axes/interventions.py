@@ -128,14 +128,14 @@ def steering(found: Subject, *, dose: float = 0.5, randoms: int = 99, seed: int 
     random = haar(np.random.default_rng(seed), len(found.channels), 1, randoms)[..., 0]
     every = [*named.values(), *random]
     amount = dose * float(np.sqrt(np.square(found.rows - found.rows.mean(0)).sum(1).mean()))
-    start, runs = int(found.controls.marks[0]), len(found.bodies)
+    start, runs = int(found.controls.steps[0]), len(found.bodies)
     rows = [
         EditedRun(run, (_push(found, vector, amount * (-1) ** run, run).at(start),))
         for vector in every
         for run in range(runs)
     ]
     out = run_edited(found.organism, found.controls, rows, found.tick)
-    pushed = out["end"].reshape(len(every), runs, *out["end"].shape[1:])
+    pushed = out["final_states"].reshape(len(every), runs, *out["final_states"].shape[1:])
     change = np.minimum(_change(found, pushed), LARGE).mean(1)
     left = np.asarray(
         [[_left(found, s, v, amount, run) for run, s in enumerate(r)] for r, v in zip(pushed, every, strict=True)]
@@ -146,7 +146,7 @@ def steering(found: Subject, *, dose: float = 0.5, randoms: int = 99, seed: int 
         kinds.append({f"{what} {n}": np.append(values[k], random_ones) for k, n in enumerate(named)})
     attrs = {"amount": amount, "dose": dose, "randoms": randoms, "runs": runs, "seed": seed}
     tests = xr.concat([null_tests(kind) for kind in kinds], "statistic")
-    return tests.assign_attrs(attrs, start=start, horizon=int(found.controls.marks[-1]) - start)
+    return tests.assign_attrs(attrs, start=start, horizon=int(found.controls.steps[-1]) - start)
 
 
 def _push(found: Subject, vector: np.ndarray, amount: float, run: int) -> edits.Edit:
@@ -157,13 +157,13 @@ def _push(found: Subject, vector: np.ndarray, amount: float, run: int) -> edits.
 def _change(found: Subject, ends: Float[np.ndarray, "row run y x channel"]) -> Float[np.ndarray, "row run"]:
     """E between the pictures of these ends and of the undisturbed runs'."""
     spec = found.organism.rule.spec
-    reference = np.asarray(metrics.picture(spec, found.controls.end))
+    reference = np.asarray(metrics.picture(spec, found.controls.final_states))
     return np.stack([np.asarray(metrics.mse(spec, row, reference)) for row in ends])
 
 
 def _left(found: Subject, state: np.ndarray, vector: np.ndarray, amount: float, run: int) -> float:
     """The share of a push that is left, over cells mature in both; 0 where none is."""
-    twin, rule = np.asarray(found.controls.end[run]), found.organism.rule
+    twin, rule = np.asarray(found.controls.final_states[run]), found.organism.rule
     both = np.asarray(mature(rule, jnp.asarray(state)) & mature(rule, jnp.asarray(twin)))
     if not both.any() or not np.isfinite(state).all():
         return 0.0
@@ -204,9 +204,9 @@ def subspaces(found: Subject, *, randoms: int = 39, seed: int = 0) -> xr.Dataset
         each = (-harm if complement else harm).reshape(len(planes), randoms + 1)
         kinds.append(null_tests({what.format(n): h for n, h in zip(planes, each, strict=True)}))
     tests = _signed(xr.concat(kinds, "statistic"))
-    start = int(found.controls.marks[0])
+    start = int(found.controls.steps[0])
     attrs = {"randoms": randoms, "runs": len(found.bodies), "seed": seed, "start": start}
-    return tests.assign_attrs(attrs, horizon=int(found.controls.marks[-1]) - start)
+    return tests.assign_attrs(attrs, horizon=int(found.controls.steps[-1]) - start)
 
 
 def _planes(found: Subject, pair: tuple[str, str], number: int, seed: int) -> Float[np.ndarray, "plane channel 2"]:
@@ -235,7 +235,7 @@ def _rest(plane: Float[np.ndarray, "channel k"]) -> Float[np.ndarray, "channel r
 
 def _harm(found: Subject, planes: Sequence[np.ndarray]) -> Float[np.ndarray, " plane"]:
     """What is lost when each plane is taken out at every step: E over that of an empty canvas."""
-    start, runs, centre = int(found.controls.marks[0]), len(found.bodies), found.rows.mean(0)
+    start, runs, centre = int(found.controls.steps[0]), len(found.bodies), found.rows.mean(0)
     rows = [
         EditedRun(
             run,
@@ -245,6 +245,6 @@ def _harm(found: Subject, planes: Sequence[np.ndarray]) -> Float[np.ndarray, " p
         for run in range(runs)
     ]
     out = run_edited(found.organism, found.controls, rows, found.tick)
-    change = _change(found, out["end"].reshape(len(planes), runs, *out["end"].shape[1:]))
-    dead = np.asarray(metrics.empty_mse(metrics.picture(found.organism.rule.spec, found.controls.end)))
+    change = _change(found, out["final_states"].reshape(len(planes), runs, *out["final_states"].shape[1:]))
+    dead = np.asarray(metrics.empty_mse(metrics.picture(found.organism.rule.spec, found.controls.final_states)))
     return np.minimum(change / np.maximum(dead, 1e-12), LARGE).mean(1)

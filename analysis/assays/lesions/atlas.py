@@ -122,7 +122,7 @@ def sweep(
     """
     runs, controls = len(scene.states), scene.controls
     jobs = [(lesion, run) for lesion in lesions for run in range(runs)]
-    picked = np.searchsorted(controls.marks, controls.marks[0] + np.asarray(horizons))
+    picked = np.searchsorted(controls.steps, controls.steps[0] + np.asarray(horizons))
     parts = []
     for first in range(0, len(jobs), BATCH):
         batch = jobs[first : first + BATCH]
@@ -131,7 +131,7 @@ def sweep(
         found = run_edited(scene.organism, controls, rows, tick)
         for n, edit in enumerate(made):
             if edit.site != "state":
-                found["touched"][n] = touched(scene, edit, batch[n][1])
+                found["cells_changed"][n] = touched(scene, edit, batch[n][1])
         parts.append(_long(scene, batch, found, picked, horizons))
     table = pd.concat(parts, ignore_index=True)
     table.insert(0, "phase", phase)
@@ -159,7 +159,7 @@ def _long(
 ) -> pd.DataFrame:
     controls, many = scene.controls, len(horizons)
     runs = np.asarray([run for _, run in jobs])
-    e, before, dead = (v[:, picked] for v in (found["e"], controls.e[runs], controls.dead[runs]))
+    e, before, dead = (v[:, picked] for v in (found["mse"], controls.mse[runs], controls.mse_empty[runs]))
     logs, usual = np.asarray(metrics.log_mse(e)), np.asarray(metrics.log_mse(before))
     columns: dict[str, Any] = {
         name: np.repeat([getattr(lesion, name) for lesion, _ in jobs], many)
@@ -173,13 +173,13 @@ def _long(
         "log_error": logs.ravel(),
         "worse": (logs - usual).ravel(),
         "e": e.ravel(),
-        "mature": found["mature"][:, picked].ravel(),
+        "mature": found["mature_cells"][:, picked].ravel(),
         "e_control": before.ravel(),
-        "mature_control": controls.mature[runs][:, picked].ravel(),
+        "mature_control": controls.mature_cells[runs][:, picked].ravel(),
     }
-    found["changed"] = _changed(scene, jobs, found["end"])
-    flags = ("overgrown", "exploded", "touched", "changed")
-    columns |= {name: np.repeat(found[name], many) for name in flags}
+    found["changed"] = _changed(scene, jobs, found["final_states"])
+    flags = {"overgrown": "overgrown", "exploded": "exploded", "touched": "cells_changed", "changed": "changed"}
+    columns |= {name: np.repeat(found[key], many) for name, key in flags.items()}
     return pd.DataFrame(columns)
 
 
@@ -193,7 +193,7 @@ def _changed(
     """Largest difference from the control in channels that are not lesioned themselves."""
     found = []
     for (lesion, run), end in zip(jobs, ends, strict=True):
-        apart = np.abs(end - scene.controls.end[run]).max((0, 1))
+        apart = np.abs(end - scene.controls.final_states[run]).max((0, 1))
         if lesion.part == "channel":
             apart[list(lesion.entries)] = 0
         found.append(apart.max())

@@ -188,7 +188,7 @@ def groups(organism: Organism, config: LesionConfig, phase: str, marker: int | N
 
 
 def _need_body(controls: Controls, phase: str) -> None:
-    at, counts = int(controls.marks[0]), controls.mature[:, 0]
+    at, counts = int(controls.steps[0]), controls.mature_cells[:, 0]
     burst = np.asarray(metrics.exploded(jnp.asarray(controls.states)))
     if burst.any():
         raise UserError(f"There is no body to harm: at step {at}, run {int(burst.argmax())} has exploded.")

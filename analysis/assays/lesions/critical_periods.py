@@ -111,7 +111,7 @@ def _fill(
             places += [(side, c, n, run) for run in range(runs)]
     made, where = run_edited(organism, controls, rows, tick), tuple(np.asarray(places).T)
     which = where[-1]
-    e, before, dead = made["e"][:, -1], controls.e[which, -1], controls.dead[which, -1]
+    e, before, dead = made["mse"][:, -1], controls.mse[which, -1], controls.mse_empty[which, -1]
     found["fitness"][where] = np.asarray(metrics.fitness(e, before, dead))
     for name in ("overgrown", "exploded"):
         found[name][where] = made[name]

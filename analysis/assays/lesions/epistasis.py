@@ -64,9 +64,9 @@ def double_lesions(
         edit = edits.scale(scene.organism, kept, channels=sorted({channels[a], channels[b]}))
         rows.append(EditedRun(run, (edit.at(slice(scene.at, None)),)))
     found = run_edited(scene.organism, controls, rows, tick)
-    mark = int(np.searchsorted(controls.marks, controls.marks[0] + horizon))
+    mark = int(np.searchsorted(controls.steps, controls.steps[0] + horizon))
     which = np.tile(np.arange(runs), len(places))
-    e, before, dead = found["e"][:, mark], controls.e[which, mark], controls.dead[which, mark]
+    e, before, dead = found["mse"][:, mark], controls.mse[which, mark], controls.mse_empty[which, mark]
     values = {
         "fitness": np.asarray(metrics.fitness(e, before, dead), np.float64),
         "log_error": np.asarray(metrics.log_mse(e), np.float64),
@@ -79,7 +79,7 @@ def double_lesions(
         square = np.empty((size, size, runs), flat.dtype)
         square[a, b] = square[b, a] = flat.reshape(len(places), runs)
         data[name] = (("a", "b", "run"), square)
-    data["log_error_control"] = (("run",), np.asarray(metrics.log_mse(controls.e[:, mark]), np.float64))
+    data["log_error_control"] = (("run",), np.asarray(metrics.log_mse(controls.mse[:, mark]), np.float64))
     labels = [scene.organism.rule.channel_names[c] for c in channels] if names is None else list(names)
     coords = {"a": labels, "b": labels, "run": np.arange(runs), "number": ("a", list(channels))}
     reference = "twin" if scene.organism.target is None else "target"

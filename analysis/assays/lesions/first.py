@@ -74,7 +74,7 @@ def first_sweep(
     made = {kind: lesions(organism, controls, kind, seed) for kind in kinds}
     found = run_edited(organism, controls, [row for rows in made.values() for row in rows], tick)
     sides = (len(kinds), organism.rule.spec.channels, len(controls.states))
-    shaped = {k: v.reshape(*sides, *v.shape[1:]) for k, v in found.items() if k != "end"}
+    shaped = {k: v.reshape(*sides, *v.shape[1:]) for k, v in found.items() if k != "final_states"}
     return _labelled(organism, controls, kinds, np.asarray(horizons), shaped)
 
 
@@ -85,7 +85,7 @@ def marks(at: int, horizons: Sequence[int]) -> list[int]:
 
 def lesions(organism: Organism, controls: Controls, kind: str, seed: int = 0) -> list[EditedRun]:
     """The rows of one kind, channel by channel, run by run."""
-    at, runs = int(controls.marks[0]), len(controls.states)
+    at, runs = int(controls.steps[0]), len(controls.states)
     states = np.asarray(controls.states)
     rng = np.random.default_rng(seed)
     rows = []
@@ -115,20 +115,20 @@ def _direction(organism: Organism, rng: np.random.Generator) -> np.ndarray:
 def _labelled(
     organism: Organism, controls: Controls, kinds: list[str], horizons: np.ndarray, found: dict[str, Any]
 ) -> xr.Dataset:
-    picked = np.searchsorted(controls.marks, controls.marks[0] + horizons)
-    e, undisturbed, dead = found["e"][..., picked], controls.e[:, picked], controls.dead[:, picked]
+    picked = np.searchsorted(controls.steps, controls.steps[0] + horizons)
+    e, undisturbed, dead = found["mse"][..., picked], controls.mse[:, picked], controls.mse_empty[:, picked]
     rowwise, dims = ("kind", "channel", "run"), ("kind", "channel", "run", "horizon")
     names = channel_names(organism.rule.spec)
     data = {
         "fitness": (dims, np.asarray(metrics.fitness(e, undisturbed, dead), np.float64)),
         "log_error": (dims, np.asarray(metrics.log_mse(e), np.float64)),
         "e": (dims, e),
-        "mature": (dims, found["mature"][..., picked]),
+        "mature": (dims, found["mature_cells"][..., picked]),
         "overgrown": (rowwise, found["overgrown"]),
         "exploded": (rowwise, found["exploded"]),
-        "touched": (rowwise, found["touched"]),
+        "touched": (rowwise, found["cells_changed"]),
         "e_control": (("run", "horizon"), undisturbed),
-        "mature_control": (("run", "horizon"), controls.mature[:, picked]),
+        "mature_control": (("run", "horizon"), controls.mature_cells[:, picked]),
     }
     coords = {
         "kind": kinds,
@@ -139,7 +139,7 @@ def _labelled(
         "role": ("channel", [role(name) for name in names]),
     }
     attrs = {
-        "at": int(controls.marks[0]),
+        "at": int(controls.steps[0]),
         "factor": FACTOR,
         "reference": "twin" if organism.target is None else "target",
         "organism": organism.hash,

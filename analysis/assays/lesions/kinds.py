@@ -84,7 +84,7 @@ class Scene:
     @property
     def at(self) -> int:
         """The first step."""
-        return int(self.controls.marks[0])
+        return int(self.controls.steps[0])
 
     @cached_property
     def states(self) -> Float[np.ndarray, "run y x channel"]:

@@ -79,9 +79,9 @@ def self_repair(
         for run in range(runs)
     ]
     found = run_edited(scene.organism, controls, rows, tick)
-    mark = int(np.searchsorted(controls.marks, controls.marks[0] + horizon))
+    mark = int(np.searchsorted(controls.steps, controls.steps[0] + horizon))
     which = np.tile(np.arange(runs), len(rows) // runs)
-    e, before, dead = found["e"][:, mark], controls.e[which, mark], controls.dead[which, mark]
+    e, before, dead = found["mse"][:, mark], controls.mse[which, mark], controls.mse_empty[which, mark]
     shape, dims = (len(kinds), len(WAYS), len(channels), runs), ("kind", "way", "channel", "run")
     lost = 1.0 - np.asarray(metrics.fitness(e, before, dead), np.float64)
     data = {"effect": (dims, lost.reshape(shape))}

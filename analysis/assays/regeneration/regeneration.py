@@ -85,7 +85,7 @@ def wounds_of(
     tick: Tick | None = None,
 ) -> xr.Dataset:
     """What `five_cuts` says, of any wounds: the cells that each takes, by the wound's name."""
-    wound = edits.erase(organism).at(int(controls.marks[0]))
+    wound = edits.erase(organism).at(int(controls.steps[0]))
     runs = range(len(controls.states))
     rows = [EditedRun(run, (wound.where(region),)) for region in regions.values() for run in runs]
     found = run_edited(organism, controls, rows, tick)
@@ -108,15 +108,15 @@ def empty_margin(
 
 def _labelled(organism: Organism, controls: Controls, regions: Mapping[str, Any], found: dict[str, Any]) -> xr.Dataset:
     dims, spec = ("wound", "run"), organism.rule.spec
-    e, twin, ends = found["e"], controls.e, found["end"]
+    e, twin, ends = found["mse"], controls.mse, found["final_states"]
     healed = np.asarray(metrics.recovered(twin[None, :, 0], e[:, :, 0], e[:, :, -1], twin[None, :, -1]))
     # Beside a twin that has lost its body, a wreck would count as healed.
-    kept = np.asarray(metrics.has_body(twin[:, -1], controls.dead[:, -1]))
-    defined = kept & ~np.asarray(metrics.exploded(jnp.asarray(controls.end)))
+    kept = np.asarray(metrics.has_body(twin[:, -1], controls.mse_empty[:, -1]))
+    defined = kept & ~np.asarray(metrics.exploded(jnp.asarray(controls.final_states)))
     healed = np.where((found["exploded"] >= 0) & np.isfinite(healed), -np.inf, healed)
     pictures = {
         "picture_before": controls.states[0],
-        "picture_twin": controls.end[0],
+        "picture_twin": controls.final_states[0],
         "picture_cut": np.stack([np.where(r[..., None], 0, controls.states[0]) for r in regions.values()]),
         "picture_end": ends[:, 0],
     }
@@ -126,19 +126,19 @@ def _labelled(organism: Organism, controls: Controls, regions: Mapping[str, Any]
         "e_twin": (("run", "time"), twin),
         "e_cut": (dims, e[:, :, 0]),
         "e_end": (dims, e[:, :, -1]),
-        "dead": (("run", "time"), controls.dead),
-        "mature": ((*dims, "time"), found["mature"]),
-        "mature_twin": (("run", "time"), controls.mature),
+        "dead": (("run", "time"), controls.mse_empty),
+        "mature": ((*dims, "time"), found["mature_cells"]),
+        "mature_twin": (("run", "time"), controls.mature_cells),
         "overgrown": (dims, found["overgrown"]),
         "exploded": (dims, found["exploded"]),
-        "touched": (dims, found["touched"]),
-        "changed": (dims, np.abs(ends - controls.end).max((-3, -2, -1))),
+        "touched": (dims, found["cells_changed"]),
+        "changed": (dims, np.abs(ends - controls.final_states).max((-3, -2, -1))),
         "region": (("wound", "y", "x"), np.stack(list(regions.values()))),
     }
     for name, states in pictures.items():
         lead = ("wound",) if states.ndim == 4 else ()
         data[name] = ((*lead, "y", "x", "rgba"), np.asarray(metrics.picture(spec, jnp.asarray(states))))
-    coords = {"wound": list(regions), "run": np.arange(len(twin)), "time": controls.marks}
+    coords = {"wound": list(regions), "run": np.arange(len(twin)), "time": controls.steps}
     attrs = {"reference": "twin" if organism.target is None else "target", "organism": organism.hash}
     return xr.Dataset(data, coords, attrs)
 
@@ -164,7 +164,7 @@ def report_card(organism: Organism, runs: int = 8, seed: int = 0, late_runs: int
     old = grow_runs(organism, 1800, keys[:late], states=adult[:late], start=200)
     controls = run_controls(organism, adult, keys, marks(200, 700))
     wounds = cuts_of(organism, controls)
-    stages = {"96": young, "200": adult, "700": jnp.asarray(controls.end), "2000": old}
+    stages = {"96": young, "200": adult, "700": jnp.asarray(controls.final_states), "2000": old}
     return {
         "log10_error": {k: _log_error(organism, s) for k, s in stages.items()},
         "mature_cells": {k: _median(metrics.mature_count(organism.rule, s)) for k, s in stages.items()},

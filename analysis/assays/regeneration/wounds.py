@@ -74,7 +74,7 @@ def heal(organism: Organism, config: RegenerationConfig, say: Log = silent) -> H
     progress.stage = f"cutting {organism.name}"
     cuts = regeneration.cuts_of(organism, controls, progress.tick)
     few = part(controls, config.sweep_runs)
-    if not np.asarray(metrics.has_body(few.e[:, -1], few.dead[:, -1])).any():
+    if not np.asarray(metrics.has_body(few.mse[:, -1], few.mse_empty[:, -1])).any():
         return Healing(organism, config, cuts)  # nothing would be defined
     body = np.asarray(mature(organism.rule, jnp.asarray(states[0])))
     progress.stage = f"half planes through {organism.name}"
@@ -109,7 +109,7 @@ def no_body(organism: Organism, states: Any, step: int) -> str:
 
 def part(controls: Controls, runs: int) -> Controls:
     """The first so many of some controls."""
-    names = ("states", "keys", "reference", "e", "dead", "mature", "end")
+    names = ("states", "keys", "reference", "mse", "mse_empty", "mature_cells", "final_states")
     fire = None if controls.fire is None else controls.fire[:runs]
     return replace(controls, fire=fire, **{name: getattr(controls, name)[:runs] for name in names})
 
@@ -175,7 +175,7 @@ def late_fates(organism: Organism, controls: Controls, late: int, tick: Tick | N
         What `regeneration.cuts_of` says, followed to step `late` in one go, with fate (wound, run) and
         fate_twin (run,): words.
     """
-    first = int(controls.marks[0])
+    first = int(controls.steps[0])
     marks = [first, *range(first + 100, late, 100), late]
     long = run_controls(organism, controls.states, controls.keys, marks, fire=None, tick=tick)
     found = regeneration.cuts_of(organism, long, tick)
@@ -187,7 +187,7 @@ def late_fates(organism: Organism, controls: Controls, late: int, tick: Tick | N
         fates[w, r] = fate(*counts, float(one.recovered), burst, tumour)
     whole = [
         "keeps its body" if ok else "loses its body"
-        for ok in np.asarray(metrics.has_body(long.e[:, -1], long.dead[:, -1]))
+        for ok in np.asarray(metrics.has_body(long.mse[:, -1], long.mse_empty[:, -1]))
     ]
     return found.assign(fate=(("wound", "run"), fates.astype(str)), fate_twin=("run", whole))
 

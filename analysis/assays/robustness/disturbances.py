@@ -134,8 +134,8 @@ def noise_lasting(body: Grown) -> list[dict[str, Any]]:
         cells = np.asarray(mature(body.organism.rule, jnp.asarray(body.states[run])))
         edit = edits.noise(body.organism, 1.0).where(cells).at(slice(config.at, config.at + config.horizon))
         rows.append(EditedRun(run, (replace(edit, value=jnp.float32(dose * channel_spread(body, run))),)))
-    ends = run_edited(body.organism, controls, rows, body.tick)["end"]
+    ends = run_edited(body.organism, controls, rows, body.tick)["final_states"]
     return [
-        row_of(body, LASTING, dose, run, end, controls.reference[run, -1], controls.end[run])
+        row_of(body, LASTING, dose, run, end, controls.reference[run, -1], controls.final_states[run])
         for (dose, run), end in zip(cases, ends, strict=True)
     ]

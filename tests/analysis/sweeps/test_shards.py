@@ -235,10 +235,10 @@ def test_doubled_and_damaged_rows_are_refused_and_equal_ones_counted_once(parts,
     last = json.loads(text.splitlines()[-1])
     file.write_text(text + json.dumps(last) + "\n")
     same(analysis.merge(sorted(parts.glob("*.jsonl"))), whole)
-    last["found"]["e"][-1] += 1
+    last["found"]["mse"][-1] += 1
     file.write_text(text + json.dumps(last) + "\n")
     refused("twice, with different numbers", parts)
-    for broken in ({"e": [1.0]}, {"most": "much"}, {"alone": None}):
+    for broken in ({"mse": [1.0]}, {"most": "much"}, {"alone": None}):
         last["found"] |= broken
         file.write_text("".join(text.splitlines(keepends=True)[:-1]) + json.dumps(last) + "\n")
         refused("damaged", parts)

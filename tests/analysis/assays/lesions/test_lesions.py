@@ -53,12 +53,12 @@ def test_every_row_of_a_sweep_equals_growing_it_alone(creeper, controls, name):
     for row, run in enumerate((2, 0)):
         key = nca.run_key(1, run)
         state = nca.grow(creeper, 12, key=key)
-        for mark, step in enumerate(controls.marks[1:], 1):
+        for mark, step in enumerate(controls.steps[1:], 1):
             alone = nca.grow(creeper, int(step) - 12, key=key, state=state, start=12, edits=made)
             e = metrics.mse(creeper.rule.spec, alone, creeper.picture())
-            assert found["e"][row, mark] == pytest.approx(float(e), rel=1e-4)
-            assert found["mature"][row, mark] == int(mature(creeper.rule, alone).sum())
-        np.testing.assert_allclose(found["end"][row], alone, atol=1e-4)
+            assert found["mse"][row, mark] == pytest.approx(float(e), rel=1e-4)
+            assert found["mature_cells"][row, mark] == int(mature(creeper.rule, alone).sum())
+        np.testing.assert_allclose(found["final_states"][row], alone, atol=1e-4)
 
 
 def test_the_first_mark_shows_the_state_as_its_step_reads_it(creeper, controls):
@@ -66,8 +66,8 @@ def test_the_first_mark_shows_the_state_as_its_step_reads_it(creeper, controls):
     found = run_edited(creeper, controls, [EditedRun(1, made)])
     state = nca.grow(creeper, 12, key=nca.run_key(1, 1))
     wounded = edits.apply(made, "state", state, 12, None)
-    assert found["mature"][0, 0] == int(mature(creeper.rule, wounded).sum())
-    assert found["touched"][0] == int((wounded != state).any(-1).sum())
+    assert found["mature_cells"][0, 0] == int(mature(creeper.rule, wounded).sum())
+    assert found["cells_changed"][0] == int((wounded != state).any(-1).sum())
 
 
 def test_rows_of_several_kinds_may_be_mixed(creeper, controls):
@@ -75,7 +75,7 @@ def test_rows_of_several_kinds_may_be_mixed(creeper, controls):
     mixed = run_edited(creeper, controls, [EditedRun(i % 3, made) for i, made in enumerate(kinds)])
     for i, made in enumerate(kinds):
         alone = run_edited(creeper, controls, [EditedRun(i % 3, made)])
-        np.testing.assert_allclose(mixed["e"][i], alone["e"][0], rtol=1e-5)
+        np.testing.assert_allclose(mixed["mse"][i], alone["mse"][0], rtol=1e-5)
 
 
 def test_side_by_side_as_on_an_accelerator_rows_are_what_they_are_one_by_one(creeper, controls, monkeypatch):
@@ -83,7 +83,7 @@ def test_side_by_side_as_on_an_accelerator_rows_are_what_they_are_one_by_one(cre
     alone = run_edited(creeper, controls, rows)
     monkeypatch.setattr("jax.default_backend", lambda: "gpu")
     together = run_edited(creeper, controls, rows)
-    for name in ("e", "mature", "overgrown", "exploded", "touched"):
+    for name in ("mse", "mature_cells", "overgrown", "exploded", "cells_changed"):
         np.testing.assert_allclose(together[name], alone[name], rtol=1e-3, atol=1e-6, err_msg=name)
     np.testing.assert_allclose(grow_runs(creeper, 23, run_keys(1, 3)), plain_ends(creeper, 23, 1), atol=1e-4)
 
@@ -94,9 +94,9 @@ def plain_ends(creeper, steps, seed):
 
 def test_a_row_without_edits_is_its_control_to_the_bit(creeper, controls):
     found = run_edited(creeper, controls, [EditedRun(run) for run in range(3)])
-    np.testing.assert_array_equal(found["end"], controls.end)
-    np.testing.assert_allclose(found["e"], controls.e, rtol=1e-6)
-    np.testing.assert_array_equal(found["mature"], controls.mature)
+    np.testing.assert_array_equal(found["final_states"], controls.final_states)
+    np.testing.assert_allclose(found["mse"], controls.mse, rtol=1e-6)
+    np.testing.assert_array_equal(found["mature_cells"], controls.mature_cells)
 
 
 def test_given_fire_masks_drive_controls_and_rows(creeper):
@@ -105,13 +105,13 @@ def test_given_fire_masks_drive_controls_and_rows(creeper):
     states = grow_runs(creeper, 10, keys, fire=fire[:, :10])
     paired = run_controls(creeper, states, keys, [10, 30], fire=fire[:, 10:])
     found = run_edited(creeper, paired, [EditedRun(1, changes(creeper)["wound"])])
-    np.testing.assert_allclose(paired.end[1], nca.grow(creeper, 30, fire=fire[1]), atol=1e-4)
+    np.testing.assert_allclose(paired.final_states[1], nca.grow(creeper, 30, fire=fire[1]), atol=1e-4)
     alone = nca.grow(creeper, 20, fire=fire[1, 10:], state=states[1], start=10)
-    np.testing.assert_allclose(paired.end[1], alone, atol=1e-5)
+    np.testing.assert_allclose(paired.final_states[1], alone, atol=1e-5)
     # The wound belongs to step 12, so it acts within the run.
     made = changes(creeper)["wound"]
     wounded = nca.grow(creeper, 20, fire=fire[1, 10:], state=states[1], start=10, edits=made)
-    np.testing.assert_allclose(found["end"][0], wounded, atol=1e-4)
+    np.testing.assert_allclose(found["final_states"][0], wounded, atol=1e-4)
 
 
 def test_an_overgrown_row_stops_there_and_says_when():
@@ -121,8 +121,8 @@ def test_an_overgrown_row_stops_there_and_says_when():
     flood = edits.add(body, 1.0, channels="alpha").at(20)
     found = run_edited(body, paired, [EditedRun(0, (flood,)), EditedRun(0)])
     assert found["overgrown"].tolist() == [25, -1]
-    assert found["mature"][0].tolist() == [149, 149, 576, 576]
-    assert found["e"][0, 3] == found["e"][0, 2]
+    assert found["mature_cells"][0].tolist() == [149, 149, 576, 576]
+    assert found["mse"][0, 3] == found["mse"][0, 2]
 
 
 def test_an_exploding_row_is_an_outcome_and_never_a_hole():
@@ -131,7 +131,7 @@ def test_an_exploding_row_is_an_outcome_and_never_a_hole():
     paired = run_controls(body, grow_runs(body, 5, keys), keys, [5, 15, 45])
     found = run_edited(body, paired, [EditedRun(0, (edits.scale(body, 3.0, channels="h1").at(slice(5, None)),))])
     assert found["exploded"].tolist() == [15]
-    assert np.isfinite(found["e"]).all()
+    assert np.isfinite(found["mse"]).all()
 
 
 def test_marks_must_ascend(creeper):

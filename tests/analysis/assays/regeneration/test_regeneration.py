@@ -127,8 +127,8 @@ def test_runs_that_explode_are_not_left_out_of_the_median(monkeypatch):
     def followed(*args):
         found = run_edited(*args)
         found["exploded"][:] = np.tile([-1, 30, 30], len(found["exploded"]) // 3)
-        found["end"][found["exploded"] < 0] = args[1].end[0]  # the others heal
-        found["e"][found["exploded"] < 0, -1] = 0
+        found["final_states"][found["exploded"] < 0] = args[1].final_states[0]  # the others heal
+        found["mse"][found["exploded"] < 0, -1] = 0
         return found
 
     monkeypatch.setattr(regeneration, "follow", followed)
