@@ -45,7 +45,7 @@ class PopulationAssay:
             that few runs of each suffice.
         end_step: from the configuration to the step of the outcome, where that is after the adult step.
         published_step: whether networks are also compared at step 96, to which every regime was trained.
-        measure_excluded: whether networks that are excluded are measured too (one run each), to be drawn.
+        excluded_runs: how many runs of an excluded network are measured, to be drawn; 0 for none, None for all.
     """
 
     name: str
@@ -57,4 +57,4 @@ class PopulationAssay:
     preset: Mapping[str, Any] = field(default_factory=dict)
     end_step: Callable[[Any], int] | None = None
     published_step: bool = False
-    measure_excluded: bool = False
+    excluded_runs: int | None = 0

@@ -118,7 +118,7 @@ POPULATION = PopulationAssay(
     method=_position_method,
     axis="R² above the surrogates’ median",
     published_step=True,
-    measure_excluded=True,
+    excluded_runs=1,
 )
 COMPONENTS = PopulationAssay(
     "components",
@@ -127,5 +127,5 @@ COMPONENTS = PopulationAssay(
     null=lambda config: "an exchange of the regimes within a lineage; the components themselves have no null here",
     method=_components_method,
     published_step=True,
-    measure_excluded=True,
+    excluded_runs=None,
 )
