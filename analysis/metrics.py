@@ -1,7 +1,7 @@
-"""What a run is measured by: error, fitness, size. Definitions, nothing else.
+"""Definitions of what a run is measured by: error, fitness, recovery, size.
 
-All of it is jax.numpy without branches on values, so it runs inside `jit` and `vmap`. Numbers that
-do not exist ("not defined") are NaN here and only here; tables say it in words, JSON says null.
+All of it is jax.numpy without branches on values, so it runs inside `jit` and `vmap`. A value that is
+not defined is NaN here; tables and reports write "not defined", JSON null.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from nca.perception import mature
-from nca.rule import Rule, visible
+from nca.rule import Rule, to_rgba
 from nca.spec import Spec
 
 Arrays = Array | np.ndarray
@@ -27,8 +27,8 @@ EXPLODED = 1e3
 
 
 def picture(spec: Spec, state: Float[Arrays, "*b y x channel"]) -> Float[Array, "*b y x 4"]:
-    """Clipped premultiplied RGBA; a value that is not a number shows as 0."""
-    return visible(spec, jnp.nan_to_num(jnp.asarray(state)))
+    """Premultiplied RGBA, clipped to 0..1; NaN becomes 0."""
+    return to_rgba(spec, jnp.nan_to_num(jnp.asarray(state)))
 
 
 def mse(spec: Spec, state: Float[Arrays, "*b y x channel"], reference: Float[Arrays, "*b y x 4"]) -> Float[Array, "*b"]:
@@ -38,110 +38,129 @@ def mse(spec: Spec, state: Float[Arrays, "*b y x channel"], reference: Float[Arr
 
     Args:
         spec: the rule's conventions.
-        state: what grew.
-        reference: premultiplied RGBA on the same canvas: the target, or a twin's `picture`.
+        state: of the run.
+        reference: premultiplied RGBA on the same canvas: the target, or the control's `picture`.
     """
     return jnp.square(picture(spec, state) - reference).sum((-3, -2, -1)) / PUBLISHED_PIXELS
 
 
 def empty_mse(reference: Float[Arrays, "*b y x 4"]) -> Float[Array, "*b"]:
-    """E_dead: the error of an empty canvas."""
+    """E_empty: the MSE of an empty canvas."""
     return jnp.square(jnp.asarray(reference)).sum((-3, -2, -1)) / PUBLISHED_PIXELS
 
 
-def log_mse(e: Float[Arrays, "*b"]) -> Float[Array, "*b"]:
+def log_mse(mse: Float[Arrays, "*b"]) -> Float[Array, "*b"]:
     """L = log10(max(E, 1e-6))."""
-    return jnp.log10(jnp.maximum(e, FLOOR))
+    return jnp.log10(jnp.maximum(mse, FLOOR))
 
 
-def has_body(undisturbed: Float[Arrays, "*b"], dead: Float[Arrays, "*b"]) -> Bool[Array, "*b"]:
-    """Whether there is a body to lose: E_dead - E_ref is at least a tenth of E_dead, and not 0."""
-    whole = jnp.asarray(dead)
-    return (whole - undisturbed >= LEAST_BODY * whole) & (whole > 0)
+def has_body(mse_control: Float[Arrays, "*b"], mse_empty: Float[Arrays, "*b"]) -> Bool[Array, "*b"]:
+    """Whether the control has a body to lose: E_empty - E_control is at least 10 % of E_empty, and not 0."""
+    mse_empty = jnp.asarray(mse_empty)
+    return (mse_empty - mse_control >= LEAST_BODY * mse_empty) & (mse_empty > 0)
 
 
-def fitness(e: Float[Arrays, "*b"], undisturbed: Float[Arrays, "*b"], dead: Float[Arrays, "*b"]) -> Float[Array, "*b"]:
-    """W = 1 - (E - E_ref) / (E_dead - E_ref): 1 intact, 0 dead, negative when overgrown.
+def fitness(
+    mse: Float[Arrays, "*b"], mse_control: Float[Arrays, "*b"], mse_empty: Float[Arrays, "*b"]
+) -> Float[Array, "*b"]:
+    """W = 1 - (E - E_control) / (E_empty - E_control): 1 unperturbed, 0 dead, negative when overgrown.
 
-    NaN, which stands for "not defined", where `has_body` is False.
+    NaN ("not defined") where `has_body` is False.
 
     Args:
-        e: error of the disturbed run.
-        undisturbed: E_ref, error of the undisturbed run of the same key and step; 0 where `e` is
-            measured against that run itself.
-        dead: E_dead.
+        mse: of the edited run.
+        mse_control: of the control of the same key at the same step; 0 where `mse` is measured against
+            the control itself.
+        mse_empty: of the empty canvas.
     """
-    defined = has_body(undisturbed, dead)
-    span = jnp.where(defined, dead - undisturbed, 1.0)
-    return jnp.where(defined, 1.0 - (e - undisturbed) / span, jnp.nan)
+    defined = has_body(mse_control, mse_empty)
+    span = jnp.where(defined, mse_empty - mse_control, 1.0)
+    return jnp.where(defined, 1.0 - (mse - mse_control) / span, jnp.nan)
 
 
 def recovered(
-    e_before: Float[Arrays, "*b"],
-    e_cut: Float[Arrays, "*b"],
-    e_end: Float[Arrays, "*b"],
-    e_twin: Float[Arrays, "*b"],
+    mse_before: Float[Arrays, "*b"],
+    mse_cut: Float[Arrays, "*b"],
+    mse_end: Float[Arrays, "*b"],
+    mse_control: Float[Arrays, "*b"],
 ) -> Float[Array, "*b"]:
-    """(E_cut - E_end) / (E_cut - E_twin,end): 1 healed, 0 as cut, negative when it grew worse.
+    """(E_cut - E_end) / (E_cut - E_control): 1 healed, 0 as cut, negative when worse.
 
-    NaN, which stands for "not defined", where the cut changed E by less than 1e-4, or left it less than
-    that above where the twin ends: then nothing was lost that could come back.
+    NaN ("not defined") where the cut changed E by less than 1e-4, or left it less than 1e-4 above the
+    control's final E: then there is nothing to recover.
 
     Args:
-        e_before: error just before the cut.
-        e_cut: error just after it.
-        e_end: error at the end.
-        e_twin: error of the uncut twin of the same key at the end.
+        mse_before: just before the cut.
+        mse_cut: just after it.
+        mse_end: at the end.
+        mse_control: of the uncut control of the same key at the end.
     """
-    span = e_cut - e_twin
-    defined = (jnp.abs(e_cut - e_before) >= LEAST_WOUND) & (span >= LEAST_WOUND)
-    return jnp.where(defined, (e_cut - e_end) / jnp.where(defined, span, 1.0), jnp.nan)
+    span = mse_cut - mse_control
+    defined = (jnp.abs(mse_cut - mse_before) >= LEAST_WOUND) & (span >= LEAST_WOUND)
+    return jnp.where(defined, (mse_cut - mse_end) / jnp.where(defined, span, 1.0), jnp.nan)
 
 
 def mature_count(rule: Rule, state: Float[Arrays, "*b y x channel"]) -> Int[Array, "*b"]:
-    """Cells of the body: those whose own alpha passes the threshold."""
+    """Number of mature cells: those whose own alpha passes the threshold."""
     return mature(rule, jnp.asarray(state)).sum((-2, -1))
 
 
-def overgrown(count: Int[Arrays, "*b"], control: Int[Arrays, "*b"]) -> Bool[Array, "*b"]:
-    """More than twice as many mature cells as the control has at the same step."""
-    return jnp.asarray(count) > OVERGROWN * control
+def overgrown(mature_cells: Int[Arrays, "*b"], control_cells: Int[Arrays, "*b"]) -> Bool[Array, "*b"]:
+    """Whether a run has more than twice as many mature cells as its control at the same step."""
+    return jnp.asarray(mature_cells) > OVERGROWN * control_cells
 
 
 def exploded(state: Float[Arrays, "*b y x channel"]) -> Bool[Array, "*b"]:
-    """A value that is not finite, or beyond a thousand."""
+    """Whether any value is not finite, or beyond 1,000."""
     return ~(jnp.abs(state) <= EXPLODED).all((-3, -2, -1))
+
+
+def missing_body(rule: Rule, states: Float[Arrays, "run y x channel"], step: int) -> str:
+    """Why not every run has a body to examine, as one sentence; empty if every run has one.
+
+    Args:
+        rule: of the runs.
+        states: of the runs at `step`.
+        step: named in the sentence.
+    """
+    empty = np.asarray(mature_count(rule, states)) == 0
+    burst = np.asarray(exploded(jnp.asarray(states)))
+    for lacking, reason in ((burst, "has exploded (a value beyond 1,000)"), (empty, "has no mature cell")):
+        if lacking.any():
+            share = f" ({int(lacking.sum())} of {len(lacking)} runs)" if len(lacking) > 1 else ""
+            return f"There is no body to examine: at step {step} run {int(lacking.argmax())} {reason}{share}."
+    return ""
 
 
 def median_interval(
     values: Any, level: float = 0.95, resamples: int = 1000, seed: int = 0
 ) -> tuple[float, float, float]:
-    """Median of the defined values with a percentile bootstrap interval over them.
+    """Median of the defined values with a percentile bootstrap interval.
 
-    It holds the median of all keys as often as `interval_coverage` says: of fewer than six, no interval between them
+    Its coverage is that of `interval_coverage`: with fewer than six values no interval between them
     reaches 95 %.
 
     Args:
-        values: one number per key; NaN is left out, while -inf, a run that was ruined, is the least.
+        values: one per run; NaN is left out, -inf (a run that exploded) is the least.
         level: coverage of the interval.
         resamples: bootstrap samples.
-        seed: what they are drawn from.
+        seed: of the bootstrap.
 
     Returns:
-        median, lower, upper; three NaN where no value is defined.
+        median, low, high; three NaN where no value is defined.
     """
-    known = np.asarray(values, float).ravel()
-    known = known[~np.isnan(known)]
-    if not known.size:
+    values = np.asarray(values, float).ravel()
+    values = values[~np.isnan(values)]
+    if not values.size:
         return (float("nan"),) * 3
-    drawn = np.random.default_rng(seed).integers(known.size, size=(resamples, known.size))
+    samples = np.random.default_rng(seed).integers(values.size, size=(resamples, values.size))
     edges = (1 - level) / 2, (1 + level) / 2
-    how: Any = "linear" if np.isfinite(known).all() else "nearest"  # nothing lies between -inf and a number
-    low, high = np.quantile(np.median(known[drawn], axis=1), edges, method=how)
-    return float(np.median(known)), float(low), float(high)
+    method: Any = "linear" if np.isfinite(values).all() else "nearest"  # nothing lies between -inf and a number
+    low, high = np.quantile(np.median(values[samples], axis=1), edges, method=method)
+    return float(np.median(values)), float(low), float(high)
 
 
-def interval_coverage(keys: int, level: float = 0.95) -> float:
-    """How often an interval of a median over so few keys holds it: at most between the least and the most,
-    which all lie on one side of the median with probability 2^(1 - keys)."""
-    return min(level, 1.0 - 2.0 ** (1 - keys)) if keys > 0 else 0.0
+def interval_coverage(n: int, level: float = 0.95) -> float:
+    """Coverage that an interval for a median over n values can reach: all of them lie on one side of the
+    median with probability 2^(1 - n)."""
+    return min(level, 1.0 - 2.0 ** (1 - n)) if n > 0 else 0.0

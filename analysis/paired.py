@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from analysis import metrics
-from analysis.rollouts import Batch, Tick, advance, map_runs, select_runs
+from analysis.rollouts import CHUNK, Batch, Tick, advance, map_runs, select_runs
 from nca.edits import Edit, apply
 from nca.errors import UserError
 from nca.organism import Organism
@@ -63,6 +63,11 @@ class Controls:
     fire: Bool[np.ndarray, "run time y x"] | None = None
 
 
+def measured_steps(start: int, eval_steps: Sequence[int]) -> list[int]:
+    """Steps to measure at: every twentieth step from `start`, and those `eval_steps` after it."""
+    return sorted({*range(start, start + max(eval_steps), CHUNK), *(start + n for n in eval_steps)})
+
+
 def run_controls(
     organism: Organism,
     states: Float[metrics.Arrays, "run y x channel"],
@@ -100,7 +105,7 @@ def run_controls(
 
     batches = zip(*map_runs(len(keys), measure), strict=True)
     pictures, mature_cells, final_states = (np.concatenate(values) for values in batches)
-    target = organism.picture((states.shape[1], states.shape[2]))
+    target = organism.padded_target((states.shape[1], states.shape[2]))
     reference = pictures if target is None else np.broadcast_to(target, pictures.shape)
     mse = np.square(pictures - reference).sum((-3, -2, -1)) / metrics.PUBLISHED_PIXELS
     mse_empty = np.asarray(metrics.empty_mse(reference))

@@ -1,4 +1,4 @@
-"""How far long work has come, and how long it will still take."""
+"""Progress of long computations: which stage runs, what share of it is done, and how long it will take."""
 
 from __future__ import annotations
 
@@ -10,27 +10,49 @@ Log = Callable[[str], None]
 
 
 def silent(line: str) -> None:
-    """Tell nobody."""
+    """A `Log` that prints nothing."""
 
 
 class Progress:
-    """Counts steps, and says every few seconds what share is done and what time is left."""
+    """Counts the steps of a stage, and logs every few seconds how far it is.
 
-    def __init__(self, say: Log, total: int, pause: float = 5.0) -> None:
-        self.say, self.total, self.pause = say, max(total, 1), pause
-        self.done, self.stage, self.lock = 0, "", threading.Lock()
-        self.begun = self.told = time.monotonic()
+    Where the stage's total is known ("growing: 40 %, 00:00:12 left") the remaining time is that of the
+    stage; elsewhere the steps done are logged ("growing: 1,200 steps, 00:00:08").
+
+    Args:
+        log: called with each line.
+        total: steps of the stage, over all runs; 0 if unknown.
+        pause: least seconds between two lines.
+    """
+
+    def __init__(self, log: Log, total: int = 0, pause: float = 5.0) -> None:
+        self.log, self.pause = log, pause
+        self._lock = threading.Lock()
+        self.begun = time.monotonic()
+        self.start("", total)
+
+    def start(self, stage: str, total: int = 0) -> None:
+        """Begin a stage of `total` steps over all runs (0 if unknown)."""
+        self.stage, self.total, self.done = stage, total, 0
+        self._stage_begun = self._logged = time.monotonic()
 
     def tick(self, steps: int) -> None:
-        """So many steps more."""
-        with self.lock:
+        """Count steps that are done."""
+        with self._lock:
             self.done += steps
             now = time.monotonic()
-            if now - self.told < self.pause:
+            if now - self._logged < self.pause:
                 return
-            self.told = now
-            left = (now - self.begun) * max(self.total - self.done, 0) / max(self.done, 1)
+            self._logged = now
+            seconds = now - self._stage_begun
+            left = seconds * max(self.total - self.done, 0) / max(self.done, 1)
+        if not self.total:
+            self.log(f"{self.stage}: {self.done:,} steps, {_clock(seconds)}")
+            return
         share = min(99, 100 * self.done // self.total)
-        # The first steps wait for compilation and would promise far too long a wait.
-        wait = f", {time.strftime('%H:%M:%S', time.gmtime(left))} left" if share >= 5 else ""
-        self.say(f"{self.stage}: {share} %{wait}")
+        # The first steps wait for compilation and would forecast far too long a time.
+        self.log(f"{self.stage}: {share} %" + (f", {_clock(left)} left" if share >= 5 else ""))
+
+
+def _clock(seconds: float) -> str:
+    return time.strftime("%H:%M:%S", time.gmtime(seconds))

@@ -1,7 +1,7 @@
-"""Many runs of an organism, by stretches of one compiled program.
+"""Many runs of an organism, in chunks of one compiled program.
 
-A stretch has 20 steps, whatever the horizon, so growing, cutting and following share a program.
-On a CPU runs go one by one on as many threads as there are cores; elsewhere side by side.
+A chunk has 20 steps, whatever the horizon, so growing, cutting and following share a program. On a CPU
+runs are computed one by one on as many threads as there are cores, elsewhere in batches.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from nca.edits import draws_noise
 from nca.errors import UserError
 from nca.organism import Organism
 from nca.rollout import grow, run_key
+from nca.step import fire_mask
 
 CHUNK = 20
 BATCH_SIZE = 128
@@ -30,15 +31,15 @@ Tick = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Batch:
-    """What runs side by side go by: everything but their states.
+    """Runs that are computed together: everything but their states.
 
     Attributes:
         organism: what grows.
         keys: one per run.
-        fire: masks (run, step, y, x) from `start` on, in place of the keys' own.
+        fire: fire masks (run, step, y, x) from `start` on, instead of those that follow from the keys.
         edits: edits that act together, each with one entry per run along its first axis.
         start: the number of the first step.
-        tick: is told the steps done, as they are.
+        tick: called with the number of steps done.
     """
 
     organism: Organism
@@ -50,62 +51,78 @@ class Batch:
 
 
 def run_keys(seed: int, runs: int) -> Any:
-    """The keys of the first runs of a seed."""
+    """The PRNG keys of runs 0 .. runs - 1 of a seed."""
     if runs < 1:
         raise UserError(f"At least one run is needed, got {runs}.")
     return jnp.stack([run_key(seed, i) for i in range(runs)])
 
 
+def fire_masks(
+    organism: Organism, key: Any, steps: int, start: int = 0, canvas: tuple[int, int] | None = None
+) -> Bool[Array, "step y x"]:
+    """The fire masks of a run, to drive another run by the same noise.
+
+    Args:
+        organism: what grows.
+        key: of the run.
+        steps: number of masks.
+        start: the number of the first step.
+        canvas: (height, width); the organism's own by default.
+    """
+    size = organism.canvas if canvas is None else (int(canvas[0]), int(canvas[1]))
+    return jax.vmap(lambda t: fire_mask(organism.rule, key, t, size))(start + jnp.arange(steps))
+
+
 def seed_states(organism: Organism, runs: int) -> Float[Array, "run y x channel"]:
-    """The seed on its canvas, for every run."""
-    return jnp.broadcast_to(organism.start(), (runs, *organism.canvas, organism.rule.spec.channels))
+    """The seed on its canvas, once per run."""
+    return jnp.broadcast_to(organism.initial_state(), (runs, *organism.canvas, organism.rule.spec.channels))
 
 
 def map_runs(count: int, work: Callable[[np.ndarray], Any]) -> list[Any]:
-    """`work` on the numbers 0 .. count - 1, part by part: threads of one, or batches."""
+    """`work` applied to the run numbers 0 .. count - 1, as arrays: one run per thread on a CPU, batches elsewhere."""
     if jax.default_backend() != "cpu":
-        return [work(part) for part in np.split(np.arange(count), range(BATCH_SIZE, count, BATCH_SIZE))]
+        return [work(batch) for batch in np.split(np.arange(count), range(BATCH_SIZE, count, BATCH_SIZE))]
     first, *rest = np.arange(count)[:, None]
-    done = [work(first)]  # compiles; the others reuse it
+    results = [work(first)]  # compiles; the others reuse it
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        return done + list(pool.map(work, rest))
+        return results + list(pool.map(work, rest))
 
 
 def select_runs(values: Any, i: np.ndarray) -> Any:
-    """The runs numbered i, where there are values at all."""
+    """values[i] as a jax array; None stays None."""
     return None if values is None else jnp.asarray(values[i])
 
 
-def advance_chunk(course: Batch, states: Any, here: int, steps: int, roll: Callable[..., Any] = grow) -> Any:
-    """What `roll` (`nca.grow` or `nca.trajectory`) gives for `steps` steps from offset `here`."""
-    fire = None if course.fire is None else course.fire[:, here : here + steps]
-    keyed = course.fire is None or draws_noise(course.edits)
+def advance_chunk(batch: Batch, states: Any, offset: int, steps: int, rollout: Callable[..., Any] = grow) -> Any:
+    """`rollout` (`nca.grow` or `nca.trajectory`) of every run for `steps` steps, `offset` steps after the start."""
+    fire = None if batch.fire is None else batch.fire[:, offset : offset + steps]
+    needs_key = batch.fire is None or draws_noise(batch.edits)
 
-    def one(state: Any, key: Any, masks: Any, edits: Any) -> Any:
-        return roll(
-            course.organism,
+    def one_run(state: Any, key: Any, masks: Any, edits: Any) -> Any:
+        return rollout(
+            batch.organism,
             steps,
-            key=key if keyed else None,
+            key=key if needs_key else None,
             fire=masks,
             state=state,
-            start=course.start + here,
+            start=batch.start + offset,
             edits=edits,
         )
 
-    if len(states) == 1:  # not a batch: the program that every other single run uses
-        out = one(*jax.tree.map(lambda v: v[0], (states, course.keys, fire, course.edits)))[None]
+    if len(states) == 1:  # not vmapped: the program that every other single run uses
+        out = one_run(*jax.tree.map(lambda v: v[0], (states, batch.keys, fire, batch.edits)))[None]
     else:
         axes = (0, 0, None if fire is None else 0, 0)
-        out = jax.vmap(one, axes)(states, course.keys, fire, course.edits)
-    if course.tick is not None:
-        course.tick(steps * len(states))
+        out = jax.vmap(one_run, axes)(states, batch.keys, fire, batch.edits)
+    if batch.tick is not None:
+        batch.tick(steps * len(states))
     return out
 
 
-def advance(course: Batch, states: Any, here: int, there: int) -> Float[Array, "run y x channel"]:
-    """The states from one offset (in steps after the start) to a later one."""
-    for offset in range(int(here), int(there), CHUNK):
-        states = advance_chunk(course, states, offset, min(CHUNK, int(there) - offset))
+def advance(batch: Batch, states: Any, begin: int, end: int) -> Float[Array, "run y x channel"]:
+    """The states at offset `end` from those at offset `begin` (steps after the batch's start)."""
+    for offset in range(int(begin), int(end), CHUNK):
+        states = advance_chunk(batch, states, offset, min(CHUNK, int(end) - offset))
     return states
 
 
@@ -123,17 +140,16 @@ def grow_runs(
 
     Args:
         organism: what grows.
-        steps: steps to take.
+        steps: number of steps.
         keys: one per run.
-        states: what to go on from instead of the seed, at step `start`.
+        states: at step `start`; the seed by default.
         start: the number of the first step.
-        fire: masks in place of the keys' own.
-        tick: is told the steps done.
+        fire: fire masks instead of those that follow from the keys.
+        tick: called with the number of steps done.
     """
-    begun = seed_states(organism, len(keys)) if states is None else jnp.asarray(states)
+    initial = seed_states(organism, len(keys)) if states is None else jnp.asarray(states)
 
-    def part(i: np.ndarray) -> Any:
-        course = Batch(organism, keys[i], select_runs(fire, i), (), start, tick)
-        return advance(course, begun[i], 0, steps)
+    def grow_batch(i: np.ndarray) -> Any:
+        return advance(Batch(organism, keys[i], select_runs(fire, i), (), start, tick), initial[i], 0, steps)
 
-    return jnp.concatenate(map_runs(len(keys), part))
+    return jnp.concatenate(map_runs(len(keys), grow_batch))

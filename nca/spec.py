@@ -130,6 +130,16 @@ def channel_names(spec: Spec) -> tuple[str, ...]:
     return visible + tuple(f"h{c}" for c in range(spec.channels - 4))
 
 
+def channel_role(name: str) -> str:
+    """What a channel of this name holds: "hidden", "alpha" or "colour"."""
+    return "hidden" if name.startswith("h") else "alpha" if name == "alpha" else "colour"
+
+
+def hidden_channels(spec: Spec) -> list[int]:
+    """Numbers of the channels that are neither colour nor alpha."""
+    return [n for n, name in enumerate(channel_names(spec)) if channel_role(name) == "hidden"]
+
+
 def _one_of(field: str, value: Any, known: Sequence[str] | dict[str, Any]) -> None:
     if value not in tuple(known):
         raise UserError(f"{field} must be one of {', '.join(known)}; got {value!r}.")
