@@ -63,7 +63,7 @@ def growth(one: Organism, expected: dict[str, Any], seeds: int, late: int) -> It
     for step, count in plan.items():
         fire = np.stack([masks(seed, int(step)) for seed in range(count)])
         states = grow_runs(one, int(step), run_keys(0, count), fire=fire)
-        ours = np.asarray(metrics.log_mse(metrics.mse(one.rule.spec, states, one.picture())))
+        ours = np.asarray(metrics.log_mse(metrics.mse(one.rule.spec, states, one.padded_target())))
         theirs = np.asarray(expected["L"][step][:count])
         worst = int(np.abs(ours - theirs).argmax())
         yield f"L at {step}, seed {worst}", float(ours[worst]), float(theirs[worst]), 1e-3

@@ -16,10 +16,10 @@ from jaxtyping import Array
 from benchmarks.measure import Clock, Row, Table, alternate, clock, ratio, seconds
 from benchmarks.scene import Scene, still
 from benchmarks.variants import compact
-from nca.organism import Organism, placed
+from nca.organism import Organism, pad_to_canvas
 from nca.perception import alive
 from nca.rollout import grow
-from nca.sparse import needed
+from nca.sparse import active_cells
 from nca.training.config import TrainConfig
 from nca.training.loop import train
 from nca.training.step import advance
@@ -116,7 +116,7 @@ def rows_needed(scene: Scene) -> Array:
 
     def body(states: Array, t: Array) -> tuple[Array, Array]:
         rule = task.rule(parameters)
-        sites = needed(rule, alive(rule, states), jnp.ones(states.shape[:3], bool)).sum()
+        sites = active_cells(rule, alive(rule, states), jnp.ones(states.shape[:3], bool)).sum()
         return advance(task, parameters, states, scene.key, t), sites * rule.spec.fire_rate
 
     return jax.jit(lambda states: jax.lax.scan(body, states, jnp.arange(steps))[1].sum())(scene.trainer.pool)
@@ -146,20 +146,20 @@ def recentred(state: np.ndarray, side: int) -> np.ndarray:
     """A state cut or padded around its middle."""
     cut = max(state.shape[0] - side, 0) // 2
     inner = state[cut : state.shape[0] - cut, cut : state.shape[1] - cut]
-    return placed(inner, (side, side), "body")
+    return pad_to_canvas(inner, (side, side), "body")
 
 
 def block(organism: Organism, share: float) -> np.ndarray:
     """A square body in the middle, its living sites (one ring more) about this share of the canvas."""
     height, width = organism.canvas
     side = height if share >= 1 else max(round((share * height * width) ** 0.5) - 2, 1)
-    return placed(np.ones((side, side, organism.rule.spec.channels), np.float32), organism.canvas, "body")
+    return pad_to_canvas(np.ones((side, side, organism.rule.spec.channels), np.float32), organism.canvas, "body")
 
 
 def _occupancy(organism: Organism, state: np.ndarray) -> Row:
     rule, canvas = organism.rule, organism.canvas
     sites = alive(rule, jnp.asarray(state))
-    ring = needed(rule, sites[None], jnp.ones((1, *canvas), bool))
+    ring = active_cells(rule, sites[None], jnp.ones((1, *canvas), bool))
     return {"alive": f"{float(sites.mean()):.1%}", "with their ring": f"{float(ring.mean()):.1%}"}
 
 

@@ -21,10 +21,10 @@ from analysis.rollouts import grow_runs, run_keys
 from benchmarks import variants
 from benchmarks.measure import Clock, Row, Table, alternate, clock, ratio, seconds
 from benchmarks.scene import Scene
-from nca.fused import fused_steps
+from nca.fused import fused_step
 from nca.perception import alive
 from nca.rule import Rule
-from nca.sparse import needed
+from nca.sparse import active_cells
 from nca.step import dense_step
 from nca.training.config import TrainConfig
 from nca.training.loop import ROWS, train
@@ -53,7 +53,7 @@ def interpreted() -> Iterator[None]:
     if on_gpu():
         yield
         return
-    with mock.patch("nca.training.step.fused_steps", partial(fused_steps, interpret=True)):
+    with mock.patch("nca.training.step.fused_steps", partial(fused_step, interpret=True)):
         yield
 
 
@@ -68,7 +68,7 @@ def rows(scene: Scene) -> tuple[int, ...]:
     """Rows that the compact step may take, by the grown body, as the trainer chooses them on a CPU."""
     rule = scene.organism.rule
     everyone = jnp.ones((1, *scene.body.shape[:2]), bool)
-    sites = int(needed(rule, alive(rule, scene.body)[None], everyone).sum())
+    sites = int(active_cells(rule, alive(rule, scene.body)[None], everyone).sum())
     whole = scene.sizes.batch * rule.spec.fire_rate * sites
     return tuple(int(np.ceil(share * whole / 128)) * 128 for share in ROWS)
 
@@ -132,5 +132,5 @@ def reached(recipe: TrainConfig) -> float:
     with tempfile.TemporaryDirectory() as folder:
         organism = train(recipe, Path(folder) / "run", say=lambda line: None)
     ends = grow_runs(organism, 96, run_keys(0, 8))
-    picture = organism.picture()
+    picture = organism.padded_target()
     return float(np.median(metrics.log_mse(metrics.mse(organism.rule.spec, ends, picture))))

@@ -16,7 +16,7 @@ from nca.errors import UserError
 from nca.io import load
 from nca.organism import Organism
 from nca.rollout import grow, run_key
-from nca.rule import Rule, untrained
+from nca.rule import Rule, init_rule
 from nca.spec import Spec
 from nca.targets import target
 from nca.training.config import TrainConfig
@@ -104,8 +104,8 @@ def _organism(name: str) -> Organism | None:
 def still(sizes: Sizes) -> tuple[Organism, Array]:
     """An organism whose steps change nothing, and the drawn body that it keeps."""
     canvas = (sizes.size + 2 * sizes.margin,) * 2
-    rule = untrained(jax.random.key(0), hidden=sizes.hidden)
+    rule = init_rule(jax.random.key(0), hidden=sizes.hidden)
     organism = Organism(rule, canvas=canvas, target=target("lizard", sizes.size), name="still lizard")
-    picture = jnp.asarray(organism.picture())
+    picture = jnp.asarray(organism.padded_target())
     hidden = jnp.broadcast_to(picture[..., 3:], (*canvas, rule.spec.channels - 4))
     return organism, jnp.concatenate([picture, hidden], axis=-1)

@@ -52,7 +52,7 @@ def work(quick: bool) -> Work:
     """480 runs of the bundled lizard; a dozen short ones of a body that keeps still where it is quick."""
     if quick:
         organism, body = still(QUICK)
-        organism = Organism(organism.rule, seed=body, canvas=organism.canvas, target=organism.picture(), name="still")
+        organism = Organism(organism.rule, seed=body, canvas=organism.canvas, target=organism.padded_target(), name="still")
         return Work(organism, lesions(organism, ("r", "h0", "h1"), (0.99, 0.9)), 2, 20)
     organism = load("lizard")
     return Work(organism, lesions(organism, HIDDEN, (0.99, 0.95, 0.9, 0.5, 0.0)), 8, 200)
@@ -81,7 +81,7 @@ def by_loop(work: Work) -> np.ndarray:
 
 def _single(organism: Organism, steps: int) -> jax.stages.Wrapped:
     if (organism.hash, steps) not in _COMPILED:
-        picture = organism.picture()
+        picture = organism.padded_target()
 
         def one(edit: Edit, key: jax.Array) -> jax.Array:
             end = grow(organism, steps, key=key, edits=[edit])

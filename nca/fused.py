@@ -15,8 +15,8 @@ from jaxtyping import Array, Bool, Float
 from nca.errors import UserError
 from nca.perception import alive
 from nca.rule import Rule
-from nca.sparse import compactable, finished, needed
-from nca.step import read
+from nca.sparse import active_cells, next_state, sparse_is_exact
+from nca.step import perception_input
 
 if TYPE_CHECKING:
     from nca.kernels import Layers
@@ -26,7 +26,7 @@ KINDS = ("sobel", "sobel-laplacian", "laplacian", "isotropic")
 LEAST = 16  # the shortest side of a matrix that a tensor core multiplies
 
 
-def fused_steps(
+def fused_step(
     rule: Rule,
     states: Float[Array, "b y x channel"],
     fires: Bool[Array, "b y x"],
@@ -47,15 +47,15 @@ def fused_steps(
 
     spec = rule.spec
     before = alive(rule, states)
-    active = needed(rule, before, fires) if compactable(rule) else fires
+    active = active_cells(rule, before, fires) if sparse_is_exact(rule) else fires
     form = Form(spec.perception, spec.boundary, spec.activation_slope, spec.squash, halves=halves, interpret=interpret)
     spare = _side(spec.channels) - spec.channels
-    seen = jnp.pad(read(rule, states, before), [(0, 0)] * 3 + [(0, spare)])
-    update = fused_update(form, seen, active.astype(jnp.float32), layers(rule))
-    return finished(rule, states, before, update[..., : spec.channels])
+    seen = jnp.pad(perception_input(rule, states, before), [(0, 0)] * 3 + [(0, spare)])
+    update = fused_update(form, seen, active.astype(jnp.float32), _pack_layers(rule))
+    return next_state(rule, states, before, update[..., : spec.channels])
 
 
-def layers(rule: Rule) -> Layers:
+def _pack_layers(rule: Rule) -> Layers:
     """The rule's arrays as the kernel takes them: turned against the compass, and padded."""
     from nca.kernels import Layers
 
@@ -77,21 +77,21 @@ def _side(length: int) -> int:
     return max(LEAST, 1 << (length - 1).bit_length())
 
 
-def fusible(rule: Rule) -> bool:
+def _has_kernel(rule: Rule) -> bool:
     """Whether there is a kernel for this rule."""
     return rule.spec.perception in KINDS and len(rule.weights) == 2
 
 
-def products(precision: str) -> AbstractContextManager[object]:
+def matmul_precision(precision: str) -> AbstractContextManager[object]:
     """Where XLA's products are of that precision, those of their gradients too."""
     return jax.default_matmul_precision("BF16_BF16_F32") if precision == "bfloat16" else nullcontext()
 
 
-def check(config: TrainConfig, rule: Rule) -> None:
+def check_kernel(config: TrainConfig, rule: Rule) -> None:
     """Raise `UserError` where a recipe's kernel or precision cannot be had."""
     platform = jax.default_backend()
     if config.kernel == "pallas":
-        if not fusible(rule):
+        if not _has_kernel(rule):
             raise UserError(
                 f"The fused kernel is for {', '.join(KINDS)} perception and two layers; this rule has "
                 f"{rule.spec.perception} and {len(rule.weights)} layers: train it with --kernel xla."

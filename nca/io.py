@@ -62,54 +62,54 @@ def save(organism: Organism, path: str | Path) -> Path:
     except (TypeError, ValueError) as error:
         raise UserError(f"An organism's provenance and metrics must be plain JSON: {error}.") from error
     data = to_bytes({k: np.array(v, order="C") for k, v in arrays.items()}, metadata={"organism": note})
-    return write(path, data)
+    return write_file(path, data)
 
 
-def write(path: str | Path, data: bytes | str) -> Path:
-    """Write a file beside its place, then rename it there."""
-    raw = data.encode() if isinstance(data, str) else data
-    return write_with(path, lambda beside: beside.write_bytes(raw))
+def write_file(path: str | Path, content: bytes | str | Callable[[Path], Any]) -> Path:
+    """Write a file atomically: a temporary file in the same folder is renamed when it is complete.
 
+    Args:
+        path: the file.
+        content: bytes, text (written as UTF-8), or a function that writes the temporary file whose path it gets.
 
-def write_with(path: str | Path, fill: Callable[[Path], Any]) -> Path:
-    """Let `fill` write a file beside its place, then rename it there; nothing stays on failure."""
+    Raises:
+        UserError: the folder is missing or not writable, or the disk is full; nothing is left behind.
+    """
     path = Path(path)
     try:
         handle, name = tempfile.mkstemp(prefix=UNFINISHED, suffix=path.suffix, dir=path.parent)
         os.close(handle)
     except OSError as error:
         raise UserError(f"Cannot write {path}: {error.strerror or error}; choose another place.") from error
-    beside = Path(name)
+    temporary = Path(name)
     try:
-        fill(beside)
-        with beside.open("rb+") as file:
+        if callable(content):
+            content(temporary)
+        else:
+            temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        beside.chmod(0o644)
-        os.replace(beside, path)
+        temporary.chmod(0o644)
+        os.replace(temporary, path)
     except OSError as error:
         raise UserError(f"Cannot write {path}: {error.strerror or error}; choose another place.") from error
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     return path
 
 
-def bundled() -> tuple[str, ...]:
-    """The names of the organisms that come with the package."""
-    return members("")
+def bundled(population: str = "") -> tuple[str, ...]:
+    """The names of the organisms that come with the package, or of the members of a bundled population."""
+    folder = resources.files("nca") / "organisms" / population
+    files = [f.name for f in folder.iterdir()] if folder.is_dir() else []
+    return tuple(sorted(n.removesuffix(".safetensors") for n in files if n.endswith(".safetensors")))
 
 
 def bundled_populations() -> tuple[str, ...]:
     """The names of the populations that come with the package; `NAME/MEMBER` is an organism of one."""
     folder = resources.files("nca") / "organisms"
-    found = folder.iterdir() if folder.is_dir() else ()
-    return tuple(sorted(f.name for f in found if (f / "population.json").is_file()))
-
-
-def members(population: str) -> tuple[str, ...]:
-    """The names of a bundled population's members."""
-    folder = resources.files("nca") / "organisms" / population
-    found = (f.name for f in folder.iterdir()) if folder.is_dir() else ()
-    return tuple(sorted(n.removesuffix(".safetensors") for n in found if n.endswith(".safetensors")))
+    entries = folder.iterdir() if folder.is_dir() else ()
+    return tuple(sorted(f.name for f in entries if (f / "population.json").is_file()))
 
 
 def load(source: str | Path) -> Organism:
@@ -120,18 +120,18 @@ def load(source: str | Path) -> Organism:
     """
     name = ALIASES.get(str(source), str(source))
     where, _, member = name.rpartition("/")
-    if name in bundled() or (where in bundled_populations() and member in members(where)):
-        return read(Path(str(resources.files("nca") / "organisms" / f"{name}.safetensors")))
+    if name in bundled() or (where in bundled_populations() and member in bundled(where)):
+        return _read(Path(str(resources.files("nca") / "organisms" / f"{name}.safetensors")))
     if not os.path.isfile(source):
         close = difflib.get_close_matches(str(source), (*bundled(), *ALIASES), n=1)
         known = f"did you mean {close[0]}?" if close else f"give a file, or one of {', '.join(bundled())}."
         raise UserError(f"No organism {str(source)!r}: {known if bundled() else 'give a file.'}")
-    return read(Path(source))
+    return _read(Path(source))
 
 
-def read(path: Path) -> Organism:
+def _read(path: Path) -> Organism:
     """The organism in a file."""
-    arrays, described = _contents(path)
+    arrays, described = _read_contents(path)
     try:
         if described["format"] > FORMAT:
             raise UserError(f"{path} was written by a newer version (format {described['format']}).")
@@ -160,7 +160,7 @@ def read(path: Path) -> Organism:
         raise UserError(f"{path} does not hold an organism: {type(error).__name__} {error}.") from error
 
 
-def _contents(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def _read_contents(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     try:
         size = path.stat().st_size
         if size > LARGEST_FILE:

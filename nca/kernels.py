@@ -31,7 +31,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
 from jaxtyping import Array, Float
 
-from nca.perception import laplacian, shifted, sobel
+from nca.perception import _laplacian, _sobel, neighbours
 
 Near = dict[tuple[int, int], Array]
 
@@ -109,11 +109,11 @@ def plan(form: Form, shape: tuple[int, ...], gradient: bool = False) -> Plan:
 def fields(perception: str, near: Near) -> list[Array]:
     """The filters' fields, from the nine neighbours of every cell."""
     if perception == "laplacian":
-        return [near[0, 0], laplacian(near)]
-    dx, dy = sobel(near)
+        return [near[0, 0], _laplacian(near)]
+    dx, dy = _sobel(near)
     if perception == "isotropic":
-        return [near[0, 0], laplacian(near), jnp.sqrt(dx**2 + dy**2 + 1e-8)]
-    return [near[0, 0], dx, dy] + ([laplacian(near)] if perception == "sobel-laplacian" else [])
+        return [near[0, 0], _laplacian(near), jnp.sqrt(dx**2 + dy**2 + 1e-8)]
+    return [near[0, 0], dx, dy] + ([_laplacian(near)] if perception == "sobel-laplacian" else [])
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -153,7 +153,7 @@ def _backward(form: Form, kept: Any, slope: Array) -> tuple[Array, None, Layers]
         _flat(where, slope),
         *_operands(form, layers),
     )
-    _, pull = jax.vjp(lambda s: fields(form.perception, shifted(s, form.boundary)), states)
+    _, pull = jax.vjp(lambda s: fields(form.perception, neighbours(s, form.boundary)), states)
     (by_states,) = pull([_unflat(one, states.shape) for one in by_fields])
     return by_states, None, Layers(*(jnp.sum(part, axis=0) for part in sums))
 

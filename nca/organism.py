@@ -46,7 +46,7 @@ class Organism:
 
     def __post_init__(self) -> None:
         check_shapes(self.rule)
-        seed = one_cell(self.rule.spec) if self.seed is None else jnp.asarray(self.seed, jnp.float32)
+        seed = _one_cell(self.rule.spec) if self.seed is None else jnp.asarray(self.seed, jnp.float32)
         if seed.ndim != 3 or seed.shape[2] != self.rule.spec.channels or 0 in seed.shape:
             raise UserError(f"A seed must be (y, x, {self.rule.spec.channels}), got {tuple(seed.shape)}.")
         canvas = check_canvas(self.canvas)
@@ -57,19 +57,19 @@ class Organism:
             if picture.ndim != 3 or picture.shape[2] != 4:
                 raise UserError(f"A target must be (y, x, 4), got {picture.shape}.")
             object.__setattr__(self, "target", picture)
-            placed(picture, canvas, "target")
-        placed(np.asarray(seed), canvas, "seed")
+            pad_to_canvas(picture, canvas, "target")
+        pad_to_canvas(np.asarray(seed), canvas, "seed")
 
-    def start(self, canvas: tuple[int, int] | None = None) -> Float[Array, "y x channel"]:
+    def initial_state(self, canvas: tuple[int, int] | None = None) -> Float[Array, "y x channel"]:
         """s_0: the seed in the middle of an empty canvas."""
         size = self.canvas if canvas is None else check_canvas(canvas)
-        return jnp.asarray(placed(np.asarray(self.seed), size, "seed"))
+        return jnp.asarray(pad_to_canvas(np.asarray(self.seed), size, "seed"))
 
-    def picture(self, canvas: tuple[int, int] | None = None) -> Float[np.ndarray, "y x 4"] | None:
+    def padded_target(self, canvas: tuple[int, int] | None = None) -> Float[np.ndarray, "y x 4"] | None:
         """The target in the middle of the canvas, or None."""
         if self.target is None:
             return None
-        return placed(self.target, self.canvas if canvas is None else check_canvas(canvas), "target")
+        return pad_to_canvas(self.target, self.canvas if canvas is None else check_canvas(canvas), "target")
 
     @property
     def hash(self) -> str:
@@ -89,12 +89,12 @@ class Organism:
             named["kernels"] = self.rule.kernels
         return {k: np.asarray(v[...]) for k, v in named.items()} | {"seed": np.asarray(self.seed)}
 
-    def renamed(self, name: str) -> Organism:
+    def rename(self, name: str) -> Organism:
         """The same organism under another name."""
         return replace(self, name=name)
 
 
-def one_cell(spec: Spec) -> Float[Array, "1 1 channel"]:
+def _one_cell(spec: Spec) -> Float[Array, "1 1 channel"]:
     """The published seed: alpha and hidden channels 1, colour 0."""
     few = spec.channels < 4 or spec.alpha > 3
     colours = spec.colours or ([] if few else [c for c in range(4) if c != spec.alpha])
@@ -112,7 +112,7 @@ def check_canvas(canvas: Any) -> tuple[int, int]:
     return height, width
 
 
-def placed(patch: np.ndarray, canvas: tuple[int, int], what: str) -> np.ndarray:
+def pad_to_canvas(patch: np.ndarray, canvas: tuple[int, int], what: str) -> np.ndarray:
     """A patch in the middle of an empty canvas."""
     (height, width), (tall, broad) = canvas, patch.shape[:2]
     if tall > height or broad > width:

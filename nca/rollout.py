@@ -133,7 +133,7 @@ def _roll(
     if isinstance(start, int) and start < 0:
         raise UserError(f"start must be a step from 0 up, got {start}.")
     _check_noise(key, fire, edits)
-    state = organism.start(canvas) if state is None else _checked_state(organism, state, canvas)
+    state = organism.initial_state(canvas) if state is None else _checked_state(organism, state, canvas)
     size = (state.shape[0], state.shape[1])
     _check_edits(organism.rule, edits, size)
     if fire is not None:

@@ -17,7 +17,7 @@ from nca.errors import UserError
 from nca.spec import PERCEPTIONS, Spec, channel_names
 
 
-class Fixed(nnx.Variable):
+class _Fixed(nnx.Variable):
     """An array of a rule that training leaves alone."""
 
 
@@ -45,7 +45,7 @@ class Rule(nnx.Module):
         self.weights = nnx.List([nnx.Param(jnp.asarray(w, jnp.float32)) for w in weights])
         self.biases = nnx.List([nnx.Param(jnp.asarray(b, jnp.float32)) for b in biases])
         self.kernels = None if kernels is None else nnx.Param(jnp.asarray(kernels, jnp.float32))
-        self.angle = Fixed(jnp.asarray(angle, jnp.float32))
+        self.angle = _Fixed(jnp.asarray(angle, jnp.float32))
 
     @classmethod
     def from_arrays(
@@ -104,7 +104,7 @@ class Rule(nnx.Module):
         """Number of trained values."""
         return sum(int(p.size) for p in jax.tree.leaves(nnx.state(self, nnx.Param)))
 
-    def turned(self, radians: float | Array) -> Rule:
+    def rotate(self, radians: float | Array) -> Rule:
         """The same rule with its compass turned further by `radians`: the body turns from y towards x.
 
         The kernels of a "learned" perception have no compass.
@@ -121,7 +121,7 @@ class Rule(nnx.Module):
         return Rule(replace(self.spec, **conventions), weights, biases, kernels, self.angle[...])
 
 
-def untrained(key: Array, spec: Spec | None = None, hidden: int = 128) -> Rule:
+def init_rule(key: Array, spec: Spec | None = None, hidden: int = 128) -> Rule:
     """A rule before training: its last layer is zero, so a step changes nothing.
 
     Args:
@@ -170,7 +170,7 @@ def check_shapes(rule: Rule) -> None:
             raise UserError(f"A layer of {size[1]} outputs needs as many biases, got {tuple(bias.shape)}.")
 
 
-def visible(spec: Spec, state: Float[Array, "*grid channel"]) -> Float[Array, "*grid 4"]:
+def to_rgba(spec: Spec, state: Float[Array, "*grid channel"]) -> Float[Array, "*grid 4"]:
     """The picture of a state: premultiplied RGBA clipped to 0..1.
 
     Rules with fewer than four channels show grey levels of their alpha.

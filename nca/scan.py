@@ -23,7 +23,7 @@ from nca.edits.edit import apply, lasting
 from nca.perception import alive
 from nca.pytrees import Layout, join, separate
 from nca.rule import Rule
-from nca.sparse import compact_steps, compactable
+from nca.sparse import sparse_is_exact, sparse_step
 from nca.step import dense_step, fire_mask
 
 STRETCHES = (8, 10, 9, 7, 6, 5)
@@ -69,7 +69,7 @@ class Run:
     @property
     def compact(self) -> bool:
         """Whether the compact step is wanted and exact."""
-        return self.plan.compact and compactable(self.rule, self.edits)
+        return self.plan.compact and sparse_is_exact(self.rule, self.edits)
 
     def mask(self, i: Array) -> Array:
         """The fire mask of the i-th step from the start, on the canvas."""
@@ -167,7 +167,7 @@ def _steps(
         t, fire = run.start + i, seen(run.mask(i))
         shown = apply(edits, "state", state, t, run.key)
         if run.compact:
-            after = compact_steps(run.rule, shown[None], fire[None], capacities, edits=later, t=t)[0]
+            after = sparse_step(run.rule, shown[None], fire[None], capacities, edits=later, t=t)[0]
         else:
             after = _dense(run, shown, fire, t)
         return after, shown if run.plan.record else shown[:0, :0]

@@ -1,132 +1,123 @@
-"""Parts of a whole that machines make apart: what each holds, and whether together they are whole.
+"""Shards: shares of a sweep or population that several machines compute apart.
 
-A part is k/n, counted from 1. What it holds follows from k, n and the number of members alone, so
-parts can be made in any order, anywhere, and again.
+A shard is written k/n, k from 1 to n. What it holds follows from k, n and the number of items alone, so
+shards can be computed in any order, anywhere, and again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nca.errors import UserError
 
-OWN = ("nca-dissection",)
-NUMERIC = ("jax", "jaxlib", "flax", "optax")
-MOST = 2**31 - 1
+OWN_PACKAGES = ("nca-dissection",)
+NUMERIC_PACKAGES = ("jax", "jaxlib", "flax", "optax")
+_LARGEST = 2**31 - 1
 
 
 @dataclass(frozen=True, order=True)
-class Part:
-    """One of the parts that a whole is split into.
+class Shard:
+    """One of n shares of a sweep or population.
 
     Attributes:
-        k: which, from 1.
-        n: of how many.
+        k: its number, from 1 to n.
+        n: the number of shards.
     """
 
     k: int
     n: int
 
     def __post_init__(self) -> None:
-        if not 1 <= self.k <= self.n <= MOST:
-            raise UserError(f"A part is k/n with k from 1 to n, such as 2/8; got {self.k}/{self.n}.")
+        if not 1 <= self.k <= self.n <= _LARGEST:
+            raise UserError(f"A shard is k/n with k from 1 to n, such as 2/8; got {self.k}/{self.n}.")
 
     @classmethod
-    def parse(cls, text: str | Part) -> Part:
-        """The part that "k/n" names.
+    def parse(cls, text: str | Shard) -> Shard:
+        """The shard written "k/n".
 
         Raises:
-            UserError: anything else, or k is not from 1 to n.
+            UserError: the text is anything else, or k is not from 1 to n.
         """
-        if isinstance(text, Part):
+        if isinstance(text, Shard):
             return text
         digits = str(text).split("/")
         if len(digits) != 2 or not all(d.isascii() and d.isdigit() and len(d) < 11 for d in digits):
-            raise UserError(f"A part is k/n with k from 1 to n, such as 2/8; got {text!r}.")
+            raise UserError(f"A shard is k/n with k from 1 to n, such as 2/8; got {text!r}.")
         return cls(*map(int, digits))
 
     def of(self, count: int) -> range:
-        """Which of the members 0 .. count - 1 this part holds.
-
-        They stand in a row; no part holds more than one member more than another.
+        """The items of this shard among 0 .. count - 1: consecutive, as many as in any other shard, or one more.
 
         Raises:
-            UserError: fewer members than parts.
+            UserError: there are fewer items than shards.
         """
         if count < self.n:
-            raise UserError(f"{count} cannot be split into {self.n} parts; take at most {count}.")
+            raise UserError(f"{count} cannot be split into {self.n} shards; use at most {count}.")
         return range(count * (self.k - 1) // self.n, count * self.k // self.n)
 
     @property
     def label(self) -> str:
-        """The part in the name of a file: 2-of-8."""
+        """The shard in the name of a file: 2-of-8."""
         return f"{self.k}-of-{self.n}"
 
     def __str__(self) -> str:
         return f"{self.k}/{self.n}"
 
 
-def all_parts(n: int) -> list[Part]:
-    """Every part of a whole split in n."""
+def all_shards(n: int) -> list[Shard]:
+    """Shards 1/n to n/n."""
     if n < 1:
-        raise UserError(f"A whole is split into at least one part, got {n}.")
-    return [Part(k, n) for k in range(1, n + 1)]
+        raise UserError(f"The number of shards must be at least 1, got {n}.")
+    return [Shard(k, n) for k in range(1, n + 1)]
 
 
-def check_whole(found: Sequence[tuple[str, Part]]) -> None:
-    """Raise `UserError` unless every part is there, once.
+def check_complete(shards: Sequence[tuple[str, Shard]]) -> None:
+    """Raise `UserError` unless every shard of one split is present exactly once.
 
     Args:
-        found: where each part was found, and which it is.
+        shards: file or folder of each shard, and which shard it holds.
     """
-    if not found:
-        raise UserError("There are no parts to merge; name their files or folders.")
-    by_part: dict[Part, str] = {}
-    for place, part in found:
-        first = found[0]
-        if part.n != first[1].n:
+    if not shards:
+        raise UserError("There are no shards to merge; name their files or folders.")
+    first_path, first = shards[0]
+    paths: dict[Shard, str] = {}
+    for path, shard in shards:
+        if shard.n != first.n:
             raise UserError(
-                f"{first[0]} is part {first[1]} and {place} is part {part}: they are of different splits; "
-                "merge the parts of one split."
+                f"{first_path} is shard {first} and {path} is shard {shard}: they belong to different splits; "
+                "merge the shards of one split."
             )
-        if part in by_part:
-            raise UserError(f"Part {part} came twice, from {by_part[part]} and {place}; give it once.")
-        by_part[part] = place
-    missing = [part for part in all_parts(found[0][1].n) if part not in by_part]
+        if shard in paths:
+            raise UserError(f"Shard {shard} was given twice, as {paths[shard]} and {path}; give it once.")
+        paths[shard] = path
+    missing = [str(shard) for shard in all_shards(first.n) if shard not in paths]
     if missing:
+        names = missing if len(missing) <= 6 else [*missing[:5], f"{len(missing) - 5} more"]
+        listed = f"Shard {names[0]} is" if len(names) == 1 else f"Shards {', '.join(names[:-1])} and {names[-1]} are"
         raise UserError(
-            f"{_named(missing)} missing; make what is missing with --part, then merge again: "
-            "the other parts stay as they are."
+            f"{listed} missing; compute what is missing with --shard, then merge again: the other shards stay as they are."
         )
 
 
-def check_versions(found: Sequence[tuple[str, Mapping[str, str]]], mixed: bool) -> None:
-    """Raise `UserError` where parts were made by different versions.
+def check_same_versions(shards: Sequence[tuple[str, Mapping[str, str]]], allow_mismatch: bool) -> None:
+    """Raise `UserError` where shards were computed by different versions.
 
-    Another version of this package may mean other things by the same words, so its parts are never
-    merged. Another jax may draw other noise from the same key and rounds otherwise, which is allowed
-    where it is asked for: every row stays beside the control that its own machine grew.
+    Shards of different versions of this package are never merged, since the same option may mean different
+    things. Another version of jax may draw other noise from the same key and may round differently; that is
+    allowed on request, because each row is compared with the control that its own machine grew.
 
     Args:
-        found: where each part was found, and the versions that made it.
-        mixed: allow different versions of `NUMERIC`.
+        shards: file or folder of each shard, and the versions that computed it.
+        allow_mismatch: allow different versions of `NUMERIC_PACKAGES`.
     """
-    for name in (*OWN, *(() if mixed else NUMERIC)):
-        place, first = found[0][0], found[0][1].get(name, "unknown")
-        for other, versions in found[1:]:
+    for name in (*OWN_PACKAGES, *(() if allow_mismatch else NUMERIC_PACKAGES)):
+        first_path, first = shards[0][0], shards[0][1].get(name, "unknown")
+        for path, versions in shards[1:]:
             if versions.get(name, "unknown") != first:
-                cure = "make one of them again" + ("" if name in OWN else ", or allow it with --mixed (mixed=True)")
+                allow = "or allow it with --allow-version-mismatch (allow_version_mismatch=True)"
                 raise UserError(
-                    f"Parts of different versions: {place} was made by {name} {first} and {other} by "
-                    f"{versions.get(name, 'unknown')}; {cure}."
+                    f"Shards of different versions: {first_path} was computed by {name} {first} and {path} by "
+                    f"{versions.get(name, 'unknown')}; recompute one of them"
+                    + ("." if name in OWN_PACKAGES else f", {allow}.")
                 )
-
-
-def _named(parts: Iterable[Part]) -> str:
-    """Parts in words: the first few by name."""
-    names = [str(part) for part in parts]
-    if len(names) == 1:
-        return f"Part {names[0]} is"
-    shown = names if len(names) <= 6 else [*names[:5], f"{len(names) - 5} more"]
-    return f"Parts {', '.join(shown[:-1])} and {shown[-1]} are"

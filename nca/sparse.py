@@ -17,16 +17,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from nca.edits.edit import Edit, apply, varies
-from nca.perception import alive, filter_bank, pooled
+from nca.perception import alive, max_pool, perceive
 from nca.pytrees import Layout, join, separate
 from nca.rule import Rule
-from nca.step import clipped, read, respond, squashed, step_sites, survivors
+from nca.step import _clip, _survivors, dense_layers, perception_input, squash, step_sites
 
 ROW_SITES = ("perception", "pre", "post")
 SCALED_SITES = ("delta", "update")
 
 
-def compactable(rule: Rule, edits: Sequence[Edit] = ()) -> bool:
+def sparse_is_exact(rule: Rule, edits: Sequence[Edit] = ()) -> bool:
     """Whether the compact step is exact: the living are tested before the update, and every edit
     acts on the state, or alike in all cells and without noise on what is computed row by row; of
     delta and update, zero where no row is computed, it scales."""
@@ -38,14 +38,14 @@ def _by_row(edit: Edit) -> bool:
     return (by_row or (edit.site in SCALED_SITES and edit.mode == "scale")) and not varies(edit)
 
 
-def needed(rule: Rule, before: Bool[Array, "b y x"], fire: Bool[Array, "b y x"]) -> Bool[Array, "b y x"]:
+def active_cells(rule: Rule, before: Bool[Array, "b y x"], fire: Bool[Array, "b y x"]) -> Bool[Array, "b y x"]:
     """The cells whose update can change the next state."""
     if rule.spec.alive == "gate":
         return before & fire
-    return (pooled(before.astype(jnp.float32), rule.spec.alive_boundary) > 0) & fire
+    return (max_pool(before.astype(jnp.float32), rule.spec.alive_boundary) > 0) & fire
 
 
-def row_numbers(need: Bool[Array, "b y x"], capacity: int) -> tuple[Int[Array, " row"], Int[Array, ""]]:
+def _active_rows(need: Bool[Array, "b y x"], capacity: int) -> tuple[Int[Array, " row"], Int[Array, ""]]:
     """Flat numbers of the needed cells, ascending, and how many there are.
 
     Rows left over point beyond the last cell, each at another place, so that a scatter drops them.
@@ -64,7 +64,7 @@ def row_numbers(need: Bool[Array, "b y x"], capacity: int) -> tuple[Int[Array, "
     return rows, totals.sum()
 
 
-def compact_update(
+def _sparse_update(
     rule: Rule,
     states: Float[Array, "b y x channel"],
     before: Bool[Array, "b y x"],
@@ -74,7 +74,7 @@ def compact_update(
 ) -> Float[Array, "b y x channel"]:
     """The update of the numbered cells, zero elsewhere."""
     channels = rule.spec.channels
-    fields = filter_bank(rule, read(rule, states, before))
+    fields = perceive(rule, perception_input(rule, states, before))
     picked = [
         f.reshape(-1, channels).at[rows].get(mode="fill", fill_value=0.0, unique_indices=True, indices_are_sorted=True)
         for f in fields
@@ -83,15 +83,15 @@ def compact_update(
     def tap(site: str, values: Array) -> Array:
         return apply(edits, site, values, t, None, rows)
 
-    delta = tap("delta", respond(rule, tap("perception", jnp.concatenate(picked, axis=-1)), tap))
-    computed = tap("update", squashed(rule.spec, delta))
+    delta = tap("delta", dense_layers(rule, tap("perception", jnp.concatenate(picked, axis=-1)), tap))
+    computed = tap("update", squash(rule.spec, delta))
     flat = jnp.zeros((before.size, channels), states.dtype)
     # Rows come in ascending order and never twice; those left over lie outside and are dropped.
     update = flat.at[rows].set(computed, mode="drop", unique_indices=True, indices_are_sorted=True)
     return update.reshape(states.shape)
 
 
-def compact_steps(
+def sparse_step(
     rule: Rule,
     states: Float[Array, "b y x channel"],
     fires: Bool[Array, "b y x"],
@@ -103,7 +103,7 @@ def compact_steps(
     """One step of a batch of runs, equal to the dense step of each.
 
     Args:
-        rule: the rule; `compactable(rule, edits)` must hold.
+        rule: the rule; `sparse_is_exact(rule, edits)` must hold.
         states: the runs' states, with edits of the state already made.
         fires: the runs' fire masks.
         capacities: numbers of rows, ascending; the first that holds the needed rows of the whole
@@ -143,13 +143,13 @@ def _sides(
     """The number of the side to take, and the sides: functions of the floating leaves."""
     rule, states, fires, _, _ = join(layout, real, rest)
     before = alive(rule, states)
-    need = needed(rule, before, fires)
+    need = active_cells(rule, before, fires)
     number = (need.sum() > jnp.asarray(capacities, jnp.int32)).sum()
 
     def few(capacity: int, real: list[Array]) -> Array:
         rule, states, _, edits, t = join(layout, real, rest)
-        rows, _ = row_numbers(need, capacity)
-        return finished(rule, states, before, compact_update(rule, states, before, rows, edits, t))
+        rows, _ = _active_rows(need, capacity)
+        return next_state(rule, states, before, _sparse_update(rule, states, before, rows, edits, t))
 
     def every(real: list[Array]) -> Array:
         rule, states, fires, edits, t = join(layout, real, rest)
@@ -157,12 +157,12 @@ def _sides(
         def one(state: Array, fire: Array) -> Array:
             return step_sites(rule, state, fire, edits=edits, t=t)["update"]
 
-        return finished(rule, states, before, jax.vmap(one)(states, fires))
+        return next_state(rule, states, before, jax.vmap(one)(states, fires))
 
     return number, [*(partial(few, c) for c in capacities), every]
 
 
-def finished(rule: Rule, states: Array, before: Array, update: Array) -> Array:
+def next_state(rule: Rule, states: Array, before: Array, update: Array) -> Array:
     """The next states: updated, clipped, the dead erased."""
-    grown = clipped(rule.spec, states + update)
-    return jnp.where(survivors(rule, before, grown)[..., None], grown, 0.0)
+    grown = _clip(rule.spec, states + update)
+    return jnp.where(_survivors(rule, before, grown)[..., None], grown, 0.0)

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from nca.edits.edit import Edit, apply
-from nca.perception import alive, filter_bank
+from nca.perception import alive, perceive
 from nca.rule import Rule
 from nca.spec import Spec
 
@@ -33,7 +33,7 @@ def fire_mask(rule: Rule, key: Any, t: Array | int, canvas: tuple[int, int]) -> 
     return jax.random.uniform(jax.random.fold_in(key, t), canvas) <= rule.spec.fire_rate
 
 
-def respond(rule: Rule, features: Float[Array, "*n feature"], tap: Tap) -> Float[Array, "*n channel"]:
+def dense_layers(rule: Rule, features: Float[Array, "*n feature"], tap: Tap) -> Float[Array, "*n channel"]:
     """The dense layers: features to delta. `tap` is shown, and may change, pre and post."""
     values = features
     depth = len(rule.weights)
@@ -42,22 +42,22 @@ def respond(rule: Rule, features: Float[Array, "*n feature"], tap: Tap) -> Float
         if layer < depth - 1:
             suffix = "" if layer == 0 else str(layer + 1)
             values = tap("pre" + suffix, values)
-            values = tap("post" + suffix, activation(rule.spec, values))
+            values = tap("post" + suffix, _activation(rule.spec, values))
     return values
 
 
-def activation(spec: Spec, values: Array) -> Array:
+def _activation(spec: Spec, values: Array) -> Array:
     """relu, or leaky where the rule says so."""
     slope = spec.activation_slope
     return jax.nn.relu(values) if slope == 0 else jnp.where(values > 0, values, slope * values)
 
 
-def squashed(spec: Spec, delta: Array) -> Array:
+def squash(spec: Spec, delta: Array) -> Array:
     """tanh of the delta, where the rule says so."""
     return jnp.tanh(delta) if spec.squash == "tanh" else delta
 
 
-def clipped(spec: Spec, state: Array) -> Array:
+def _clip(spec: Spec, state: Array) -> Array:
     """The state within its range, where the rule has one, in the channels that it holds for."""
     if spec.clip is None:
         return state
@@ -69,7 +69,7 @@ def clipped(spec: Spec, state: Array) -> Array:
     return jnp.where((first <= channel) & (channel < stop), within, state)
 
 
-def survivors(rule: Rule, before: Array, grown: Array) -> Array:
+def _survivors(rule: Rule, before: Array, grown: Array) -> Array:
     """The site `alive`: who keeps its state after the update."""
     where = rule.spec.alive
     if where in ("gate", "none"):
@@ -78,7 +78,7 @@ def survivors(rule: Rule, before: Array, grown: Array) -> Array:
     return after if where == "after" else before & after
 
 
-def read(rule: Rule, state: Array, before: Array) -> Array:
+def perception_input(rule: Rule, state: Array, before: Array) -> Array:
     """What perception reads: the state, or the state of living sites only."""
     return state * before[..., None] if rule.spec.reads == "masked" else state
 
@@ -114,16 +114,16 @@ def step_sites(
 
     state = tap("state", state)
     before = sites["before"] = alive(rule, state)
-    features = jnp.concatenate(filter_bank(rule, read(rule, state, before)), axis=-1)
+    features = jnp.concatenate(perceive(rule, perception_input(rule, state, before)), axis=-1)
     features = tap("perception", features)
     sites["perception"] = features.reshape(*features.shape[:-1], -1, spec.channels)
-    delta = tap("delta", respond(rule, features, tap))
+    delta = tap("delta", dense_layers(rule, features, tap))
     fire = tap("fire", fire[..., None].astype(jnp.float32))[..., 0] > 0
     sites["fire"] = fire
     gate = fire & before if spec.alive == "gate" else fire
-    update = tap("update", squashed(spec, delta) * gate[..., None])
-    grown = clipped(spec, state + update)
-    lives = tap("alive", survivors(rule, before, grown)[..., None].astype(jnp.float32))[..., 0] > 0
+    update = tap("update", squash(spec, delta) * gate[..., None])
+    grown = _clip(spec, state + update)
+    lives = tap("alive", _survivors(rule, before, grown)[..., None].astype(jnp.float32))[..., 0] > 0
     sites["alive"] = lives
     sites["next"] = jnp.where(lives[..., None], grown, 0.0)
     return sites

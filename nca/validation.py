@@ -14,31 +14,31 @@ if TYPE_CHECKING:
     Record = TypeVar("Record", bound=DataclassInstance)
 
 
-def at_least(least: int, record: Any, *names: str) -> None:
+def check_at_least(least: int, record: Any, *names: str) -> None:
     """Raise `UserError` where a field of these names is below `least`."""
     for name in names:
         if getattr(record, name) < least:
             raise UserError(f"{name} must be at least {least}, got {getattr(record, name)}.")
 
 
-def as_tuples(record: Any, *names: str) -> None:
+def convert_to_tuples(record: Any, *names: str) -> None:
     """Make the fields of these names, which JSON and users give as lists, tuples."""
     for name in names:
         object.__setattr__(record, name, tuple(getattr(record, name)))
 
 
-def ascending(values: Sequence[float]) -> bool:
+def is_ascending(values: Sequence[float]) -> bool:
     """Whether each value is above the one before it."""
     return list(values) == sorted(set(values))
 
 
-def check_horizons(horizons: Sequence[int]) -> None:
+def check_eval_steps(horizons: Sequence[int]) -> None:
     """Raise `UserError` unless these are ascending numbers of steps, at least one."""
-    if not horizons or not ascending(horizons) or horizons[0] < 1:
+    if not horizons or not is_ascending(horizons) or horizons[0] < 1:
         raise UserError(f"horizons are ascending numbers of steps, got {tuple(horizons)}.")
 
 
-def where_left(record: Record, values: Mapping[str, Any]) -> Record:
+def replace_defaults(record: Record, values: Mapping[str, Any]) -> Record:
     """The record with these values in the fields that were left at their defaults."""
     usual = {f.name: f.default for f in fields(record)}
     return replace(record, **{k: v for k, v in values.items() if getattr(record, k) == usual[k]})

@@ -12,6 +12,8 @@ from jaxtyping import install_import_hook
 # at the border, which takes NumPy arrays too and answers mistakes by sentences of its own.
 INNER = ("crop", "kernels", "perception", "sparse", "step", "training.step", "unroll")
 if importlib.util.find_spec("beartype"):
+    import helpers.checking  # noqa: F401 (the hook names it, and does not import it)
+
     install_import_hook([f"nca.{name}" for name in INNER], "helpers.checking.checked")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from nca.damage import disc
-from nca.edits.donors import Donor, Taken, mature_mean, moved
+from nca.edits.donors import Donor, DonorValue, mature_mean, move_state
 from nca.edits.edit import FOREVER, Edit, projection
 from nca.edits.entries import Picked, entries
 from nca.errors import UserError
@@ -54,7 +54,7 @@ def freeze(organism: Organism | Rule, **place: Any) -> Edit:
 
 def resample(organism: Organism | Rule, donor: Donor | Array | np.ndarray, **place: Any) -> Edit:
     """Set to another run's values at the same place: a `Donor`, or its state (y, x, channel)."""
-    taken = Taken(donor, "state") if isinstance(donor, Donor) else None
+    taken = DonorValue(donor, "state") if isinstance(donor, Donor) else None
     edit = _edit(organism, "set", donor if taken is None else taken.value(), **place)
     return replace(edit, donor=taken)
 
@@ -73,7 +73,7 @@ def mean(organism: Organism, donor: Donor | Array | np.ndarray, **place: Any) ->
 
     state = donor.state() if isinstance(donor, Donor) else np.asarray(donor)
     edit = _edit(organism, "set", mature_mean(state, organism), **place)
-    taken = Taken(donor, "mean") if isinstance(donor, Donor) else None
+    taken = DonorValue(donor, "mean") if isinstance(donor, Donor) else None
     return replace(edit, donor=taken).where(np.asarray(mature(organism.rule, jnp.asarray(state))))
 
 
@@ -146,8 +146,8 @@ def graft(
     details: dict[str, Any] = {"source": [float(n) for n in source], "place": [float(n) for n in place]}
     details["turn"] = float(turn)
     state = donor.state() if isinstance(donor, Donor) else np.asarray(donor)
-    edit = _edit(organism, "set", moved(state, **details), **picked)
-    taken = Taken(donor, "moved", details) if isinstance(donor, Donor) else None
+    edit = _edit(organism, "set", move_state(state, **details), **picked)
+    taken = DonorValue(donor, "moved", details) if isinstance(donor, Donor) else None
     return replace(edit, donor=taken).where(disc(state.shape[:2], (place[0], place[1]), radius))
 
 

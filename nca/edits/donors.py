@@ -44,7 +44,7 @@ class Donor:
     def state(self) -> States:
         """The state, grown now."""
         if self.step < 1:
-            return np.asarray(self.organism.start(self.canvas))
+            return np.asarray(self.organism.initial_state(self.canvas))
         key = run_key(self.seed, self.run)
         return np.asarray(grow(self.organism, self.step, key=key, canvas=self.canvas, edits=self.edits))
 
@@ -58,12 +58,12 @@ class Donor:
 
 
 @dataclass(frozen=True, eq=False)
-class Taken:
+class DonorValue:
     """A value taken from a donor.
 
     Attributes:
         donor: the run and step.
-        how: one of `WAYS`.
+        how: one of `DERIVATIONS`.
         details: what that way needs besides, plain JSON values.
     """
 
@@ -73,10 +73,10 @@ class Taken:
 
     def value(self) -> np.ndarray:
         """The value, computed now."""
-        return WAYS[self.how](self.donor, **self.details)
+        return DERIVATIONS[self.how](self.donor, **self.details)
 
 
-def moved(state: States, source: Sequence[float], place: Sequence[float], turn: float = 0.0) -> States:
+def move_state(state: States, source: Sequence[float], place: Sequence[float], turn: float = 0.0) -> States:
     """A state moved so that the cell at `source` (y, x) comes to lie at `place`, turned about it.
 
     Args:
@@ -109,9 +109,9 @@ def mature_mean(state: States, organism: Organism) -> Float[np.ndarray, " channe
     return cells.mean(0, dtype=np.float64)
 
 
-WAYS: dict[str, Callable[..., np.ndarray]] = {
+DERIVATIONS: dict[str, Callable[..., np.ndarray]] = {
     "state": lambda donor: donor.state(),
     "mean": lambda donor: mature_mean(donor.state(), donor.organism),
-    "moved": lambda donor, **details: moved(donor.state(), **details),
+    "moved": lambda donor, **details: move_state(donor.state(), **details),
     "path": lambda donor, steps: donor.path(steps),
 }

@@ -26,7 +26,7 @@ _NOISE = 2**31  # noise streams are numbered from here, steps of a run below
 
 
 class Origin(Protocol):
-    """Where a value was taken from, so that it can be had again (`nca.edits.donors.Taken`)."""
+    """Where a value was taken from, so that it can be had again (`nca.edits.donors.DonorValue`)."""
 
     def value(self) -> np.ndarray:
         """The value, computed now."""

@@ -18,10 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from nca.edits.donors import WAYS, Donor, Taken
+from nca.edits.donors import DERIVATIONS, Donor, DonorValue
 from nca.edits.edit import FOREVER, MODES, SITES, Edit, Origin
 from nca.errors import UserError
-from nca.io import bundled, write, write_with
+from nca.io import bundled, write_file
 from nca.io import load as load_organism
 
 if TYPE_CHECKING:
@@ -112,8 +112,8 @@ def save(edits: Sequence[Edit], path: str | Path) -> Path:
         described = to_json(replace(edit, value=jnp.float32(0)) if large else edit)
         listed.append(described | ({"value": {"npz": f"edit{number}"}} if large else {}))
     if arrays:
-        write_with(path.with_suffix(".npz"), lambda beside: _write_arrays(beside, arrays))
-    return write(path, json.dumps(listed, indent=1))
+        write_file(path.with_suffix(".npz"), lambda beside: _write_arrays(beside, arrays))
+    return write_file(path, json.dumps(listed, indent=1))
 
 
 def load(path: str | Path, organisms: Sequence[Organism] = ()) -> list[Edit]:
@@ -142,7 +142,7 @@ def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
         np.savez(file, allow_pickle=False, **arrays)
 
 
-def _value(given: Any, organisms: Sequence[Organism], arrays: Mapping[str, np.ndarray]) -> tuple[Array, Taken | None]:
+def _value(given: Any, organisms: Sequence[Organism], arrays: Mapping[str, np.ndarray]) -> tuple[Array, DonorValue | None]:
     """The value that JSON describes, and where it was taken from."""
     if isinstance(given, Mapping):
         if "npz" in given:
@@ -157,7 +157,7 @@ def _value(given: Any, organisms: Sequence[Organism], arrays: Mapping[str, np.nd
 
 def _taken_to_json(taken: Origin) -> dict[str, Any]:
     """What finds the value again: the run by its organism's name and hash, and how it was taken."""
-    assert isinstance(taken, Taken)  # all values of edits that were taken from anywhere are
+    assert isinstance(taken, DonorValue)  # all values of edits that were taken from anywhere are
     donor = taken.donor
     run = {
         "organism": donor.organism.name,
@@ -171,9 +171,9 @@ def _taken_to_json(taken: Origin) -> dict[str, Any]:
     return {"donor": run, "how": taken.how, "details": dict(taken.details)}
 
 
-def _taken(fields: Mapping[str, Any], organisms: Sequence[Organism]) -> Taken:
-    if fields["how"] not in WAYS:
-        raise UserError(f"A value is taken from a donor by {', '.join(WAYS)}; got {fields['how']!r}.")
+def _taken(fields: Mapping[str, Any], organisms: Sequence[Organism]) -> DonorValue:
+    if fields["how"] not in DERIVATIONS:
+        raise UserError(f"A value is taken from a donor by {', '.join(DERIVATIONS)}; got {fields['how']!r}.")
     run = fields["donor"]
     height, width = (int(n) for n in run["canvas"])
     donor = Donor(
@@ -184,7 +184,7 @@ def _taken(fields: Mapping[str, Any], organisms: Sequence[Organism]) -> Taken:
         edits=tuple(from_json(edit, organisms) for edit in run["edits"]),
         canvas=(height, width),
     )
-    return Taken(donor, str(fields["how"]), {str(k): v for k, v in dict(fields["details"]).items()})
+    return DonorValue(donor, str(fields["how"]), {str(k): v for k, v in dict(fields["details"]).items()})
 
 
 def _by_hash(digest: str, name: str, organisms: Sequence[Organism]) -> Organism:

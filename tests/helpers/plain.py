@@ -9,7 +9,7 @@ from nca.rollout import replay
 
 def plain_states(grown, steps, *, key=None, fire=None, state=None, start=0, edits=()):
     """All states as `trajectory` shows them, by replaying densely from one to the next."""
-    state = grown.start() if state is None else jnp.asarray(state)
+    state = grown.initial_state() if state is None else jnp.asarray(state)
     later = [e if e.site != "state" else e.at(2**30) for e in edits]
     states = []
     for i in range(steps):

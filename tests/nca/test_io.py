@@ -19,7 +19,7 @@ from safetensors import safe_open
 import nca
 from nca import io as files
 from nca.errors import UserError
-from nca.io import bundled, bundled_populations, load, members, save, write, write_with
+from nca.io import bundled, bundled_populations, load, save, write_file
 from nca.organism import Organism
 from nca.rollout import grow, run_key
 
@@ -169,8 +169,8 @@ def left_in(folder):
 
 def test_a_write_replaces_the_file_and_leaves_nothing_beside(tmp_path):
     path = tmp_path / "it.txt"
-    assert write(path, "one") == path
-    write(path, b"two")
+    assert write_file(path, "one") == path
+    write_file(path, b"two")
     assert path.read_bytes() == b"two"
     assert left_in(tmp_path) == ["it.txt"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
@@ -184,7 +184,7 @@ class Stopped(BaseException):
 @pytest.mark.parametrize("when", ["fill", "fsync", "replace"])
 def test_a_write_that_fails_leaves_the_old_file_whole_and_nothing_beside(tmp_path, monkeypatch, error, when):
     path = tmp_path / "it.txt"
-    write(path, "old")
+    write_file(path, "old")
 
     def fail(*arguments):
         raise error
@@ -192,21 +192,21 @@ def test_a_write_that_fails_leaves_the_old_file_whole_and_nothing_beside(tmp_pat
     if when != "fill":
         monkeypatch.setattr(os, when, fail)
     with pytest.raises(UserError if isinstance(error, OSError) else type(error)):
-        write_with(path, fail if when == "fill" else lambda beside: beside.write_text("new"))
+        write_file(path, fail if when == "fill" else lambda beside: beside.write_text("new"))
     assert path.read_text() == "old"
     assert left_in(tmp_path) == ["it.txt"]
 
 
 def test_a_reader_never_sees_half_a_file(tmp_path):
     path = tmp_path / "it.txt"
-    write(path, "old" * 1000)
+    write_file(path, "old" * 1000)
 
     def look(beside):
         beside.write_text("new")
         assert path.read_text() == "old" * 1000
         assert beside.parent == path.parent
 
-    write_with(path, look)
+    write_file(path, look)
     assert path.read_text() == "new"
 
 
@@ -249,7 +249,7 @@ def test_on_a_full_disk_saving_is_refused_and_the_old_file_stays(tmp_path):
 def test_a_bundled_population_is_whole_and_small(name):
     folder = Path(files.__file__).parent / "organisms" / name
     table = json.loads((folder / "population.json").read_text())
-    assert {row["name"] for row in table["members"]} == set(members(name))
+    assert {row["name"] for row in table["members"]} == set(bundled(name))
     assert all(row["status"] == "trained" for row in table["members"])
     assert sum(f.stat().st_size for f in folder.iterdir()) < 2e6
     for row in table["members"]:
@@ -265,7 +265,7 @@ def test_a_bundled_population_is_whole_and_small(name):
 
 def test_eight_lineages_of_lizards_are_bundled():
     assert "lizards" in bundled_populations()
-    assert len(members("lizards")) == 24
+    assert len(bundled("lizards")) == 24
     with pytest.raises(UserError, match="No organism"):
         load("lizards/lizard-growing-99")
     with pytest.raises(UserError, match="No organism"):

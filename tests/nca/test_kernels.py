@@ -14,7 +14,7 @@ from helpers.recipes import tiny
 
 from nca import fused
 from nca.errors import UserError
-from nca.fused import fused_steps
+from nca.fused import fused_step
 from nca.kernels import Form, fused_update
 from nca.rule import Rule
 from nca.step import dense_step
@@ -77,7 +77,7 @@ def pulled(step, rule, states, fires):
 def test_the_kernel_and_its_gradient_equal_the_dense_step(name):
     canvas, batch, says = CASES[name]
     rule, states, fires = scene(len(name), canvas, batch, **says)
-    ours, slopes = pulled(partial(fused_steps, interpret=True), rule, states, fires)
+    ours, slopes = pulled(partial(fused_step, interpret=True), rule, states, fires)
     plain, expected = pulled(densely, rule, states, fires)
     np.testing.assert_allclose(ours, plain, atol=1e-5)
     assert float(jnp.abs(plain - states).max()) > 0.01
@@ -93,7 +93,7 @@ def _pulled(function, *given):
 
 def test_tiles_without_an_updating_cell_are_not_computed():
     form = Form(tiles=(16, 16), interpret=True)
-    layers = jax.tree.map(lambda a: a * jnp.nan, fused.layers(random_rule(0, channels=16)))
+    layers = jax.tree.map(lambda a: a * jnp.nan, fused._pack_layers(random_rule(0, channels=16)))
     active = jnp.zeros((1, 8, 8)).at[0, 0, 0].set(1)
     states = jnp.ones((1, 8, 8, 16))
     update, (by_states, *_) = quickly(lambda *given: _pulled(partial(fused_update, form), *given))(
@@ -108,7 +108,7 @@ def test_tiles_without_an_updating_cell_are_not_computed():
 def test_products_of_bfloat16_are_near_and_not_the_same():
     rule, states, fires = scene(5, (9, 9), 2)
     whole, halves = (
-        quickly(partial(fused_steps, interpret=True, halves=halves))(rule, states, fires) for halves in (False, True)
+        quickly(partial(fused_step, interpret=True, halves=halves))(rule, states, fires) for halves in (False, True)
     )
     assert 1e-5 < float(jnp.abs(whole - halves).max()) < 3e-2
 
@@ -116,7 +116,7 @@ def test_products_of_bfloat16_are_near_and_not_the_same():
 def test_several_rules_at_once_equal_each_by_itself():
     scenes = [scene(number, (6, 7), 2) for number in (1, 2)]
     rules, states, fires = jax.tree.map(lambda *a: jnp.stack(a), *scenes)
-    together = quickly(jax.vmap(partial(fused_steps, interpret=True)))(rules, states, fires)
+    together = quickly(jax.vmap(partial(fused_step, interpret=True)))(rules, states, fires)
     for found, each in zip(together, scenes, strict=True):
         np.testing.assert_allclose(found, densely(*each), atol=1e-5)
 
@@ -127,7 +127,7 @@ def test_a_training_step_by_the_kernel_equals_one_by_xla(monkeypatch):
     plain, watch = quickly(partial(training_step, task))(trainer, key)
     by_kernel = replace(task, config=replace(task.config, kernel="pallas"))
     monkeypatch.setattr(
-        learning, "fused_steps", lambda *given, halves: fused_steps(*given, halves=halves, interpret=True)
+        learning, "fused_steps", lambda *given, halves: fused_step(*given, halves=halves, interpret=True)
     )
     ours, watched = quickly(partial(training_step, by_kernel))(trainer, key)
     np.testing.assert_allclose(watched["loss"], watch["loss"], rtol=1e-5)

@@ -81,7 +81,7 @@ def test_runs_mapped_over_start_steps_equal_the_loop(grown):
 
 def test_runs_mapped_over_rules_equal_the_loop(small):
     def one(angle):
-        return grow(Organism(small.rule.turned(angle), canvas=SMALL), STEPS, key=run_key(0))
+        return grow(Organism(small.rule.rotate(angle), canvas=SMALL), STEPS, key=run_key(0))
 
     angles = jnp.array([0.0, 0.5, 2.0])
     assert_equals_loop(jax.vmap(one)(angles), one, list(angles))

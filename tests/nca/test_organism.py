@@ -9,23 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nca.errors import UserError
-from nca.organism import Organism, check_canvas, one_cell, placed
-from nca.rule import untrained
+from nca.organism import Organism, _one_cell, check_canvas, pad_to_canvas
+from nca.rule import init_rule
 from nca.spec import Spec
 
 RULE = random_rule(0)
 
 
 def test_the_published_seed_has_alpha_and_hidden_channels_one_and_no_colour():
-    np.testing.assert_array_equal(one_cell(Spec(channels=6))[0, 0], [0, 0, 0, 1, 1, 1])
-    np.testing.assert_array_equal(one_cell(Spec(channels=6, alpha=0))[0, 0], [1, 0, 0, 0, 1, 1])
-    np.testing.assert_array_equal(one_cell(Spec(channels=6, alpha=5))[0, 0], [1, 1, 1, 1, 1, 1])
-    np.testing.assert_array_equal(one_cell(Spec(channels=2, alpha=1))[0, 0], [1, 1])
+    np.testing.assert_array_equal(_one_cell(Spec(channels=6))[0, 0], [0, 0, 0, 1, 1, 1])
+    np.testing.assert_array_equal(_one_cell(Spec(channels=6, alpha=0))[0, 0], [1, 0, 0, 0, 1, 1])
+    np.testing.assert_array_equal(_one_cell(Spec(channels=6, alpha=5))[0, 0], [1, 1, 1, 1, 1, 1])
+    np.testing.assert_array_equal(_one_cell(Spec(channels=2, alpha=1))[0, 0], [1, 1])
 
 
 @pytest.mark.parametrize(("canvas", "middle"), [((72, 72), (36, 36)), ((9, 12), (4, 6)), ((3, 3), (1, 1))])
 def test_growth_begins_from_one_cell_in_the_middle(canvas, middle):
-    start = np.asarray(Organism(RULE, canvas=canvas).start())
+    start = np.asarray(Organism(RULE, canvas=canvas).initial_state())
     assert start.shape == (*canvas, 8)
     assert np.argwhere(start.any(-1)).tolist() == [list(middle)]
 
@@ -37,9 +37,9 @@ def test_growth_begins_from_one_cell_in_the_middle(canvas, middle):
 def test_the_middle_of_a_patch_lies_on_the_middle_of_the_canvas_wherever_it_fits(canvas, patch):
     if patch[0] > canvas[0] or patch[1] > canvas[1]:
         with pytest.raises(UserError, match="does not fit a canvas"):
-            placed(np.ones((*patch, 1), np.float32), canvas, "seed")
+            pad_to_canvas(np.ones((*patch, 1), np.float32), canvas, "seed")
         return
-    whole = placed(np.ones((*patch, 1), np.float32), canvas, "seed")
+    whole = pad_to_canvas(np.ones((*patch, 1), np.float32), canvas, "seed")
     assert whole.sum() == patch[0] * patch[1]
     for axis in (0, 1):
         first = np.flatnonzero(whole.any(axis=(1 - axis, 2)))[0]
@@ -50,16 +50,16 @@ def test_the_middle_of_a_patch_lies_on_the_middle_of_the_canvas_wherever_it_fits
 def test_a_canvas_given_for_one_run_moves_the_seed_and_the_picture_to_its_middle():
     picture = np.full((4, 4, 4), 0.5, np.float32)
     organism = Organism(RULE, canvas=(8, 8), target=picture)
-    assert np.argwhere(np.asarray(organism.start((20, 11))).any(-1)).tolist() == [[10, 5]]
-    framed = organism.picture((20, 11))
+    assert np.argwhere(np.asarray(organism.initial_state((20, 11))).any(-1)).tolist() == [[10, 5]]
+    framed = organism.padded_target((20, 11))
     assert np.argwhere(framed.any(-1)).min(0).tolist() == [8, 3]
     assert framed.sum() == picture.sum()
-    assert Organism(RULE).picture() is None
+    assert Organism(RULE).padded_target() is None
 
 
 def test_a_seed_may_be_a_patch_of_cells():
     patch = np.random.default_rng(0).normal(size=(3, 2, 8))
-    start = np.asarray(Organism(RULE, canvas=(7, 6), seed=patch).start())
+    start = np.asarray(Organism(RULE, canvas=(7, 6), seed=patch).initial_state())
     np.testing.assert_allclose(start[2:5, 2:4], patch, atol=1e-6)
     assert np.argwhere(start.any(-1)).shape == (6, 2)
 
@@ -73,17 +73,17 @@ def test_the_hash_changes_with_whatever_changes_growth_and_with_nothing_else():
         Organism(RULE, canvas=(8, 8), name="another"),
         Organism(RULE, canvas=(8, 8), target=np.ones((4, 4, 4)), metrics={"loss": 1.0}),
         Organism(random_rule(0), canvas=(8, 8), provenance={"source": "elsewhere"}),
-        plain.renamed("third"),
+        plain.rename("third"),
     ]
     assert {o.hash for o in same} == {plain.hash}
     others = [
         Organism(RULE, canvas=(8, 9)),
-        Organism(RULE.turned(0.1), canvas=(8, 8)),
+        Organism(RULE.rotate(0.1), canvas=(8, 8)),
         Organism(RULE.with_spec(boundary="circular"), canvas=(8, 8)),
         Organism(RULE.with_spec(fire_rate=0.4), canvas=(8, 8)),
         Organism(RULE, canvas=(8, 8), seed=np.ones((1, 1, 8))),
         Organism(random_rule(1), canvas=(8, 8)),
-        Organism(untrained(jax.random.key(0), Spec(channels=8), 12), canvas=(8, 8)),
+        Organism(init_rule(jax.random.key(0), Spec(channels=8), 12), canvas=(8, 8)),
     ]
     assert len({o.hash for o in [plain, *others]}) == len(others) + 1
     assert len(plain.hash) == 12

@@ -169,7 +169,7 @@ def test_the_edits_of_these_laws_change_the_run(spreading, sixteen):
 
 
 def test_the_trajectory_of_a_given_start_begins_with_it_dead_cells_and_all(spreading):
-    state = np.array(spreading.start())
+    state = np.array(spreading.initial_state())
     state[0, 0, :3] = 0.5
     states = np.asarray(trajectory(spreading, 16, key=run_key(0), state=state))
     np.testing.assert_array_equal(states[0], state)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nca.errors import UserError
 from nca.rollout import grow, replay, run_key
-from nca.rule import Rule, untrained, visible
+from nca.rule import Rule, init_rule, to_rgba
 from nca.spec import ALIVE, BOUNDARIES, PERCEPTIONS, SQUASHES, Spec, channel_names
 
 GRID = (7, 9)
@@ -27,7 +27,7 @@ def spec_of(kind, **says):
 @pytest.mark.parametrize("alive", ["both", "none"])
 @pytest.mark.parametrize("kind", PERCEPTIONS)
 def test_an_untrained_rule_changes_nothing(kind, alive):
-    rule = untrained(jax.random.key(3), spec_of(kind, channels=8, alive=alive, fire_rate=1.0), 10)
+    rule = init_rule(jax.random.key(3), spec_of(kind, channels=8, alive=alive, fire_rate=1.0), 10)
     state = blobs(1, GRID, 8)
     state[..., 3] = 1.0  # every site is alive, so that nothing is erased either
     np.testing.assert_array_equal(grow(organism(rule, GRID), 5, key=run_key(0), state=state), state)
@@ -35,19 +35,19 @@ def test_an_untrained_rule_changes_nothing(kind, alive):
 
 @pytest.mark.parametrize("kind", PERCEPTIONS)
 def test_an_untrained_rule_has_hidden_units_that_see_something(kind):
-    rule = untrained(jax.random.key(3), spec_of(kind, channels=8), 10)
+    rule = init_rule(jax.random.key(3), spec_of(kind, channels=8), 10)
     pre = replay(organism(rule, GRID), blobs(1, GRID, 8), 0, fire=masks(0, 1, GRID)[0])["pre"]
     assert (np.abs(np.asarray(pre)).max(axis=(0, 1)) > 1e-3).all()
 
 
 def test_two_keys_begin_two_different_rules_and_one_key_the_same():
-    first, again, other = (untrained(jax.random.key(k)).weights[0][...] for k in (0, 0, 1))
+    first, again, other = (init_rule(jax.random.key(k)).weights[0][...] for k in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert np.abs(np.asarray(first - other)).max() > 0.1
 
 
 def test_the_published_rule_has_8320_parameters():
-    assert untrained(jax.random.key(0)).parameters == 48 * 128 + 128 + 128 * 16 + 16
+    assert init_rule(jax.random.key(0)).parameters == 48 * 128 + 128 + 128 * 16 + 16
 
 
 def test_the_angle_is_no_trained_parameter_but_kernels_are():
@@ -84,10 +84,10 @@ def test_filters_are_named_in_the_order_of_the_features():
 
 def test_the_picture_is_premultiplied_and_within_range():
     state = jnp.array([[[2.0, 0.5, -1.0, 0.5, 9.0]]])
-    np.testing.assert_allclose(visible(Spec(channels=5), state), [[[1.0, 0.5, 0.0, 0.5]]])
-    straight = visible(Spec(channels=5, premultiplied=False), state)
+    np.testing.assert_allclose(to_rgba(Spec(channels=5), state), [[[1.0, 0.5, 0.0, 0.5]]])
+    straight = to_rgba(Spec(channels=5, premultiplied=False), state)
     np.testing.assert_allclose(straight, [[[0.5, 0.25, 0.0, 0.5]]])
-    first = visible(Spec(channels=5, alpha=0), jnp.array([[[0.5, 0.1, 0.2, 0.3, 9.0]]]))
+    first = to_rgba(Spec(channels=5, alpha=0), jnp.array([[[0.5, 0.1, 0.2, 0.3, 9.0]]]))
     np.testing.assert_allclose(first, [[[0.1, 0.2, 0.3, 0.5]]])
 
 
@@ -95,7 +95,7 @@ def test_the_picture_is_premultiplied_and_within_range():
 
 
 def test_turning_twice_is_turning_by_the_sum():
-    rule = random_rule(0, angle=0.2).turned(0.3).turned(-1.0)
+    rule = random_rule(0, angle=0.2).rotate(0.3).rotate(-1.0)
     assert float(rule.angle[...]) == pytest.approx(-0.5)
 
 
@@ -112,7 +112,7 @@ def test_a_rule_turned_by_a_quarter_grows_the_body_turned_by_a_quarter(kind):
     assert np.abs(np.asarray(straight)).max() > 0.1
     turned = {
         sign: grow(
-            organism(rule.turned(sign * np.pi / 2), canvas),
+            organism(rule.rotate(sign * np.pi / 2), canvas),
             12,
             state=quarter(state),
             fire=quarter(fires, axes=(1, 2)).copy(),

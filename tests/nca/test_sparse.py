@@ -12,7 +12,7 @@ from nca import edits
 from nca import sparse as compact
 from nca.perception import alive
 from nca.rule import Rule
-from nca.sparse import compact_steps, compactable, needed, row_numbers
+from nca.sparse import _active_rows, active_cells, sparse_is_exact, sparse_step
 from nca.step import dense_step
 
 GRID = (10, 12)
@@ -52,7 +52,7 @@ def bodies():
 
 def both_ways(rule, capacities, made=(), **options):
     """Compact steps and dense ones of a batch of states, compiled afresh."""
-    step = jax.jit(lambda r, s, f: compact_steps(r, s, f, capacities, edits=made, **options))
+    step = jax.jit(lambda r, s, f: sparse_step(r, s, f, capacities, edits=made, **options))
     dense = jax.jit(lambda r, s, f: jax.vmap(lambda a, b: dense_step(r, a, b, edits=made, **options))(s, f))
     return step, dense
 
@@ -85,20 +85,20 @@ def test_no_cell_is_dropped_whatever_the_capacity(capacities):
 def test_capacities_are_taken_in_turn_and_the_exact_number_of_rows_suffices():
     rule = random_rule(3, strength=0.4)
     states, fires = bodies()[4:6], jnp.asarray(masks(0, 2, GRID))
-    count = int(needed(rule, alive(rule, states), fires).sum())
+    count = int(active_cells(rule, alive(rule, states), fires).sum())
     expected = both_ways(rule, ())[1](rule, states, fires)
     for capacity in (count - 1, count, count + 1):
         np.testing.assert_allclose(both_ways(rule, (capacity,))[0](rule, states, fires), expected, **CLOSE)
     # Power: rows that were one too few, and no dense step to fall back on, would show.
-    before, need = alive(rule, states), needed(rule, alive(rule, states), fires)
-    whole, short = (compact.compact_update(rule, states, before, row_numbers(need, c)[0]) for c in (count, count - 1))
+    before, need = alive(rule, states), active_cells(rule, alive(rule, states), fires)
+    whole, short = (compact._sparse_update(rule, states, before, _active_rows(need, c)[0]) for c in (count, count - 1))
     assert np.abs(np.asarray(whole - short)).max() > 1e-3
 
 
 def test_rows_are_numbered_in_order_and_those_left_over_lie_outside():
     need = np.zeros((2, 3, 4), bool)
     need[0, 0, 1] = need[0, 2, 3] = need[1, 1, 0] = True
-    rows, count = row_numbers(jnp.asarray(need), 5)
+    rows, count = _active_rows(jnp.asarray(need), 5)
     assert int(count) == 3
     np.testing.assert_array_equal(rows[:3], [1, 11, 16])
     assert set(np.asarray(rows[3:])) & set(range(24)) == set()
@@ -113,9 +113,9 @@ def test_the_cells_needed_are_the_firing_ones_within_two_cells_of_alpha():
     everyone = jnp.ones((1, *GRID), bool)
     expected = np.zeros(GRID, bool)
     expected[3:8, 4:9] = True
-    np.testing.assert_array_equal(needed(rule, before, everyone)[0], expected)
+    np.testing.assert_array_equal(active_cells(rule, before, everyone)[0], expected)
     fire = masks(0, 1, GRID)
-    np.testing.assert_array_equal(needed(rule, before, jnp.asarray(fire))[0], expected & fire[0])
+    np.testing.assert_array_equal(active_cells(rule, before, jnp.asarray(fire))[0], expected & fire[0])
 
 
 # Edits.
@@ -138,7 +138,7 @@ def test_compact_steps_equal_dense_ones_under_an_edit_of_what_a_row_computes(nam
     rule = random_rule(3, strength=0.4)
     made = [EDITS[name](rule)]
     states, fires = bodies(), jnp.asarray(masks(0, 7, GRID))
-    assert compactable(rule, made)
+    assert sparse_is_exact(rule, made)
     step, dense = both_ways(rule, (400,), made, t=4)
     plain = both_ways(rule, ())[1](rule, states, fires)
     expected = dense(rule, states, fires)
@@ -157,16 +157,16 @@ def test_compact_steps_equal_dense_ones_under_an_edit_of_what_a_row_computes(nam
 )
 def test_edits_that_reach_beyond_the_rows_take_the_dense_step(made):
     rule = random_rule(0)
-    assert not compactable(rule, [made(rule)])
-    assert compactable(rule, [edits.scale(rule, 0.5)])
+    assert not sparse_is_exact(rule, [made(rule)])
+    assert sparse_is_exact(rule, [edits.scale(rule, 0.5)])
 
 
 def test_noise_in_a_row_and_rules_that_do_not_test_before_take_the_dense_step():
     rule = random_rule(0)
-    assert not compactable(rule, [edits.noise(rule, 0.5, site="post")])
-    assert compactable(rule, [edits.noise(rule, 0.5)])
+    assert not sparse_is_exact(rule, [edits.noise(rule, 0.5, site="post")])
+    assert sparse_is_exact(rule, [edits.noise(rule, 0.5)])
     for alive_by, expected in (("both", True), ("gate", True), ("after", False), ("none", False)):
-        assert compactable(random_rule(0, alive=alive_by)) == expected
+        assert sparse_is_exact(random_rule(0, alive=alive_by)) == expected
 
 
 # Gradients.
@@ -193,13 +193,13 @@ def test_gradients_of_compact_steps_equal_those_of_dense_ones(name, capacities):
 def first_difference(found, steps):
     """The first step that leads to another state than the dense step does, or None."""
     rule, cells = found.organism.rule, int(np.prod(found.organism.canvas))
-    start, fires = found.organism.start(), jnp.asarray(found.fires[:steps])
+    start, fires = found.organism.initial_state(), jnp.asarray(found.fires[:steps])
 
     @jax.jit
     def run(rule):
         def body(states, fire):
             quick, plain = states
-            quick = compact_steps(rule, quick[None], fire[None], (cells,))[0]
+            quick = sparse_step(rule, quick[None], fire[None], (cells,))[0]
             plain = dense_step(rule, plain, fire)
             return (quick, plain), jnp.abs(quick - plain).max()
 
@@ -226,7 +226,7 @@ def test_rules_differ_only_where_the_ring_matters():
     state = np.zeros((1, 7, 7, 2), np.float32)
     state[0, 3, 3, 1] = 1.0
     fire = jnp.ones((1, 7, 7), bool)
-    after = compact_steps(rule, jnp.asarray(state), fire, (49,))[0]
+    after = sparse_step(rule, jnp.asarray(state), fire, (49,))[0]
     # dy of alpha one row above the cell is 2/8 straight above and 1/8 beside it, times 4.
     np.testing.assert_allclose(after[2, 2:5, 1], [0.5, 1.0, 0.5], atol=1e-6)
     assert float(jnp.abs(after[3:]).max()) == 0

@@ -7,7 +7,7 @@ import pytest
 from helpers import oracle
 from helpers.makers import blobs, masks, organism, random_rule
 
-from nca.perception import alive, filter_bank, mature, pooled
+from nca.perception import alive, mature, max_pool, perceive
 from nca.rollout import replay, run_key, trajectory
 from nca.rule import Rule
 from nca.spec import ALIVE, BOUNDARIES, PERCEPTIONS, SQUASHES
@@ -128,7 +128,7 @@ def field(rows):
 
 def bank(kind, rows, **says):
     rule = random_rule(0, channels=2, alpha=1, perception=kind, **says)
-    return [np.asarray(f)[..., 0] for f in filter_bank(rule, jnp.asarray(field(rows)))]
+    return [np.asarray(f)[..., 0] for f in perceive(rule, jnp.asarray(field(rows)))]
 
 
 def test_sobel_and_laplacian_of_a_single_one_by_hand():
@@ -165,8 +165,8 @@ def test_each_cell_steers_by_its_own_channel():
     state = np.random.default_rng(1).normal(size=(4, 5, 4)).astype(np.float32)
     state[..., 2] = np.where(np.arange(5) < 2, 0.0, np.pi / 2)
     state = jnp.asarray(state)
-    plain = filter_bank(random_rule(0, channels=4), state)
-    steered = filter_bank(random_rule(0, channels=4, perception="steered", steer=2), state)
+    plain = perceive(random_rule(0, channels=4), state)
+    steered = perceive(random_rule(0, channels=4, perception="steered", steer=2), state)
     np.testing.assert_allclose(steered[1][:, :2], plain[1][:, :2], atol=1e-6)
     np.testing.assert_allclose(steered[1][:, 2:], -plain[2][:, 2:], atol=1e-6)
     np.testing.assert_allclose(steered[2][:, 2:], plain[1][:, 2:], atol=1e-6)
@@ -178,7 +178,7 @@ def test_learned_kernels_are_correlated_not_convolved_and_one_may_serve_all_chan
     kernels[1, 0, 0, 1] = 1.0  # what lies above
     rule = Rule.from_arrays([np.zeros((4, 3)), np.zeros((3, 2))], kernels=kernels, perception="learned", alpha=1)
     state = jnp.arange(24, dtype=jnp.float32).reshape(3, 4, 2)
-    right, above = filter_bank(rule, state)
+    right, above = perceive(rule, state)
     np.testing.assert_array_equal(right[:, :-1], state[:, 1:])
     np.testing.assert_array_equal(above[1:], state[:-1])
 
@@ -236,7 +236,7 @@ def test_alpha_at_the_threshold_is_alive_only_where_the_rule_says_inclusive():
 
 def test_the_pool_of_a_zero_boundary_takes_nothing_from_beyond_it():
     below_zero = -jnp.ones((3, 3))
-    np.testing.assert_array_equal(pooled(below_zero, "zero"), below_zero)
+    np.testing.assert_array_equal(max_pool(below_zero, "zero"), below_zero)
 
 
 def test_a_dead_site_is_erased_and_a_newborn_one_too_unless_only_the_test_after_counts():

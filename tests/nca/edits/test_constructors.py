@@ -11,7 +11,7 @@ from helpers.plain import plain_states
 
 from nca import crop as window
 from nca import edits
-from nca.edits.donors import Donor, moved
+from nca.edits.donors import Donor, move_state
 from nca.edits.edit import varies
 from nca.errors import UserError
 from nca.perception import mature
@@ -163,21 +163,21 @@ def test_a_donor_is_grown_when_it_is_used(grown):
     np.testing.assert_array_equal(edits.resample(grown, donor).value, expected)
     np.testing.assert_array_equal(donor.path(3)[0], expected)
     np.testing.assert_array_equal(donor.path(3)[-1], grow(grown, 8, key=run_key(3, 2)))
-    np.testing.assert_array_equal(Donor(grown, 0).state(), grown.start())
+    np.testing.assert_array_equal(Donor(grown, 0).state(), grown.initial_state())
 
 
 def test_a_moved_state_is_turned_about_the_cell_that_moves():
     state = np.zeros((7, 7, 1), np.float32)
     state[2, 3], state[2, 4] = 1.0, 2.0  # 2 lies right of 1
-    straight = moved(state, (2, 3), (4, 2))
+    straight = move_state(state, (2, 3), (4, 2))
     assert straight[4, 2, 0] == 1
     assert straight[4, 3, 0] == 2
     assert straight.sum() == 3
-    turned = moved(state, (2, 3), (4, 2), turn=90)  # clockwise: right becomes down
+    turned = move_state(state, (2, 3), (4, 2), turn=90)  # clockwise: right becomes down
     assert turned[4, 2, 0] == 1
     assert turned[5, 2, 0] == 2
     assert turned.sum() == 3
-    halfway = moved(state, (2, 3), (3, 3), turn=45)
+    halfway = move_state(state, (2, 3), (3, 3), turn=45)
     assert halfway[3, 3, 0] == pytest.approx(1)
     assert halfway.sum() == pytest.approx(3, abs=0.5)
 
@@ -207,7 +207,7 @@ def test_a_graft_of_a_run_onto_itself_at_the_same_place_changes_nothing(grown):
 
 @pytest.mark.parametrize("name", KINDS)
 def test_every_kind_of_edit_comes_back_from_its_file(wide, name, tmp_path):
-    made = KINDS[name](wide, np.asarray(wide.start()))
+    made = KINDS[name](wide, np.asarray(wide.initial_state()))
     path = edits.save([made, edits.erase(wide)], tmp_path / "edits.json")
     back, other = edits.load(path)
     assert jax.tree.structure(back) == jax.tree.structure(made)
