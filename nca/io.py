@@ -24,6 +24,7 @@ from nca.errors import UserError
 from nca.organism import Organism
 from nca.rule import Rule
 from nca.spec import Spec
+from nca.versions import modern_keys
 
 FORMAT = 1
 UNFINISHED = ".unfinished-"
@@ -151,8 +152,8 @@ def _read(path: Path) -> Organism:
             canvas=tuple(described["canvas"]),
             target=arrays.get("target"),
             name=str(described["name"]),
-            provenance=dict(described["provenance"]),
-            metrics=dict(described["metrics"]),
+            provenance=modern_keys(described["provenance"], "provenance"),
+            metrics=modern_keys(described["metrics"], "metrics"),
         )
     except UserError as error:
         raise UserError(f"{path} does not hold an organism: {error}") from error

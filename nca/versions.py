@@ -1,19 +1,42 @@
-"""The versions that a result depends on."""
+"""Versions: those that a result depends on, and the keys of files that earlier versions wrote."""
 
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 PACKAGES = ("nca-dissection", "jax", "jaxlib", "flax", "optax", "numpy")
+
+# Keys that were renamed, by the mapping they belong to: old key -> new key.
+OLD_KEYS: dict[str, dict[str, str]] = {
+    "config": {},  # a `TrainConfig`, also under provenance["config"]
+    "provenance": {},
+    "metrics": {},
+}
 
 
 def versions() -> dict[str, str]:
     """Version by package, and of Python; "absent" where a package is not installed."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "absent"
-    return found
+            installed[name] = "absent"
+    return installed
+
+
+def modern_keys(mapping: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """A mapping read from a file, its keys as this version spells them.
+
+    Args:
+        mapping: as it was written, by this version or an earlier one.
+        kind: a key of `OLD_KEYS`; "provenance" translates the training configuration inside as well.
+    """
+    renamed = OLD_KEYS[kind]
+    modern = {renamed.get(key, key): value for key, value in mapping.items()}
+    if kind == "provenance" and isinstance(modern.get("config"), Mapping):
+        modern["config"] = modern_keys(modern["config"], "config")
+    return modern
