@@ -96,7 +96,8 @@ def check_complete(shards: Sequence[tuple[str, Shard]]) -> None:
         names = missing if len(missing) <= 6 else [*missing[:5], f"{len(missing) - 5} more"]
         listed = f"Shard {names[0]} is" if len(names) == 1 else f"Shards {', '.join(names[:-1])} and {names[-1]} are"
         raise UserError(
-            f"{listed} missing; compute what is missing with --shard, then merge again: the other shards stay as they are."
+            f"{listed} missing; compute what is missing with --shard, then merge again: the other shards stay "
+            "as they are."
         )
 
 

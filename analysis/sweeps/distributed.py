@@ -15,9 +15,9 @@ import pandas as pd
 from analysis.sweeps.merge import merge
 from analysis.sweeps.sweep import Experiments, Say, by_name, sweep
 from nca.errors import UserError
-from nca.io import write
+from nca.io import write_file
 from nca.organism import Organism
-from nca.shards import Part, all_parts
+from nca.shards import Shard, all_shards
 
 LOST = ("KilledWorker", "CommClosedError", "CancelledError", "FutureCancelledError", "TimeoutError")
 
@@ -66,11 +66,11 @@ def sweep_parts(
     place, named = Path(folder), by_name(edits)
     _make(place)
     tell = say or (lambda line: None)
-    files = {part: place / file_of(part) for part in all_parts(n)}
+    files = {part: place / file_of(part) for part in all_shards(n)}
     if client is None:
         for part, file in files.items():
 
-            def told(line: str, part: Part = part) -> None:
+            def told(line: str, part: Shard = part) -> None:
                 tell(f"part {part}, {line}")
 
             sweep(organism, named, metrics, **settings, part=part, store=file, say=told)
@@ -79,7 +79,7 @@ def sweep_parts(
     return merge(list(files.values()))
 
 
-def file_of(part: Part) -> str:
+def file_of(part: Shard) -> str:
     """The name of a part's file."""
     return "rows.jsonl" if part.n == 1 else f"rows.{part.label}.jsonl"
 
@@ -90,7 +90,7 @@ def _on_workers(
     named: Experiments,
     metrics: Sequence[str],
     settings: dict[str, Any],
-    files: dict[Part, Path],
+    files: dict[Shard, Path],
     tell: Say,
 ) -> None:
     """Have every part made, and bring its file; one that fails does not stop the others."""
@@ -108,7 +108,7 @@ def _on_workers(
             lost.append((part, error))
             continue
         if not files[part].exists() or files[part].read_text() != text:
-            write(files[part], text)
+            write_file(files[part], text)
         tell(f"part {part} is made, {number + 1 - len(lost)} of {len(files)}")
     if lost:
         raise UserError(

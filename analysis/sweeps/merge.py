@@ -13,8 +13,8 @@ import pandas as pd
 from analysis.sweeps.store import FORMAT, Found, Settings, differing, read_lines, rows_of
 from analysis.sweeps.sweep import table
 from nca.errors import UserError
-from nca.io import write
-from nca.shards import Part, check_versions, check_whole
+from nca.io import write_file
+from nca.shards import Shard, check_same_versions, check_complete
 
 WHOLE = "rows.jsonl"
 Paths = str | Path | Sequence[str | Path]
@@ -34,7 +34,7 @@ class PartFile:
 
     path: Path
     header: Mapping[str, Any]
-    part: Part
+    part: Shard
     settings: Settings
     lines: Mapping[tuple[str, int], dict[str, Any]]
 
@@ -124,7 +124,7 @@ def read(path: Path) -> PartFile:
         if header["format"] > FORMAT:
             raise UserError(f"{path} was written by a newer version (format {header['format']}).")
         asked: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in header["settings"].items()}
-        part, settings = Part.parse(header["part"]), Settings(**asked)
+        part, settings = Shard.parse(header["part"]), Settings(**asked)
         held = set(rows_of(list(header["experiments"]), settings.runs, part))
         header["organism"]["digest"], header["versions"].items(), header["experiments"].items()
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -157,7 +157,7 @@ def _check_found(path: Path, row: tuple[str, int], found: Found, marks: int) -> 
 
 def _check(parts: Sequence[PartFile], mixed: bool) -> None:
     """Raise `UserError` unless these are all the parts, finished, of one sweep and of one version."""
-    check_whole([(str(one.path), one.part) for one in parts])
+    check_complete([(str(one.path), one.part) for one in parts])
     for other in parts[1:]:
         said = differing(parts[0].header, other.header)
         if said:
@@ -165,7 +165,7 @@ def _check(parts: Sequence[PartFile], mixed: bool) -> None:
                 f"Parts of different sweeps: {other.path} differs from {parts[0].path} in "
                 f"{', '.join(said)}; merge the parts of one sweep."
             )
-    check_versions([(str(one.path), one.header["versions"]) for one in parts], mixed)
+    check_same_versions([(str(one.path), one.header["versions"]) for one in parts], mixed)
     short = [one for one in parts if one.missing]
     if short:
         told = "; ".join(f"part {one.part} has {len(one.lines)} of {len(one.rows)} rows" for one in short[:5])
@@ -178,4 +178,4 @@ def _check(parts: Sequence[PartFile], mixed: bool) -> None:
 def write_whole(whole: Merged, folder: Path) -> Path:
     """Write rows.jsonl as an undivided `nca sweep` leaves it; the folder has to be there."""
     lines = [{"sweep": whole.header()}, *whole.lines]
-    return write(folder / WHOLE, "".join(json.dumps(line) + "\n" for line in lines))
+    return write_file(folder / WHOLE, "".join(json.dumps(line) + "\n" for line in lines))

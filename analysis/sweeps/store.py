@@ -22,9 +22,9 @@ import numpy as np
 from analysis.rollouts import CHUNK
 from nca.edits import Edit
 from nca.errors import UserError
-from nca.io import write
+from nca.io import write_file
 from nca.organism import Organism
-from nca.shards import NUMERIC, OWN, Part
+from nca.shards import NUMERIC_PACKAGES, OWN_PACKAGES, Shard
 from nca.versions import versions
 
 METRICS = ("fitness", "log_error", "worse", "e", "mature")
@@ -84,7 +84,7 @@ class Plan:
     organism: Organism
     experiments: Mapping[str, tuple[Edit, ...]]
     settings: Settings
-    part: Part | None = None
+    part: Shard | None = None
 
     @cached_property
     def rows(self) -> list[tuple[str, int]]:
@@ -123,7 +123,7 @@ class Plan:
         }
 
 
-def rows_of(names: list[str], runs: int, part: Part | None) -> list[tuple[str, int]]:
+def rows_of(names: list[str], runs: int, part: Shard | None) -> list[tuple[str, int]]:
     """Experiment and run of the rows that a part holds, experiment by experiment.
 
     Rows are dealt run by run, so that a part shares as few controls with the others as can be.
@@ -217,7 +217,7 @@ class Store:
             raise UserError(
                 f"{self.path} was begun with another {', '.join(said)}; go on as it was begun, or name another file."
             )
-        for name in (*OWN, *NUMERIC):
+        for name in (*OWN_PACKAGES, *NUMERIC_PACKAGES):
             if before.get(name) != now[name]:
                 raise UserError(
                     f"{self.path} was begun by {name} {before.get(name)} and this is {now[name]}; finish it "
@@ -239,7 +239,7 @@ class Store:
             if not whole and self.header is not None:
                 whole = json.dumps({"sweep": self.header}) + "\n"
             if whole != text:
-                write(self.path, whole)
+                write_file(self.path, whole)
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"Cannot keep rows in {self.path}: {error}; choose another file.") from error
 

@@ -24,7 +24,7 @@ from nca.edits import Edit
 from nca.errors import UserError
 from nca.organism import Organism
 from nca.rollout import replay
-from nca.shards import Part
+from nca.shards import Shard
 
 Experiments = Mapping[str, Edit | Sequence[Edit]] | Sequence[Edit]
 Say = Callable[[str], None]
@@ -42,7 +42,7 @@ def sweep(
     horizons: Sequence[int] = (200,),
     untouched: bool = False,
     store: str | Path | None = None,
-    part: Part | str | None = None,
+    part: Shard | str | None = None,
     say: Say | None = None,
 ) -> pd.DataFrame:
     """Make every experiment on every run, and measure it beside the undisturbed run of the same key.
@@ -73,7 +73,7 @@ def sweep(
     """
     times = tuple(int(h) for h in horizons)
     settings = Settings(tuple(metrics), int(runs), int(seed), int(start), times, bool(untouched))
-    plan = Plan(organism, by_name(edits), settings, None if part is None else Part.parse(part))
+    plan = Plan(organism, by_name(edits), settings, None if part is None else Shard.parse(part))
     kept = Store(store, plan)
     keys = {row: plan.key(*row) for row in plan.rows} if store is not None else {}
     found = {row: kept.known[key] for row, key in keys.items() if key in kept.known}

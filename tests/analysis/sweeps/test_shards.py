@@ -22,7 +22,7 @@ from analysis.cli import main as cli
 from analysis.sweeps import sweep as sweeping
 from nca import edits
 from nca.errors import UserError
-from nca.shards import Part, all_parts
+from nca.shards import Shard, all_shards
 
 ROOT = Path(nca.__file__).parents[1]
 BODY = bodies.standing(bias=np.asarray([0.01, 0, 0, 0, 0, 0]))  # no two runs drift alike
@@ -89,25 +89,25 @@ def refused(says, folder, **how):
 
 @given(st.integers(1, 40), st.integers(0, 200))
 def test_parts_hold_every_member_once_and_none_more_than_one_more_than_another(n, more):
-    held = [part.of(n + more) for part in all_parts(n)]
+    held = [part.of(n + more) for part in all_shards(n)]
     assert [i for part in held for i in part] == list(range(n + more))
     assert max(map(len, held)) - min(map(len, held)) <= 1
 
 
 def test_a_part_is_read_and_told_as_k_of_n():
-    assert Part.parse("2/8") == Part(2, 8)
-    assert str(Part(2, 8)) == "2/8"
-    assert Part(2, 8).label == "2-of-8"
+    assert Shard.parse("2/8") == Shard(2, 8)
+    assert str(Shard(2, 8)) == "2/8"
+    assert Shard(2, 8).label == "2-of-8"
 
 
 @pytest.mark.parametrize("text", ["", "1", "0/3", "4/3", "1/0", "-1/3", "1/3/5", "a/b", "1.5/2", "1/" + "9" * 40])
 def test_what_is_no_part_is_refused(text):
     with pytest.raises(UserError, match="such as 2/8"):
-        Part.parse(text)
+        Shard.parse(text)
 
 
 def test_more_parts_than_rows_are_refused(experiments):
-    with pytest.raises(UserError, match=r"12 cannot be split into 13 parts; take at most 12"):
+    with pytest.raises(UserError, match=r"12 cannot be split into 13 shards; use at most 12"):
         analysis.sweep(BODY, experiments, part="1/13", **HERE)
 
 
@@ -130,7 +130,7 @@ def test_a_part_alone_is_its_rows_of_the_whole_and_grows_only_their_controls(exp
     assert grown == [1]
     assert set(third.run) == {2}
     alone = np.asarray(nca.grow(BODY, 30, key=nca.run_key(0, 2)))[..., :4].clip(0, 1)
-    e = np.square(alone - BODY.picture()).sum() / (72 * 72 * 4)
+    e = np.square(alone - BODY.padded_target()).sum() / (72 * 72 * 4)
     last = third[third.step == 30]
     np.testing.assert_allclose(last.log_error - last.worse, np.log10(e), atol=1e-4)
     same(third, whole[whole.run == 2].reset_index(drop=True))
@@ -160,7 +160,7 @@ def test_an_interrupted_part_goes_on_and_a_finished_one_is_only_read(parts, expe
 
 def test_an_experiment_that_touches_another_part_s_run_is_no_mistake():
     body = bodies.fading()
-    fires = [np.asarray(nca.replay(body, body.start(), 0, key=nca.run_key(0, i))["fire"]) for i in range(2)]
+    fires = [np.asarray(nca.replay(body, body.initial_state(), 0, key=nca.run_key(0, i))["fire"]) for i in range(2)]
     cells = np.argwhere(
         bodies.disc(radius=5) & ~fires[0].astype(bool).reshape(24, 24) & fires[1].astype(bool).reshape(24, 24)
     )
@@ -179,16 +179,16 @@ def test_an_experiment_that_touches_another_part_s_run_is_no_mistake():
 
 def test_a_missing_part_is_named(parts):
     (parts / "2.jsonl").unlink()
-    refused(r"Part 2/3 is missing; make what is missing with --part", parts)
+    refused(r"Shard 2/3 is missing; compute what is missing with --shard", parts)
     (parts / "1.jsonl").unlink()
-    refused(r"Parts 1/3 and 2/3 are missing", parts)
-    with pytest.raises(UserError, match="no parts to merge"):
+    refused(r"Shards 1/3 and 2/3 are missing", parts)
+    with pytest.raises(UserError, match="no shards to merge"):
         analysis.merge([])
 
 
 def test_a_part_given_twice_is_refused(parts):
     (parts / "4.jsonl").write_bytes((parts / "2.jsonl").read_bytes())
-    refused(r"Part 2/3 came twice, from .*2.jsonl and .*4.jsonl", parts)
+    refused(r"Shard 2/3 was given twice, as .*2.jsonl and .*4.jsonl", parts)
 
 
 @pytest.mark.parametrize(
@@ -207,9 +207,9 @@ def test_a_part_given_twice_is_refused(parts):
         ({"part": "1/3"}, "holds a row of another"),
         (
             {"versions": {"nca-dissection": "9.9"}},
-            r"made by nca-dissection .* by 9.9; make one of them again\.",
+            r"computed by nca-dissection .* by 9.9; recompute one of them\.",
         ),
-        ({"versions": {"jax": "9.9"}}, r"made by jax .* by 9.9; .* or allow it with --mixed"),
+        ({"versions": {"jax": "9.9"}}, r"computed by jax .* by 9.9; .* or allow it with --allow-version-mismatch"),
         ({"format": 2}, "newer version"),
         ({"part": "soul"}, "not a part"),
         ({"settings": {"soul": 1}}, "not a part"),
@@ -226,7 +226,7 @@ def test_other_versions_of_jax_are_merged_where_that_is_asked_for(parts, whole):
     rewritten(parts / "2.jsonl", versions={"jax": "9.9", "jaxlib": "9.9"})
     same(analysis.merge(sorted(parts.glob("*.jsonl")), mixed=True), whole)
     rewritten(parts / "2.jsonl", versions={"nca-dissection": "9.9"})
-    refused("made by nca-dissection", parts, mixed=True)
+    refused("computed by nca-dissection", parts, mixed=True)
 
 
 def test_doubled_and_damaged_rows_are_refused_and_equal_ones_counted_once(parts, whole):
@@ -288,7 +288,7 @@ def test_parts_made_one_after_another_here_are_the_whole(tmp_path, experiments, 
     found = analysis.sweep_parts(BODY, experiments, ALL, n=2, folder=tmp_path / "new", say=said.append, **HERE)
     same(found, whole)
     assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["rows.1-of-2.jsonl", "rows.2-of-2.jsonl"]
-    with pytest.raises(UserError, match="at least one part, got 0"):
+    with pytest.raises(UserError, match="number of shards must be at least 1, got 0"):
         analysis.sweep_parts(BODY, experiments, n=0, folder=tmp_path, **HERE)
 
 
