@@ -1,1 +1,1 @@
-"""How results are told: sections of sentences, figures and tables, on one page that opens anywhere."""
+"""Reports: claims with their evidence, figures and tables on one page that opens anywhere."""

@@ -5,14 +5,17 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
 
-FONT = "'DejaVu Sans'"
+from nca.organism import Organism
+
 EVIDENCE = (
     "quantity",
     "measure",
@@ -97,6 +100,47 @@ class Section:
     skipped: Sequence[str] = ()
     data: Mapping[str, xr.Dataset] = field(default_factory=dict)
 
+    def _repr_html_(self) -> str:
+        from analysis.report.html import cell_html
+
+        return cell_html([self])
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that one page shows.
+
+    Attributes:
+        command: the command that made it, such as "nca axes".
+        organisms: the organisms that were examined.
+        sections: what was found, a section for each assay.
+        config: the options, as plain JSON values.
+        portrait: a grown body, premultiplied RGBA (y, x, 4).
+        seconds: how long the computation took.
+        caveat: a paragraph under the findings, plain text.
+        title: the heading of the page; the names of the organisms if empty.
+    """
+
+    command: str
+    organisms: Sequence[Organism]
+    sections: Sequence[Section]
+    config: Mapping[str, Any] = field(default_factory=dict)
+    portrait: np.ndarray | None = None
+    seconds: float = 0.0
+    caveat: str = ""
+    title: str = ""
+
+    def save(self, folder: str | Path, *, data: bool = False) -> Path:
+        """Write the report into a folder; see `analysis.report.folder.write_report`."""
+        from analysis.report.folder import write_report
+
+        return write_report(self, folder, data=data)
+
+    def _repr_html_(self) -> str:
+        from analysis.report.html import cell_html
+
+        return cell_html(self.sections)
+
 
 def evidence(*rows: Mapping[str, Any]) -> pd.DataFrame:
     """The numbers behind a claim, a row for each quantity.
@@ -119,13 +163,13 @@ def evidence(*rows: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def svg_figure(name: str, figure: Figure, caption: str) -> SvgFigure:
-    """A finished matplotlib figure with its caption."""
-    return SvgFigure(name, svg(figure, name), caption)
+    """A finished matplotlib figure as SVG, with its caption.
 
-
-def svg(figure: Figure, name: str) -> str:
-    """A figure as SVG: the same bytes for the same figure, ids that no other figure uses."""
+    The same figure gives the same bytes, and its ids occur in no figure of another name. Text is set in the
+    reader's own sans-serif font.
+    """
     text = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": name}):
         figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue().replace(FONT, "system-ui, 'Helvetica Neue', Arial, sans-serif")
+    svg = text.getvalue().replace("'DejaVu Sans'", "system-ui, 'Helvetica Neue', Arial, sans-serif")
+    return SvgFigure(name, svg, caption)

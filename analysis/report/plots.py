@@ -22,7 +22,7 @@ from matplotlib.ticker import MaxNLocator
 
 INK, MUTED, FAINT = "#1f2328", "#8a9099", "#c9ced6"
 BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#aa4499"
-SIGNED = LinearSegmentedColormap.from_list(
+DIVERGING = LinearSegmentedColormap.from_list(
     "signed", ["#08306b", "#2171b5", "#85bcdb", "#f2efe9", "#f4b183", "#d55e00", "#7f2704"]
 )
 STYLE: dict[Any, Any] = {
@@ -49,7 +49,7 @@ STYLE: dict[Any, Any] = {
     "image.interpolation": "none",
     "figure.constrained_layout.use": True,
 }
-SHOWN = 3  # components that maps and colours show
+SHOWN_COMPONENTS = 3  # components that maps and colours show
 WIDTH = 7.2  # inches: two columns of a journal
 TALLEST = 9.0  # inches: a page of it, less the caption
 
@@ -67,7 +67,7 @@ def figure(rows: int, columns: int, height: float, **options: Any) -> tuple[Figu
     return made, made.subplots(rows, columns, squeeze=False, **options)
 
 
-def window(mask: np.ndarray, margin: int = 2) -> tuple[slice, slice]:
+def body_window(mask: np.ndarray, margin: int = 2) -> tuple[slice, slice]:
     """Rows and columns that hold a body, with a margin; the whole canvas where there is none."""
     spans = []
     for axis in (1, 0):
@@ -79,7 +79,7 @@ def window(mask: np.ndarray, margin: int = 2) -> tuple[slice, slice]:
     return spans[0], spans[1]
 
 
-def bare(ax: Axes) -> None:
+def hide_frame(ax: Axes) -> None:
     """No frame, no ticks."""
     ax.set_xticks([])
     ax.set_yticks([])
@@ -92,13 +92,13 @@ def body(ax: Axes, premultiplied: np.ndarray, title: str = "") -> None:
     alpha = premultiplied[..., 3:]
     straight = np.where(alpha > 0, premultiplied[..., :3] / np.maximum(alpha, 1e-6), 0)
     ax.imshow(np.concatenate([straight, alpha], -1).clip(0, 1))
-    bare(ax)
+    hide_frame(ax)
     ax.set_title(title)
 
 
 def bodies(pictures: Sequence[np.ndarray], titles: Sequence[str]) -> Figure:
     """Bodies (y, x, rgba) side by side, cropped to where any of them is."""
-    rows, columns = window(np.any([p[..., 3] > 0.1 for p in pictures], axis=0))
+    rows, columns = body_window(np.any([p[..., 3] > 0.1 for p in pictures], axis=0))
     tall = (rows.stop - rows.start) / (columns.stop - columns.start)
     made, axes = figure(1, len(pictures), 0.3 + tall * WIDTH / (len(pictures) + 0.3))
     for ax, picture, title in zip(axes[0], pictures, titles, strict=True):
@@ -108,20 +108,20 @@ def bodies(pictures: Sequence[np.ndarray], titles: Sequence[str]) -> Figure:
 
 def signed_map(ax: Axes, values: np.ndarray, limit: float, title: str = "") -> Any:
     """A map (y, x) of signed values from -limit to limit, NaN left empty."""
-    image = ax.imshow(np.ma.masked_invalid(values), cmap=SIGNED, vmin=-limit, vmax=limit)
-    bare(ax)
+    image = ax.imshow(np.ma.masked_invalid(values), cmap=DIVERGING, vmin=-limit, vmax=limit)
+    hide_frame(ax)
     ax.set_title(title)
     return image
 
 
-def coloured_map(ax: Axes, scores: np.ndarray, limits: Sequence[float], title: str = "") -> None:
+def rgb_map(ax: Axes, scores: np.ndarray, limits: Sequence[float], title: str = "") -> None:
     """Up to three maps (y, x, pc) as red, green and blue, each from -limit to limit."""
     inside = np.isfinite(scores).all(-1)
     rgb = np.full((*scores.shape[:2], 3), 0.5)
     for k in range(scores.shape[2]):
         rgb[..., k] = 0.5 + 0.42 * np.clip(np.nan_to_num(scores[..., k]) / limits[k], -1, 1)
     ax.imshow(np.concatenate([rgb, inside[..., None]], -1))
-    bare(ax)
+    hide_frame(ax)
     ax.set_title(title)
 
 
@@ -136,7 +136,7 @@ def outline(ax: Axes, mask: np.ndarray) -> None:
     ax.add_collection(LineCollection(segments, colors=MUTED, linewidths=0.5, capstyle="round"))
 
 
-def scale_bar(axes: Any, image: Any, label: str, location: str = "right") -> None:
+def colour_bar(axes: Any, image: Any, label: str, location: str = "right") -> None:
     """A bar of colours beside or below the axes that share its scale."""
     first = np.ravel(axes)[0]
     slim = {"shrink": 0.62, "aspect": 22, "pad": 0.02} if location == "bottom" else {"fraction": 0.05, "pad": 0.03}
@@ -147,7 +147,7 @@ def scale_bar(axes: Any, image: Any, label: str, location: str = "right") -> Non
     bar.update_ticks()
 
 
-def scale_in(ax: Axes, image: Any, label: str) -> None:
+def colour_bar_in(ax: Axes, image: Any, label: str) -> None:
     """A bar of colours that fills axes of its own."""
     bar = ax.figure.colorbar(image, cax=ax, orientation="horizontal")
     bar.outline.set_visible(False)
@@ -172,7 +172,7 @@ def scree(ax: Axes, components: xr.Dataset) -> None:
 def loadings(ax: Axes, components: xr.Dataset, numbers: Mapping[str, int]) -> Any:
     """How each channel enters each component."""
     values = components.loadings.values
-    image = ax.imshow(values, cmap=SIGNED, vmin=-1, vmax=1, aspect="auto")
+    image = ax.imshow(values, cmap=DIVERGING, vmin=-1, vmax=1, aspect="auto")
     names = [f"{c} ({numbers[str(c)]})" for c in components.channel.values]
     ax.set_xticks(range(len(names)), names, rotation=60, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(len(values)), [f"PC{k}" for k in components.pc.values])
@@ -250,13 +250,13 @@ def _intervals(
     ax.plot(rows[value], at, marker, ls="none", label=label, **marks)
 
 
-def keys_and_median(ax: Axes, time: np.ndarray, values: np.ndarray, colour: str) -> None:
+def runs_and_median(ax: Axes, time: np.ndarray, values: np.ndarray, colour: str) -> None:
     """Every run (run, time) thin, their median thick."""
     ax.plot(time, values.T, color=colour, lw=0.6, alpha=0.45)
     ax.plot(time, np.median(values, 0), color=colour, lw=1.8)
 
 
-def dots(ax: Axes, values: np.ndarray, names: Sequence[str], colours: Sequence[str]) -> None:
+def dots_and_median(ax: Axes, values: np.ndarray, names: Sequence[str], colours: Sequence[str]) -> None:
     """Every key (row, key) as a dot, their median as a bar, row by row; those not defined left out."""
     for row, (keys, colour) in enumerate(zip(values, colours, strict=True)):
         known = keys[~np.isnan(keys)]

@@ -1,0 +1,200 @@
+"""Reports as HTML: one self-contained page, and the shorter form that a notebook shows."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
+
+from analysis.report import plots
+from analysis.report.format import NOT_DEFINED, number, probability, scientific
+from analysis.report.model import Claim, Report, Section, SvgFigure
+from nca.organism import Organism
+from nca.versions import versions
+
+VISIBLE = 0.1  # alpha above which a portrait shows a cell
+LISTED = 4  # organisms whose facts a page lists; more only have their names in summary.json
+
+
+def page_html(report: Report) -> str:
+    """The report as one page that fetches nothing."""
+    listed = [] if report.title else list(report.organisms)[:LISTED]
+    names = report.title or ", ".join(organism.name for organism in report.organisms)
+    films = [f"{film.name}.webp" for section in report.sections for film in section.films]
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            report=report,
+            title=f"{names}: {report.command.removeprefix('nca ')}",
+            heading=names,
+            portrait=None if report.portrait is None else _portrait(report.portrait),
+            facts=[_facts(organism, with_name=len(report.organisms) > 1) for organism in listed],
+            shown=[section for section in report.sections if _has_content(section)],
+            methods=_methods(report.sections),
+            details=_details(report, listed),
+            files=["summary.json", "tables/*.csv", "figures/*.svg", *films],
+        )
+    )
+
+
+def cell_html(sections: Sequence[Section]) -> str:
+    """Sections as a notebook cell shows them: claims, figures and tables on white, for any theme."""
+    return _environment().get_template("cell.html").render(sections=sections)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("analysis.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "nobreak": _nobreak,
+        "base64": lambda data: base64.b64encode(data).decode(),
+        "inline": _inline,
+        "table": _table,
+        "evidence": _evidence,
+        "is_text": lambda evidence: isinstance(evidence, str),
+        "json_value": lambda value: value if isinstance(value, str) else json.dumps(value, default=str),
+    }
+    return environment
+
+
+def _has_content(section: Section) -> bool:
+    """Whether a section has anything to show besides its claims."""
+    return bool(section.live or section.films or section.figures or section.lookup or section.skipped)
+
+
+def _nobreak(text: str) -> str:
+    """The text with no-break spaces between a number and what belongs to it."""
+    joints = r"(?<=\w) (?=%|\(\d+\)|cells\b|≥)|(?<=\b[pqnLWR]) (?=[=\d−])|(?<=\b[pqnLWR] =) (?=[\d−])|(?<=≥) "
+    return re.sub(joints, "\u00a0", re.sub(r"(?<=\d)%", " %", text))
+
+
+def _portrait(picture: np.ndarray) -> bytes | None:
+    """A body, premultiplied RGBA (y, x, 4), as a PNG of its surroundings; None where no cell is visible."""
+    visible = picture[..., 3] > VISIBLE
+    if not visible.any():
+        return None
+    rows, columns = plots.body_window(visible)
+    alpha = picture[..., 3:]
+    straight = np.concatenate([picture[..., :3] / np.maximum(alpha, 1e-6), alpha], -1)[rows, columns]
+    pixels = (straight.clip(0, 1) * 255).round().astype(np.uint8).repeat(4, 0).repeat(4, 1)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="PNG")
+    return file.getvalue()
+
+
+def _facts(organism: Organism, with_name: bool) -> str:
+    """An organism in one line."""
+    spec, rule = organism.rule.spec, organism.rule
+    hidden = " and ".join(str(w.shape[1]) for w in list(rule.weights)[:-1])
+    parts = [
+        f"{spec.channels} channels, {hidden} hidden units, {rule.parameters:,} parameters",
+        f"{spec.perception} perception, fire rate {spec.fire_rate:g}",
+        f"canvas {organism.canvas[0]}×{organism.canvas[1]}",
+        f"hash {organism.hash}",
+    ]
+    return "; ".join([organism.name, *parts] if with_name else parts)
+
+
+def _methods(sections: Sequence[Section]) -> dict[str, list[str]]:
+    """Paragraphs on method by heading, each once; sections that share a text stand under what precedes their colon."""
+    seen: set[str] = set()
+    methods: dict[str, list[str]] = {}
+    for section in sections:
+        paragraphs = [text for text in section.method.split("\n\n") if text.strip() and text not in seen]
+        if paragraphs:
+            shared = sum(other.method == section.method for other in sections) > 1
+            methods[section.title.partition(":")[0] if shared else section.title] = paragraphs
+            seen.update(paragraphs)
+    return methods
+
+
+def _details(report: Report, listed: Sequence[Organism]) -> dict[str, Mapping[str, Any]]:
+    """Settings, conventions, provenance, metrics and versions, by the title of their folded table."""
+    details: dict[str, Mapping[str, Any]] = {"Settings": report.config}
+    for organism in listed:
+        suffix = f" of {organism.name}" if len(report.organisms) > 1 else ""
+        details[f"Conventions{suffix}"] = organism.rule.spec.to_json()
+        details[f"Provenance{suffix}"] = dict(organism.provenance)
+        details[f"Metrics{suffix}"] = dict(organism.metrics)
+    return details | {"Versions": versions()}
+
+
+def _inline(figure: SvgFigure) -> Markup:
+    """An SVG for the middle of a page: no prologue, ids of its own, the page's colours, light or dark."""
+    text = figure.svg[figure.svg.index("<svg") :]
+    text = re.sub(r' id="image\w+"', "", text)  # equal pictures share one, and nothing refers to it
+    text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{figure.name}-", text)
+    for colour, css in {plots.INK: "currentColor", plots.FAINT: "var(--faint)", plots.BLUE: "var(--blue)"}.items():
+        text = text.replace(colour, css)
+    return Markup(text)
+
+
+def _table(frame: pd.DataFrame) -> dict[str, Any]:
+    """A table's heading and cells as text, and which columns hold numbers."""
+    cells = [[_cell(value) for value in row] for row in frame.itertuples(index=False)]
+    columns = list(zip(*cells, strict=True)) or [()] * len(frame.columns)
+    is_number = re.compile(rf"[−-]?[\d∞].*|{NOT_DEFINED}|")
+    return {
+        "head": list(zip(map(str, frame.columns), [all(map(is_number.fullmatch, c)) for c in columns], strict=True)),
+        "rows": cells,
+    }
+
+
+def _evidence(claim: Claim) -> pd.DataFrame:
+    """The evidence of a claim as a reader sees it: intervals stand in brackets after their value."""
+    assert isinstance(claim.evidence, pd.DataFrame)
+    rows = []
+    for row in claim.evidence.to_dict("records"):
+        get = row.get
+        count = "" if pd.isna(get("n")) else f"{get('n'):g} {get('unit') if isinstance(get('unit'), str) else ''}"
+        rows.append(
+            {
+                "quantity": get("quantity"),
+                "measure": get("measure"),
+                "value (interval)": _interval(get("value"), get("low"), get("high")),
+                "null median (range)": _interval(get("null_median"), get("null_low"), get("null_high")),
+                "p": "" if pd.isna(get("p")) else probability(row["p"]),
+                "q": "" if pd.isna(get("q")) else probability(row["q"]),
+                "n": count.strip(),
+            }
+        )
+    frame = pd.DataFrame(rows).map(lambda value: "" if pd.isna(value) else value)
+    return frame[[name for name in frame if (frame[name] != "").any()]]
+
+
+def _interval(value: Any, low: Any, high: Any) -> str:
+    """A value with its interval, such as "0.35 (0.20 to 0.51)"."""
+    middle = "" if pd.isna(value) else _cell(value)
+    return middle if pd.isna(low) or pd.isna(high) else f"{middle} ({_cell(low)} to {_cell(high)})".strip()
+
+
+def _cell(value: Any) -> str:
+    """A value of a table as text: three significant digits, whole numbers as they are."""
+    if isinstance(value, (bool, np.bool_)):
+        return "yes" if value else "no"
+    if value is None or isinstance(value, str):
+        return value or ""
+    if not isinstance(value, (int, float, np.integer, np.floating)):
+        return str(value)
+    size = abs(float(value))
+    if isinstance(value, (int, np.integer)) or (size >= 10 and float(value).is_integer()):
+        return str(int(value)).replace("-", "−")
+    digits = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3
+    return scientific(float(value), 3) if 0 < size < 0.001 else number(float(value), digits)
