@@ -9,9 +9,20 @@ from helpers.makers import random_rule
 from PIL import Image
 
 import nca
-from analysis.animation import animation, captions
-from analysis.animation import files as films
-from analysis.animation.animation import counted, film, render, side_by_side
+from analysis.animation import encode
+from analysis.animation.encode import save_film
+from analysis.animation.render import (
+    GAP,
+    LIVING,
+    MATURE,
+    VIEWS,
+    add_step_counter,
+    colour_axes,
+    crop_runs,
+    picture_sheet,
+    render,
+    side_by_side,
+)
 from nca import damage, edits
 from nca.errors import UserError
 from nca.spec import Spec
@@ -76,7 +87,7 @@ def test_the_counter_says_another_step_in_every_frame(states):
 
 def test_the_counter_begins_at_the_first_step_and_counts_by_every(states):
     third = render(states, SPEC, first_step=50, every=3)
-    again = counted(render(states[::3], SPEC, counter=False), 50, 3)
+    again = add_step_counter(render(states[::3], SPEC, counter=False), 50, 3)
     assert len(third) == 4
     assert (third == again).all()
     assert (third[1] == render(states[3:4], SPEC, first_step=53)[0]).all()
@@ -84,8 +95,8 @@ def test_the_counter_begins_at_the_first_step_and_counts_by_every(states):
 
 def test_the_alive_view_rings_the_body_with_the_sites_beside_it(states):
     frame = render(states, SPEC, "alive", scale=1, counter=False)[3]
-    assert frame[4, 4].tolist() == list(animation.MATURE)
-    assert frame[2, 2].tolist() == list(animation.ALIVE)
+    assert frame[4, 4].tolist() == list(MATURE)
+    assert frame[2, 2].tolist() == list(LIVING)
     assert frame[0, 0].tolist() == [255, 255, 255]
 
 
@@ -107,9 +118,9 @@ def test_a_channel_is_shown_by_name_or_number_and_an_unknown_one_is_refused(stat
 
 
 def test_the_pca_view_keeps_a_cells_colour_when_the_directions_are_given(states):
-    directions = animation.colour_axes(states, SPEC)
-    whole = render(states, SPEC, "pca", directions=directions, counter=False)
-    part = render(states[2:4], SPEC, "pca", directions=directions, counter=False)
+    axes = colour_axes(states, SPEC)
+    whole = render(states, SPEC, "pca", axes=axes, counter=False)
+    part = render(states[2:4], SPEC, "pca", axes=axes, counter=False)
     assert (whole[2:4] == part).all()
 
 
@@ -117,15 +128,15 @@ def test_the_first_direction_is_the_one_along_which_cells_differ():
     draw = np.random.default_rng(0)
     cells = np.ones((1, 12, 12, 6)) + draw.normal(size=(1, 12, 12, 6)) * 0.01
     cells[..., 4] += draw.normal(size=(1, 12, 12)) * 2
-    found = animation.colour_axes(cells, SPEC).directions
-    assert np.abs(found[0]).argmax() == 4
-    assert found[0, 4] > 0
+    directions = colour_axes(cells, SPEC).directions
+    assert np.abs(directions[0]).argmax() == 4
+    assert directions[0, 4] > 0
 
 
 def test_exploded_and_dead_states_can_be_shown():
     wild = np.full((2, 5, 5, 6), np.inf, np.float32)
     wild[1] = np.nan
-    for view in animation.VIEWS:
+    for view in VIEWS:
         assert render(wild, SPEC, view).dtype == np.uint8
         assert render(np.zeros((2, 5, 5, 6)), SPEC, view).dtype == np.uint8
 
@@ -133,7 +144,7 @@ def test_exploded_and_dead_states_can_be_shown():
 def test_cropping_keeps_all_that_ever_lives_and_cuts_twins_alike(states):
     still = np.zeros_like(states)
     still[:, 8, 0, 3] = 1
-    left, right = animation.cropped([states, still])
+    left, right = crop_runs([states, still])
     assert left.shape == right.shape
     assert left.sum() == pytest.approx(states.sum())
     assert left.shape[1] == 8
@@ -158,7 +169,7 @@ def test_a_wound_at_a_step_shows_in_the_frame_of_that_step():
     wound = edits.erase(organism).where(damage.cut((12, 12), "left")).at(6)
     grown = nca.trajectory(organism, 10, key=nca.run_key(0), state=state, edits=[wound])
     frames = render(grown, organism.rule.spec, "alive", scale=1, counter=False)
-    dark = (frames == np.array(animation.MATURE)).all(-1)[:, :, :6].any((1, 2))
+    dark = (frames == np.array(MATURE)).all(-1)[:, :, :6].any((1, 2))
     assert dark[5]
     assert not dark[6]
 
@@ -166,7 +177,7 @@ def test_a_wound_at_a_step_shows_in_the_frame_of_that_step():
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_a_film_is_read_back_frame_by_frame_and_loops(states, tmp_path, suffix):
     frames = render(states, SPEC)
-    path = film(frames, tmp_path / f"film{suffix}", fps=20)
+    path = save_film(frames, tmp_path / f"film{suffix}", fps=20)
     with Image.open(path) as image:
         assert image.n_frames == 12
         assert image.info["loop"] == 0
@@ -182,7 +193,7 @@ def test_a_film_is_read_back_frame_by_frame_and_loops(states, tmp_path, suffix):
 def test_an_mp4_holds_the_pictures_and_a_second_of_the_last(states, tmp_path):
     imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg")
     frames = render(states, SPEC, scale=15)[:, :161, :149]
-    path = film(frames, tmp_path / "film.mp4", fps=10)
+    path = save_film(frames, tmp_path / "film.mp4", fps=10)
     read = imageio_ffmpeg.read_frames(str(path))
     about = next(read)
     pictures = [np.frombuffer(p, np.uint8).reshape(162, 150, 3) for p in read]
@@ -194,7 +205,7 @@ def test_an_mp4_holds_the_pictures_and_a_second_of_the_last(states, tmp_path):
 def test_an_mp4_without_its_extra_names_the_extra(states, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "imageio_ffmpeg", None)
     with pytest.raises(UserError, match=r"nca-dissection\[video\]"):
-        film(render(states, SPEC), tmp_path / "film.mp4")
+        save_film(render(states, SPEC), tmp_path / "film.mp4")
     assert not list(tmp_path.iterdir())
 
 
@@ -202,7 +213,7 @@ def test_few_colours_survive_a_gif_exactly(tmp_path):
     draw = np.random.default_rng(1)
     colours = draw.integers(0, 256, (200, 3)).astype(np.uint8)
     frames = colours[draw.integers(0, 200, (5, 30, 30))]
-    with Image.open(film(frames, tmp_path / "film.gif")) as image:
+    with Image.open(save_film(frames, tmp_path / "film.gif")) as image:
         for t in range(5):
             image.seek(t)
             assert (np.asarray(image.convert("RGB")) == frames[t]).all()
@@ -212,7 +223,7 @@ def test_what_is_still_does_not_flicker_in_a_gif_of_many_colours(tmp_path):
     draw = np.random.default_rng(2)
     frames = draw.integers(0, 256, (6, 40, 40, 3)).astype(np.uint8)
     frames[:, :10] = frames[0, :10]
-    with Image.open(film(frames, tmp_path / "film.gif")) as image:
+    with Image.open(save_film(frames, tmp_path / "film.gif")) as image:
         shown = []
         for t in range(6):
             image.seek(t)
@@ -223,13 +234,13 @@ def test_what_is_still_does_not_flicker_in_a_gif_of_many_colours(tmp_path):
 def test_the_background_of_a_gif_stays_pure_white(tmp_path):
     frames = np.random.default_rng(3).integers(0, 250, (4, 40, 40, 3)).astype(np.uint8)
     frames[:, :20] = 255
-    with Image.open(film(frames, tmp_path / "film.gif")) as image:
+    with Image.open(save_film(frames, tmp_path / "film.gif")) as image:
         assert (np.asarray(image.convert("RGB"))[:20] == 255).all()
 
 
 def test_a_film_of_one_frame_is_a_picture(states, tmp_path):
     for suffix in FORMATS:
-        with Image.open(film(render(states[:1], SPEC), tmp_path / f"one{suffix}")) as image:
+        with Image.open(save_film(render(states[:1], SPEC), tmp_path / f"one{suffix}")) as image:
             assert getattr(image, "n_frames", 1) == 1
 
 
@@ -242,7 +253,7 @@ def test_a_film_of_200_steps_on_a_published_canvas_stays_below_3_megabytes(tmp_p
     grown[:, 20:52, 20:52, 3] = 1
     frames = render(grown, SPEC)
     for suffix in (".gif", ".webp"):
-        assert film(frames, tmp_path / f"film{suffix}").stat().st_size < 3e6
+        assert save_film(frames, tmp_path / f"film{suffix}").stat().st_size < 3e6
 
 
 @pytest.mark.parametrize(
@@ -260,7 +271,7 @@ def test_a_film_of_200_steps_on_a_published_canvas_stays_below_3_megabytes(tmp_p
 def test_a_film_that_cannot_be_written_is_refused_in_a_sentence(tmp_path, change, says):
     given = {"frames": np.zeros((2, 4, 4, 3), np.uint8), "path": "film.gif", "fps": 20} | change
     with pytest.raises(UserError, match=says):
-        film(given["frames"], tmp_path / given["path"], given["fps"])
+        save_film(given["frames"], tmp_path / given["path"], given["fps"])
     assert not list(tmp_path.iterdir())
 
 
@@ -282,19 +293,19 @@ def test_a_full_disk_leaves_no_film_behind(states, tmp_path, monkeypatch, suffix
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError, match="No space left"):
-        film(render(states, SPEC), tmp_path / f"film{suffix}")
+        save_film(render(states, SPEC), tmp_path / f"film{suffix}")
     assert not list(tmp_path.iterdir())
 
 
 def test_an_encoder_that_fails_leaves_no_film_behind_and_says_why(states, tmp_path, monkeypatch):
-    monkeypatch.setattr(films, "_ffmpeg", lambda: "/bin/false")
+    monkeypatch.setattr(encode, "_ffmpeg", lambda: "/bin/false")
     with pytest.raises(UserError, match="ffmpeg failed"):
-        film(render(states, SPEC), tmp_path / "film.mp4")
+        save_film(render(states, SPEC), tmp_path / "film.mp4")
     assert not list(tmp_path.iterdir())
 
 
 def test_the_gallery_has_a_tile_for_every_picture():
     pictures = {f"p{i}": np.ones((8, 8, 4), np.float32) for i in range(6)}
-    sheet = captions.gallery(pictures)
-    assert sheet.width == 3 * (160 + 2 * captions.GAP)
-    assert sheet.height == 2 * (160 + 28 + captions.GAP)
+    sheet = picture_sheet(pictures)
+    assert sheet.width == 3 * (160 + 2 * GAP)
+    assert sheet.height == 2 * (160 + 28 + GAP)
