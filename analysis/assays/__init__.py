@@ -31,7 +31,10 @@ class Assay:
         command: the word after `nca`.
         question: what it asks, in one line, for help and contents.
         config: its record of options.
-        several: whether one run of the command takes several organisms.
+        several: whether one run of the command takes several organisms and compares them.
+        with_donor: whether it takes two organisms, a host and a donor.
+        population: whether it compares the networks of a population, by its module `population`.
+        quick_above: above this number of organisms, options left at their defaults take their quick values.
     """
 
     name: str
@@ -39,6 +42,9 @@ class Assay:
     question: str
     config: type[Any]
     several: bool = True
+    with_donor: bool = False
+    population: bool = True
+    quick_above: int | None = None
 
     def module(self, name: str) -> ModuleType:
         """One of its modules (`run`, `report`, `population`), imported when it is needed."""
@@ -46,9 +52,23 @@ class Assay:
 
 
 ASSAYS = (
-    Assay("axes", "axes", "Do cells carry body axes, beyond what any smooth field shows?", AxesConfig),
-    Assay("lesions", "lesion", "Which parts are needed, when, and what backs up what?", LesionConfig, several=False),
-    Assay("regeneration", "regenerate", "From which wounds does it heal?", RegenerationConfig),
-    Assay("grafts", "graft", "What becomes of cells moved to another place or body?", GraftConfig, several=False),
-    Assay("robustness", "robust", "How much disturbance do growth and body bear?", RobustnessConfig),
+    Assay("axes", "axes", "Do cells encode body axes, beyond what any smooth field shows?", AxesConfig, quick_above=4),
+    Assay(
+        "lesions",
+        "lesion",
+        "Which parts are needed, when, and which part backs up which?",
+        LesionConfig,
+        several=False,
+    ),
+    Assay("regeneration", "regenerate", "From which wounds does the body regenerate?", RegenerationConfig),
+    Assay(
+        "grafts",
+        "graft",
+        "What becomes of cells that are moved to another place or another body?",
+        GraftConfig,
+        several=False,
+        with_donor=True,
+        population=False,
+    ),
+    Assay("robustness", "robust", "How much perturbation do growth and the grown body withstand?", RobustnessConfig),
 )

@@ -1,37 +1,164 @@
-"""What the commands of assays share: organisms or a population in, one page in a folder out."""
+"""The commands of assays, made from the list of assays: organisms or a population in, one page in a folder out."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field, make_dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from analysis.cli.basic import say, tell
+from tyro.conf import OmitArgPrefixes, Positional, arg
+
+from analysis.assays import ASSAYS, Assay
+from analysis.cli.output import MAX_LOG_MSE, Source, Sources, log_line, print_result
+from nca.errors import UserError
+from nca.validation import replace_defaults
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from analysis.populations.battery import Part
-    from analysis.populations.members import Population
+    from analysis.populations.population import Population
     from analysis.report.model import Section
-    from nca.organism import Organism
 
-NOUNS = {"dissect": "dissection", "regenerate": "regeneration", "robust": "robustness"}
-CAVEAT = (
-    "Networks are the units here, and only independent lineages of them are counted; all were trained on the "
+SHOWN_CLAIMS = 3  # of each section, on standard output
+POPULATION_CAVEAT = (
+    "Networks are the units here, and only independent lineages of them are counted. All were trained on the "
     "targets named, by one recipe for each regime."
 )
+RENAMED_OPTIONS = {"--admit": "--max-log-mse", "--at": "--adult-step"}  # of nca pca
+
+Out = Annotated[Path | None, arg(help="Folder for the report, instead of one in the working folder.")]
+MaxLogMse = Annotated[
+    float,
+    arg(help="Largest log10 MSE, at the adult step, with which a network of a population enters the statistics."),
+]
 
 
-def folder_for(command: str, source: str, out: Path | None = None) -> Path:
+def assay_commands() -> dict[str, tuple[type, Callable[[Any], None]]]:
+    """The record and the function of each assay's command, by the command's name."""
+    return {assay.command: (_command_record(assay), partial(run_assay, assay)) for assay in ASSAYS}
+
+
+def _command_record(assay: Assay) -> type:
+    """A frozen record of the organisms and options of an assay's command."""
+    source = Annotated[str, arg(metavar="HOST", help="Organism that receives the cells, and whose rule runs them.")]
+    donor = Annotated[str, arg(metavar="DONOR", help="Organism whose cells are moved; it may be the host itself.")]
+    canvas = Annotated[tuple[int, int] | None, arg(help="Height and width in cells, instead of the host's own.")]
+    config: Any = assay.config
+    fields: list[Any] = [("organism", Positional[Sources] if assay.several else Positional[Source])]
+    if assay.with_donor:
+        fields = [("organism", Positional[source]), ("donor", Positional[donor])]
+    fields.append(("out", Out, None))
+    fields += [("canvas", canvas, None)] if assay.with_donor else []
+    fields += [("max_log_mse", MaxLogMse, MAX_LOG_MSE)] if assay.population else []
+    fields.append(("config", OmitArgPrefixes[config], field(default_factory=config)))  # type: ignore[misc]
+    lines = [assay.question, "", f"Writes a report into NAME-{assay.name}/."]
+    lines += ["Several organisms are compared."] if assay.several else []
+    lines += ["Of a population, its regimes are compared, with networks as units."] if assay.population else []
+    record = make_dataclass(f"{assay.config.__name__.removesuffix('Config')}Command", fields, frozen=True)
+    record.__doc__, record.__module__ = "\n".join(lines), __name__
+    return record
+
+
+def run_assay(assay: Assay, command: Any) -> None:
+    """Run an assay on the organisms that a command names, or on their population; write the report."""
+    from analysis.populations.population import find_organism, find_organisms, find_population
+    from analysis.report.folder import check_folder, write_report
+    from analysis.report.model import Report
+
+    name, config = f"nca {assay.command}", command.config
+    sources = [command.organism] if isinstance(command.organism, str) else command.organism
+    folder = report_folder(name, sources[0] if sources else "", command.out)
+    population = find_population(sources) if assay.population else None
+    if population:
+        run_population(population, [(assay, config)], name, folder, asdict(config), command.max_log_mse)
+        return
+    organisms = find_organisms(sources) if assay.several else [find_organism(sources[0], name)]
+    check_folder(folder, name)
+    started = time.monotonic()
+    if assay.quick_above and len(organisms) > assay.quick_above:
+        config = replace_defaults(config, asdict(assay.config.quick()))
+    run = assay.module("run").run
+    if assay.with_donor:
+        donor, host = find_organism(command.donor, name), organisms[0]
+        host = replace(host, canvas=command.canvas) if command.canvas else host
+        results = [run(host, donor, config, log=log_line)]
+        organisms = [host] if donor.hash == host.hash else [host, donor]
+    else:
+        results = [run(organism, config, log=log_line) for organism in organisms]
+    for warning in (w for result in results for w in getattr(result, "warnings", ())):
+        log_line(f"warning: {warning}")
+    sections = assay.module("report").sections(results)
+    report = Report(
+        name,
+        organisms,
+        sections,
+        asdict(results[0].config),
+        portrait=next((r.portrait for r in results if r.portrait is not None), None),
+        seconds=time.monotonic() - started,
+    )
+    write_report(report, folder, data=config.full)
+    print_claims(sections)
+    print_result(str(folder / "report.html"))
+
+
+def run_population(
+    population: Population,
+    assays: Iterable[tuple[Any, Any]],
+    command: str,
+    folder: Path,
+    config: dict[str, Any],
+    max_log_mse: float,
+) -> None:
+    """Run assays on a population, write the report, print the claims.
+
+    Args:
+        population: whose networks.
+        assays: assays, or what they measure of a population, each with its configuration.
+        command: what makes the report, such as "nca axes".
+        folder: where the report goes.
+        config: the options, for the summary.
+        max_log_mse: largest log10 MSE with which a network is included.
+    """
+    from analysis.populations.report import sections as population_sections
+    from analysis.populations.run import run
+    from analysis.report.folder import check_folder, write_report
+    from analysis.report.model import Report
+
+    check_folder(folder, command)
+    started = time.monotonic()
+    measured = [(a.module("population").POPULATION if isinstance(a, Assay) else a, c) for a, c in assays]
+    results = run(population, measured, max_log_mse=max_log_mse, log=log_line)
+    sections = population_sections(results)
+    report = Report(
+        command,
+        [member.organism for member in population.members],
+        sections,
+        {**config, "max_log_mse": max_log_mse},
+        portrait=next((r.portrait for r in results if r.portrait is not None), None),
+        seconds=time.monotonic() - started,
+        caveat=POPULATION_CAVEAT,
+        title=f"The population {population.name}",
+    )
+    write_report(report, folder)
+    print_claims(sections)
+    print_result(str(folder / "report.html"))
+
+
+def print_claims(sections: Sequence[Section]) -> None:
+    """Print the first claims of each section."""
+    for section in sections:
+        for claim in section.claims[:SHOWN_CLAIMS]:
+            print_result(claim.text)
+
+
+def report_folder(command: str, source: str, out: Path | None = None) -> Path:
     """Where a command writes: `out`, or NAME-ASSAY in the working folder.
 
     Args:
-        command: such as "nca lesion"; the assay is its word, made a noun.
-        source: the first organism as it was typed; a file or folder without what leads to it, and a
+        command: such as "nca lesion".
+        source: the first organism as it was typed; a file or folder goes without what leads to it, and a
             training run's by the run's name.
         out: the folder that was asked for, if any.
     """
@@ -39,113 +166,66 @@ def folder_for(command: str, source: str, out: Path | None = None) -> Path:
         return out
     path, word = Path(os.path.abspath(source)), command.removeprefix("nca ")
     name = path.name if path.is_dir() else path.stem
-    name = {"organism": path.parent.name, "keep": f"{path.parent.name}-keep"}.get(name, name)
-    return Path(f"{name}-{NOUNS.get(word, word)}")
+    name = {"organism": path.parent.name, "snapshots": f"{path.parent.name}-snapshots"}.get(name, name)
+    nouns = {"dissect": "dissection"} | {assay.command: assay.name for assay in ASSAYS}
+    return Path(f"{name}-{nouns.get(word, word)}")
 
 
-def of_organisms(
-    command: str,
-    asked: Any,
-    examine: Callable[[list[Organism]], tuple[Section, np.ndarray | None]],
-    part: Callable[..., Section],
-) -> None:
-    """Examine the organisms that were named, or their population; write the page, say where.
+@dataclass(frozen=True)
+class Pca:
+    """Show the principal components of an organism's states: maps, colours, variance, loadings.
 
-    Args:
-        command: what makes it, such as "nca lesion".
-        asked: the command's record, with organism, out, admit and config.
-        examine: from organisms to a section and a grown body's picture.
-        part: the same assay of a population, from a bench and a config to a section.
-
-    Raises:
-        UserError: no such organism, or the folder is in use or cannot be written.
+    Attributes:
+        adult_step: step that they are fitted on; growth is shown up to it.
+        channels: the hidden channels, or all.
+        scaling: raw states, or z-scored.
+        seed: number that the randomness follows from.
+        out: folder for the report; NAME-pca if none.
+        max_log_mse: largest log10 MSE, at the adult step, with which a network of a population enters the statistics.
     """
-    from analysis.populations.battery import fewer
-    from analysis.populations.sources import one_of, organisms_of
-    from analysis.report import folder as pages
 
-    if of_population(command, asked, fewer(asked.config), part):
+    organism: Positional[Source]
+    adult_step: int = 200
+    channels: Literal["hidden", "all"] = "hidden"
+    scaling: Literal["raw", "zscore"] = "raw"
+    seed: int = 0
+    out: Path | None = None
+    max_log_mse: float = MAX_LOG_MSE
+
+
+def pca(command: Pca) -> None:
+    """Grow, fit, write the report."""
+    import numpy as np
+
+    from analysis import metrics
+    from analysis.assays.axes.config import AxesConfig
+    from analysis.assays.axes.pca import pca as fit_pca
+    from analysis.assays.axes.population import COMPONENTS
+    from analysis.assays.axes.report import pca_section
+    from analysis.populations.population import find_organism, find_population
+    from analysis.recording import record
+    from analysis.report.folder import check_folder, write_report
+    from analysis.report.model import Report
+
+    if command.adult_step < 1:
+        raise UserError(f"Components need a step after the seed, got {command.adult_step}.")
+    options = {name: getattr(command, name) for name in ("adult_step", "channels", "scaling", "seed")}
+    folder = report_folder("nca pca", command.organism, command.out)
+    population = find_population([command.organism])
+    if population:
+        config = AxesConfig(**options)
+        run_population(population, [(COMPONENTS, config)], "nca pca", folder, asdict(config), command.max_log_mse)
         return
-    single = isinstance(asked.organism, str)
-    organisms = [one_of(asked.organism, command)] if single else organisms_of(asked.organism)
-    folder = folder_for(command, sources_of(asked)[0], asked.out)
-    pages.check_place(folder, command)
-    begun = time.monotonic()
-    section, portrait = examine(organisms)
-    config = asked.config.filled()
-    seconds = time.monotonic() - begun
-    more = {"portrait": portrait, "seconds": seconds, "data": config.full}
-    tell(str(pages.write_sections(folder, organisms, [section], command, config.to_json(), **more)))
-
-
-def of_population(command: str, asked: Any, config: Any, part: Callable[..., Section]) -> bool:
-    """Examine the population that was named, write its page, print what was found.
-
-    Returns:
-        Whether one was named.
-    """
-    from analysis.populations.sources import population_of
-
-    sources = sources_of(asked)
-    population = population_of(sources)
-    if population is None:
-        return False
-    folder = folder_for(command, sources[0], asked.out)
-    told(population, [partial(part, config=config)], command, folder, config.to_json(), asked.admit)
-    return True
-
-
-def sources_of(asked: Any) -> Sequence[str]:
-    """The organisms of a command's record, one or several, as they were typed."""
-    return [asked.organism] if isinstance(asked.organism, str) else asked.organism
-
-
-def told(
-    population: Population,
-    parts: Sequence[Part],
-    command: str,
-    folder: Path,
-    config: Mapping[str, Any],
-    limit: float,
-    *,
-    data: bool = False,
-) -> None:
-    """Examine a population, write its page, print what was found.
-
-    Args:
-        population: whose networks.
-        parts: assays, each from a bench to a section.
-        command: what made it, such as "nca axes".
-        folder: where the page goes.
-        config: what was asked for; its seed is used.
-        limit: L with which a network enters.
-        data: write labelled arrays as well.
-    """
-    from analysis.populations.battery import Bench
-    from analysis.report import folder as pages
-
-    pages.check_place(folder, command)
-    begun = time.monotonic()
-    bench = Bench(population, say, limit, int(config["seed"]))
-    sections = [part(bench) for part in parts]
-    pages.write_sections(
-        folder,
-        [m.organism for m in population.members],
-        sections,
-        command,
-        {**config, "admit": limit},
-        title=f"The population {population.name}",
-        caveat=CAVEAT,
-        portrait=bench.portrait(),
-        seconds=time.monotonic() - begun,
-        data=data,
-    )
-    printed(sections)
-    tell(str(folder / "report.html"))
-
-
-def printed(sections: Sequence[Section]) -> None:
-    """Every finding with its evidence."""
-    for section in sections:
-        for finding in section.claims:
-            tell(f"{finding.text}\n  {finding.evidence}")
+    organism = find_organism(command.organism, "nca pca")
+    check_folder(folder, "nca pca")
+    log_line(f"growing {organism.name} to step {command.adult_step}")
+    started = time.monotonic()
+    recording = record(organism, command.adult_step, seed=command.seed)
+    components = fit_pca(recording, step=command.adult_step, channels=command.channels, scaling=command.scaling)
+    section = pca_section(components)
+    portrait = np.asarray(metrics.picture(organism.rule.spec, recording.state.values[0, -1]))
+    seconds = time.monotonic() - started
+    report = Report("nca pca", [organism], [section], options, portrait=portrait, seconds=seconds)
+    write_report(report, folder)
+    print_claims([section])
+    print_result(str(folder / "report.html"))

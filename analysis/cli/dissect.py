@@ -2,83 +2,66 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tyro.conf import OmitArgPrefixes, Positional
 
-from analysis.cli.assay import folder_for, told
-from analysis.cli.basic import ADMIT, Sources, say, tell
+from analysis.assays import ASSAYS
+from analysis.cli.assay import print_claims, report_folder, run_population
+from analysis.cli.output import MAX_LOG_MSE, Sources, log_line, print_result
 from analysis.dissection.config import DissectConfig
-
-if TYPE_CHECKING:
-    from analysis.populations.members import Population
 
 COMMAND = "nca dissect"
 
 
 @dataclass(frozen=True)
 class Dissect:
-    """Take an organism apart: axes, lesions, regeneration, and a report of it all.
+    """Take an organism apart: growth, axes, lesions, regeneration, grafts, robustness, in one report.
 
-    Several organisms are compared: their axes, how they heal, and with --full what they bear. So are the
-    regimes of a population, with its networks as units.
+    Several organisms are compared. So are the regimes of a population, with its networks as units.
 
     Attributes:
         out: folder for the report; NAME-dissection if none.
-        again: dissect even if the folder holds this very dissection already.
-        admit: largest L, at the grown step, with which a network of a population enters the statistics.
+        force: dissect again even if the folder holds this very dissection.
+        max_log_mse: largest log10 MSE, at the adult step, with which a network of a population enters the statistics.
     """
 
     organism: Positional[Sources]
     out: Path | None = None
-    again: bool = False
-    admit: float = ADMIT
+    force: bool = False
+    max_log_mse: float = MAX_LOG_MSE
     config: OmitArgPrefixes[DissectConfig] = field(default_factory=DissectConfig)
 
 
 def dissect(command: Dissect) -> None:
-    """Dissect, and say where the report is."""
-    from analysis.dissection.dissect import dissect as dissected
-    from analysis.populations.sources import organisms_of, population_of
+    """Dissect, write the report, print the claims."""
+    from analysis.dissection.dissect import dissect as run_dissection
+    from analysis.dissection.dissect import summary_config
+    from analysis.populations.population import find_organisms, find_population
+    from analysis.report.folder import check_folder, is_current, write_report
 
-    many = population_of(command.organism)
-    if many:
-        folder = folder_for(COMMAND, command.organism[0], command.out)
-        together(many, folder, command.config, command.admit, again=command.again)
+    config = command.config
+    folder = report_folder(COMMAND, command.organism[0] if command.organism else "", command.out)
+    population = find_population(command.organism)
+    if population:
+        organisms = [member.organism for member in population.members]
+        options = asdict(config)
+        written = options | {"max_log_mse": command.max_log_mse}
+    else:
+        organisms = find_organisms(command.organism)
+        written = summary_config(config, config.assay_configs())
+    check_folder(folder, COMMAND)
+    if not command.force and is_current(folder, organisms, written):
+        log_line(f"{folder} holds this dissection already; --force repeats it")
+    elif population:
+        # Networks are the units, and presets for many networks fill what is left at its default.
+        assays = [a for a in ASSAYS if a.population and a.name in config.assays]
+        configs = [replace(a.config(), seed=config.seed, adult_step=config.adult_step) for a in assays]
+        run_population(population, zip(assays, configs, strict=True), COMMAND, folder, options, command.max_log_mse)
         return
-    organisms = organisms_of(command.organism)
-    folder = folder_for(COMMAND, command.organism[0], command.out)
-    tell(str(dissected(organisms, folder, command.config, say, again=command.again)))
-
-
-def together(population: Population, folder: Path, config: DissectConfig, limit: float, *, again: bool = False) -> None:
-    """Dissect a population: axes, regeneration and lesions, with `full` also what it bears."""
-    from analysis.assays.lesions.config import LesionConfig
-    from analysis.assays.regeneration.config import RegenerationConfig
-    from analysis.assays.robustness.config import RobustnessConfig
-    from analysis.dissection.examination import axes_config
-    from analysis.populations import battery
-    from analysis.report import folder as pages
-
-    asked = {**config.to_json(), "admit": limit}
-    organisms = [m.organism for m in population.members]
-    if not again and pages.holds(folder, organisms, asked):
-        say(f"{folder} holds this dissection already; --again makes it anew")
-        return
-    usual = type(config)()
-    places = replace(axes_config(config), runs=4 if config.runs == usual.runs else config.runs)
-    harm = LesionConfig(seed=config.seed, at=config.steps, horizons=config.horizons)
-    parts = [
-        partial(battery.places, config=places),
-        partial(
-            battery.healing,
-            config=RegenerationConfig(seed=config.seed, cut_at=config.steps, until=config.until, late=0),
-        ),
-        partial(battery.lesions, config=harm),
-    ]
-    if config.full:
-        parts.append(partial(battery.robustness, config=RobustnessConfig(seed=config.seed, at=config.steps)))
-    told(population, parts, COMMAND, folder, config.to_json(), limit)
+    else:
+        report = run_dissection(organisms, config, log=log_line)
+        write_report(report, folder, data=config.full)
+        print_claims(report.sections)
+    print_result(str(folder / "report.html"))

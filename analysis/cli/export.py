@@ -8,7 +8,7 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from analysis.cli.basic import Source, tell
+from analysis.cli.output import Source, print_result
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Export:
     Attributes:
         to: npz, arrays by name; torch, a state_dict of convolutions with its config; web-json, bytes as
             the demo of Mordvintsev et al. 2020 reads them; onnx, one step as a graph.
-        out: the file; NAME with the format's suffix if none.
+        out: the file; NAME with the format's suffix if not given.
     """
 
     organism: Positional[Source]
@@ -27,12 +27,11 @@ class Export:
 
 
 def export(command: Export) -> None:
-    """Write it, and say where."""
+    """Write the files and print their paths."""
     from analysis.populations.sources import one_of
-    from nca.interop.export import SUFFIXES
-    from nca.interop.export import export as written
+    from nca.interop.export import SUFFIXES, export_organism
 
     organism = one_of(command.organism, "nca export")
     path = command.out or Path(Path(command.organism).stem + SUFFIXES[command.to])
-    for place in written(organism, command.to, path):
-        tell(str(place))
+    for written in export_organism(organism, command.to, path):
+        print_result(str(written))

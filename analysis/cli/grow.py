@@ -1,93 +1,353 @@
-"""`nca grow`: a film of an organism growing, wounded or lesioned, beside its intact twin if asked."""
+"""`nca grow`: a film of an organism growing, wounded or lesioned, next to its control if asked; or of a population."""
 
 from __future__ import annotations
 
+import math
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
-from analysis.cli import grow_many
-from analysis.cli.basic import say, tell
-from analysis.cli.growing import Grow, edits_of, parsed, states_of, with_session
+from tyro.conf import Positional
+
+from analysis.cli.output import Source, log_line, print_result
 from nca.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from analysis.populations.population import Member, Population
+    from analysis.viewer.sessions import Session
+    from nca.edits.edit import Edit
+    from nca.organism import Organism
+    from nca.spec import Spec
+
+Wound = Literal["disc", "box", "half", "top", "bottom", "left", "right", "centre"]
+CHUNK_BYTES = 2**28  # of states computed at once
+MAX_COLUMNS = 12  # members in a row of a population's film
+FILM_WIDTH, FILM_HEIGHT = 1200, 800  # pixels of a population's film, about
+LABEL_HEIGHT, TILE_GAP = 20, 6
+RENAMED_OPTIONS = {"--at": "--wound-step", "--beside": "--with-control", "--plain": "--no-caption"}
+
+
+@dataclass(frozen=True)
+class Grow:
+    """Grow an organism and film it, or all members of a population side by side.
+
+    Attributes:
+        out: the film: .gif, .png (animated), .webp or .mp4.
+        steps: steps to grow.
+        seed: number that the randomness follows from.
+        run: which run of that seed.
+        view: body; alive, cells of the body dark and living sites around them light; channels; or
+            pca, the first three principal components of the cells' states as red, green and blue.
+        channels: channels to show (then the view is channels), by name or number, such as h0 12.
+        canvas: height and width in cells, instead of the organism's own.
+        crop: show only the part of the canvas where anything ever lives.
+        scale: pixels to a cell's side; if none, what makes some 450 pixels.
+        every: show every so many-th step.
+        fps: frames a second.
+        background: colour behind the body.
+        no_caption: leave out the strip that gives the step.
+        wound: what to cut away once: a disc, a box, a half plane, or one of five cuts: top, bottom,
+            left or right half, or the centre (16x16 cells).
+        wound_step: step of the wound.
+        centre: middle of a disc or box, as y and x in cells; the canvas's middle if none.
+        radius: of a disc, in cells.
+        size: height and width of a box, in cells.
+        angle: direction of a half plane from the middle, in degrees: 0 is right, 90 is down.
+        offset: of a half plane from the middle in that direction, in cells.
+        lesion: channels to multiply in every step, such as h3=0.9; 0 removes a channel.
+        lesion_steps: first step of the lesions, and the step before which they end; always if none.
+        edits: JSON file with a list of further edits, or a session saved by `nca view`, whose seed, run
+            and canvas are taken too.
+        with_control: show the control, the run of the same key without the intervention, at the left.
+    """
+
+    organism: Positional[Source]
+    out: Path
+    steps: int = 200
+    seed: int = 0
+    run: int = 0
+    view: Literal["body", "alive", "channels", "pca"] = "body"
+    channels: tuple[str, ...] = ()
+    canvas: tuple[int, int] | None = None
+    crop: bool = False
+    scale: int | None = None
+    every: int = 1
+    fps: float = 20
+    background: str = "white"
+    no_caption: bool = False
+    wound: Wound | None = None
+    wound_step: int = 100
+    centre: tuple[float, float] | None = None
+    radius: float = 10
+    size: tuple[int, int] = (16, 16)
+    angle: float = 0
+    offset: float = 0
+    lesion: tuple[str, ...] = ()
+    lesion_steps: tuple[int, int] | None = None
+    edits: Path | None = None
+    with_control: bool = False
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("steps", 1, 10**7),
+            ("every", 1, self.steps),
+            ("run", 0, 2**31 - 1),
+            ("seed", 0, 2**31 - 1),
+            ("wound_step", 0, self.steps if self.wound else 10**7),
+            ("fps", 1, 60),
+            ("scale", 1, 64),
+        ):
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise UserError(f"{name} must be from {low} to {high}, got {value}.")
+        if not all(map(math.isfinite, (*(self.centre or ()), self.radius, self.angle, self.offset))):
+            raise UserError("centre, radius, angle and offset must be finite numbers.")
+        if self.lesion_steps and not self.lesion:
+            raise UserError("lesion_steps need a lesion, such as --lesion h3=0.9.")
+        if self.with_control and not (self.wound or self.lesion or self.edits):
+            raise UserError("A control is shown next to a wound, a lesion or edits; give one of them.")
+
 
 def grow(command: Grow) -> None:
-    """Grow, film, say where the film is."""
-    from analysis.animation import animation, captions
-    from analysis.animation import files as films
-    from analysis.populations.sources import one_of, population_of
+    """Grow, write the film, print where it is."""
+    from analysis.animation.encode import check_film_path, save_film
+    from analysis.animation.render import channel_numbers, parse_colour
+    from analysis.populations.population import find_organism, find_population
 
-    films.checked_place(command.out)
-    captions.colour(command.background)
-    many = population_of([command.organism])
-    if many:
-        grow_many.film(command, many)
-        return
-    organism = one_of(command.organism, "nca grow")
-    command, session = with_session(command, organism)
+    check_film_path(command.out)
+    parse_colour(command.background)
+    population = find_population([command.organism])
+    if population:
+        frames = _population_frames(command, population)
+    else:
+        organism = find_organism(command.organism, "nca grow")
+        command, session = with_session(command, organism)
+        canvas = command.canvas or organism.canvas
+        numbers = channel_numbers(organism.rule.spec, command.channels) if command.channels else None
+        _check_memory(command, organism, canvas, numbers)
+        edits = [*_edits(command, organism, canvas), *session.edits]
+        runs = [grow_states(command, organism, canvas, edits, session)]
+        if command.with_control:
+            runs.insert(0, grow_states(command, organism, canvas, []))
+        frames = _frames(command, organism.rule.spec, runs, numbers)
+    log_line(f"writing {len(frames)} frames of {frames.shape[2]}x{frames.shape[1]} pixels")
+    print_result(str(save_film(frames, command.out, command.fps)))
+
+
+# What is grown
+
+
+def with_session(command: Grow, organism: Organism) -> tuple[Grow, Session]:
+    """The session that the command names, or an empty one, and the command with that session's run."""
+    from analysis.viewer.sessions import Session, read_session
+
     canvas = command.canvas or organism.canvas
-    shown = animation.picked(organism.rule.spec, command.channels) if command.channels else None
-    check_memory(command, organism.start(canvas).shape, shown)
-    edits = edits_of(command, organism, canvas)
-    edits += session.edits
-    runs = [states_of(command, organism, canvas, edits, session)]
-    if command.beside:
-        runs.insert(0, states_of(command, organism, canvas, []))
-    frames = frames_of(command, organism.rule.spec, runs, shown)
-    say(f"writing {len(frames)} frames of {frames.shape[2]}x{frames.shape[1]} pixels")
-    tell(str(animation.film(frames, command.out, command.fps)))
+    session = read_session(command.edits, organism) if command.edits else []
+    if isinstance(session, list):
+        return command, Session(command.seed, command.run, canvas, 0, (), tuple(session))
+    for name, default in (("seed", 0), ("run", 0), ("canvas", None)):
+        if getattr(command, name) not in (default, getattr(session, name)):
+            raise UserError(f"The session has {name} {getattr(session, name)}; leave out --{name}.")
+    return replace(command, seed=session.seed, run=session.run, canvas=session.canvas), session
 
 
-def frames_of(command: Grow, spec: Any, runs: list[np.ndarray], shown: list[int] | None) -> np.ndarray:
+def grow_states(
+    command: Grow,
+    organism: Organism,
+    canvas: tuple[int, int],
+    edits: Sequence[Edit],
+    session: Session | None = None,
+) -> np.ndarray:
+    """Every so many-th state of the run, (time, y, x, channel); logs its progress."""
+    import numpy as np
+
+    import nca
+    from analysis.progress import Progress
+
+    bytes_per_state = 4 * organism.rule.spec.channels * canvas[0] * canvas[1]
+    chunks = math.ceil(command.steps * bytes_per_state / CHUNK_BYTES)
+    length = math.ceil(command.steps / chunks / 8) * 8
+    rotations = [step for step, _ in session.compass if step < command.steps] if session else []
+    key, state, states = nca.run_key(command.seed, command.run), None, []
+    progress = Progress(log_line, pause=2.0)
+    progress.start(f"growing {organism.name}", command.steps)
+    for start, end in pairwise([*sorted({*range(0, command.steps, length), *rotations}), command.steps]):
+        begin: dict[str, Any] = {"canvas": canvas} if state is None else {"state": state}
+        rotated = session.rotate(organism, start) if session else organism
+        chunk = np.asarray(nca.trajectory(rotated, end - start, key=key, start=start, edits=edits, **begin))
+        with_last = end == command.steps
+        states.append(chunk[-start % command.every : end - start + with_last : command.every].copy())
+        state = chunk[-1]
+        progress.tick(end - start)
+    return np.concatenate(states)
+
+
+def _edits(command: Grow, organism: Organism, canvas: tuple[int, int]) -> list[Edit]:
+    """The wound and the lesions that a command asks for."""
+    from nca import edits
+
+    requested = []
+    if command.wound:
+        mask = wound_mask(command, canvas)
+        if not mask.any():
+            raise UserError(f"The wound takes no cell of the {canvas[0]}x{canvas[1]} canvas; move or enlarge it.")
+        requested.append(edits.erase(organism).where(mask).at(command.wound_step))
+    for lesion in command.lesion:
+        channel, factor = _channel_factor(lesion)
+        edit = edits.scale(organism, factor, channels=channel)
+        requested.append(edit.at(slice(*command.lesion_steps)) if command.lesion_steps else edit)
+    return requested
+
+
+def _channel_factor(lesion: str) -> tuple[str, float]:
+    """Channel and factor of a lesion such as h3=0.9."""
+    channel, _, factor = lesion.partition("=")
+    try:
+        return channel, float(factor)
+    except ValueError:
+        raise UserError(f"A lesion is CHANNEL=FACTOR, such as h3=0.9; got {lesion!r}.") from None
+
+
+def wound_mask(command: Grow, canvas: tuple[int, int]) -> np.ndarray:
+    """The cells that a wound takes, (y, x)."""
+    from nca import damage
+
+    y, x = command.centre or (canvas[0] // 2, canvas[1] // 2)
+    if command.wound == "disc":
+        return damage.disc(canvas, (y, x), command.radius)
+    if command.wound == "box":
+        height, width = command.size
+        return damage.box(canvas, (round(y - height / 2), round(x - width / 2)), command.size)
+    if command.wound == "half":
+        return damage.half_plane(canvas, math.radians(command.angle), command.offset)
+    return damage.cut(canvas, str(command.wound))
+
+
+# What is shown
+
+
+def _frames(command: Grow, spec: Spec, runs: list[np.ndarray], numbers: list[int] | None) -> np.ndarray:
     """The frames of one run, or of two side by side with the same colours."""
-    from analysis.animation import animation, captions
+    from analysis.animation import render
 
     if command.crop:
-        runs = animation.cropped(runs)
-    view = "channels" if shown else command.view
-    look: dict[str, Any] = {
-        "channels": shown,
+        runs = render.crop_runs(runs)
+    view = "channels" if numbers else command.view
+    options: dict[str, Any] = {
+        "channels": numbers,
         "scale": command.scale,
         "background": command.background,
-        "directions": animation.colour_axes(runs[0], spec) if view == "pca" else None,
-        "limit": max(animation.largest(s, animation.picked(spec, shown)) for s in runs),
+        "axes": render.colour_axes(runs[0], spec) if view == "pca" else None,
+        "limit": max(render.channel_limit(s, render.channel_numbers(spec, numbers)) for s in runs),
     }
-    films = [animation.render(s, spec, view, counter=False, **look) for s in runs]
-    if len(films) == 2:
-        films = [animation.side_by_side(films[0], films[1], ("intact", name_of(command)), command.background)]
-    return films[0] if command.plain else captions.counted(films[0], 0, command.every, command.background)
+    frames = [render.render(states, spec, view, counter=False, **options) for states in runs]
+    if len(frames) == 2:
+        frames = [
+            render.side_by_side(frames[0], frames[1], ("control", _intervention_label(command)), command.background)
+        ]
+    if command.no_caption:
+        return frames[0]
+    return render.add_step_counter(frames[0], 0, command.every, command.background)
 
 
-def name_of(command: Grow) -> str:
-    """What was done to the organism, in few words."""
-    parts = []
+def _intervention_label(command: Grow) -> str:
+    """What was done to the organism, in a few words."""
+    labels = []
     if command.wound:
         whole = command.wound in ("disc", "box", "centre")
         half = "half" if command.wound == "half" else f"{command.wound} half"
-        what = f"{command.wound} cut out" if whole else f"{half} cut off"
-        parts.append(f"{what} at step {command.at}")
-    for channel, factor in map(parsed, command.lesion):
-        parts.append(f"{channel} \N{MULTIPLICATION SIGN} {factor:g}")
+        wound = f"{command.wound} cut out" if whole else f"{half} cut off"
+        labels.append(f"{wound} at step {command.wound_step}")
+    labels += [
+        f"{channel} \N{MULTIPLICATION SIGN} {factor:g}" for channel, factor in map(_channel_factor, command.lesion)
+    ]
     if command.lesion_steps:
-        parts[-1] += " in steps {}-{}".format(*command.lesion_steps)
-    return ", ".join(parts) or "edited"
+        labels[-1] += " in steps {}-{}".format(*command.lesion_steps)
+    return ", ".join(labels) or "edited"
 
 
-def check_memory(command: Grow, shape: tuple[int, ...], shown: list[int] | None) -> None:
-    """Refuse what would not fit into half of the machine's memory."""
-    high, wide, channels = shape
-    frames = command.steps // command.every + 1
-    tiles = len(shown) if shown else channels if command.view == "channels" else 1
-    scale = command.scale or 1 + 600 // max(high, wide)
-    pixels = 3 * max(high * wide * tiles * scale**2, 300_000)
-    need = frames * high * wide * channels * 4 * 2 + frames * pixels * 3
-    need *= 2 if command.beside else 1
-    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if need > whole / 2:
+def _population_frames(command: Grow, population: Population) -> np.ndarray:
+    """Every member under the same key, edits and view, a row of tiles for each regime."""
+    import numpy as np
+
+    from analysis.animation import render
+
+    members = population.members
+    if command.with_control or command.edits or command.channels or command.view == "channels" or command.crop:
         raise UserError(
-            f"This film would take some {need / 2**30:.0f} GiB of memory; "
+            "A population's film shows every member whole, without --with-control, --edits, --channels and --crop; "
+            f"name one of its members for these, such as {population.name}/{members[0].name}."
+        )
+    rows = _rows(members)
+    columns = max(map(len, rows))
+    canvas = max(max(command.canvas or m.organism.canvas) for m in members)
+    scale = command.scale or max(1, min(FILM_WIDTH // columns, FILM_HEIGHT // len(rows)) // canvas)
+    _check_population_memory(command, members, columns * len(rows), canvas * scale)
+    ground, tiles = render.parse_colour(command.background), []
+    for row in rows:
+        for member in row:
+            size, spec = command.canvas or member.organism.canvas, member.organism.rule.spec
+            edits = _edits(command, member.organism, size)
+            states = grow_states(command, member.organism, size, edits)
+            options: dict[str, Any] = {"scale": scale, "counter": False, "background": command.background}
+            frames = render.render(states, spec, command.view, **options)
+            tiles.append(_tile(frames, member.name, canvas * scale, ground))
+        blank = np.broadcast_to(np.array(ground, np.uint8), tiles[-1].shape)
+        tiles += [blank] * (columns - len(row))
+    sheet = render.tile_grid(tiles, columns, ground)
+    return sheet if command.no_caption else render.add_step_counter(sheet, 0, command.every, command.background)
+
+
+def _rows(members: Sequence[Member]) -> list[list[Member]]:
+    """Members by regime, in rows of at most twelve."""
+    regimes = dict.fromkeys(m.regime for m in members)
+    groups = [[m for m in members if m.regime == regime] for regime in regimes]
+    return [group[i : i + MAX_COLUMNS] for group in groups for i in range(0, len(group), MAX_COLUMNS)]
+
+
+def _tile(frames: np.ndarray, name: str, side: int, ground: tuple[int, int, int]) -> np.ndarray:
+    """Frames in the middle of a square under a name."""
+    import numpy as np
+
+    from analysis.animation.render import text_strip
+
+    tile = np.full((len(frames), side + LABEL_HEIGHT, side + TILE_GAP, 3), ground, np.uint8)
+    height, width = frames.shape[1:3]
+    top, left = LABEL_HEIGHT + (side - height) // 2, (side - width) // 2
+    tile[:, top : top + height, left : left + width] = frames
+    label = text_strip(side + TILE_GAP, LABEL_HEIGHT, [(side / 2, name)], 12, ground, anchor="mm")
+    tile[:, :LABEL_HEIGHT] = label
+    return tile
+
+
+# Memory
+
+
+def _check_memory(command: Grow, organism: Organism, canvas: tuple[int, int], numbers: list[int] | None) -> None:
+    (height, width), channels = canvas, organism.rule.spec.channels
+    frames = command.steps // command.every + 1
+    tiles = len(numbers) if numbers else channels if command.view == "channels" else 1
+    scale = command.scale or 1 + 600 // max(height, width)
+    pixels = 3 * max(height * width * tiles * scale**2, 300_000)
+    needed = frames * height * width * channels * 4 * 2 + frames * pixels * 3
+    _refuse_beyond_memory(needed * (2 if command.with_control else 1))
+
+
+def _check_population_memory(command: Grow, members: Sequence[Member], tiles: int, side: int) -> None:
+    frames = command.steps // command.every + 1
+    state_bytes = max(4 * m.organism.rule.spec.channels * m.organism.canvas[0] ** 2 for m in members)
+    _refuse_beyond_memory(frames * (2 * state_bytes + 6 * tiles * (side + LABEL_HEIGHT) * (side + TILE_GAP)))
+
+
+def _refuse_beyond_memory(needed: float) -> None:
+    """Raise `UserError` where a film would not fit into half of the machine's memory."""
+    if needed > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2:
+        raise UserError(
+            f"This film would take some {needed / 2**30:.0f} GiB of memory; "
             "take fewer steps, a larger --every, or a smaller --canvas or --scale."
         )

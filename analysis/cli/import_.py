@@ -1,77 +1,61 @@
-"""`nca import`: an organism from a file that other people's code wrote, and how sure that is."""
+"""`nca import`: an organism from a file that another program wrote, and how certain its conventions are."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
+import tyro
 from tyro.conf import Positional
 
-from analysis.cli.basic import say, tell
+from analysis.cli.output import log_line, print_result
 from nca.errors import UserError
+from nca.interop.conventions import PRESETS, TYPES, Conventions
 
 if TYPE_CHECKING:
-    from nca.interop.build import Opened
-    from nca.interop.conventions import Said
+    from nca.interop.importing import WeightFile
     from nca.interop.reference import Difference
 
-MOST_ROWS = 12
+RENAMED_OPTIONS = {"--like": "--preset", "--untried": "--no-probe", "--leak": "--negative-slope"}
+_MAX_ROWS = 12
+
+# Every convention is an option of the same name, type and help, None where it was not given.
+_ConventionOptions: Any = make_dataclass(
+    "ConventionOptions",
+    [(f.name, TYPES[f.name] | None, None) for f in fields(Conventions)],
+    frozen=True,
+    namespace={"__doc__": Conventions.__doc__, "__module__": __name__},
+)
 
 
 @dataclass(frozen=True)
 class Import:
     """Read an organism from a file that another program wrote.
 
-    Conventions that the file does not hold are options; those that nobody says are tried where a wrong
-    one shows, and assumed where it does not. Both are told.
+    Files do not hold all conventions of a rule; those that are missing are options. Conventions that nothing
+    states are inferred by trial growth where possible, otherwise set to the published default; the output
+    lists which.
 
     Attributes:
         file: web JSON, TensorFlow.js, TensorFlow 2 checkpoint, PyTorch, Flax msgpack, ONNX, Keras, npz,
-            safetensors, or headerless float32 with sizes.
-        out: organism to write, a .safetensors; if none, only tell.
-        like: a preset of conventions, of those that --list shows.
-        sidecar: JSON file of conventions; FILE.conventions.json beside the file if none.
+            safetensors, or headerless float32 with --sizes.
+        out: organism to write, a .safetensors; without it the file is only examined.
+        preset: name of a set of conventions; --list shows them.
+        sidecar: JSON file of conventions; FILE.conventions.json beside the file if not given.
         check: reference npz to compare states with; nothing is written if they differ.
         list: list the presets.
-        sizes: of the arrays of a headerless file, such as w1:48x128,b1:128,w2:128x16.
-        name: what to call the organism; the file's name if none.
+        sizes: of the arrays in a headerless file, such as w1:48x128,b1:128,w2:128x16.
+        name: of the organism; the file's name if not given.
         target: picture file that it was trained for.
         target_size: cells of that picture's longer side.
-        sheet: PNG of what was tried; NAME.trials.png beside out if none.
-        untried: grow nothing, take the usual values of what nobody said.
-        order: features by kernel (k*C + c) or by channel (c*K + k).
-        filters: of the perception in the order of the features, among identity, dx, dy, -dx, -dy,
-            laplacian, laplacian4, laplacian8, average, gradient; the file's kernels win.
-        sobel_divisor: what Sobel's kernels are divided by, 8 or 1.
-        laplacian_divisor: of [1 2 1; 2 -12 2; 1 2 1], usually 16.
-        summed: each gradient is that of the sum of all channels.
-        swap_xy: the author's x is our y, rows.
-        flip: kernels turned half around, a true convolution.
-        perception_activation: the activation also follows a 3x3 convolution found in the file.
-        angle: degrees that the compass is turned by.
-        step_size: factor of the update.
-        boundary: what perception reads beyond the canvas.
-        alive_boundary: what the living test reads there.
-        alpha: channel of the living test; -1 is the last.
-        threshold: alive above it.
-        inclusive: alive also where equal to it.
-        alive: tested before and after the update, after alone, before to gate the update only, or never.
-        reads: perception of the state, or of the state with dead sites at zero.
-        fire: comparison of a uniform u with the rate r that lets a cell update.
-        fire_rate: that r.
-        leak: slope of the hidden layers below zero.
-        squash: of the update.
-        clip: range of the state after the update.
-        clip_channels: first channel clipped, and the one before which it ends.
-        premultiplied: colour is multiplied by alpha.
-        seed: one cell: alpha and hidden channels 1, alpha alone, RGBA, all ones; or the file's.
-        canvas: height and width in cells.
+        sheet: PNG of the trials; OUT.trials.png beside the organism if not given.
+        no_probe: grow no trials; conventions that nothing states take the published default.
     """
 
     file: Positional[Path | None] = None
     out: Path | None = None
-    like: str | None = None
+    preset: str | None = None
     sidecar: Path | None = None
     check: Path | None = None
     list: bool = False
@@ -80,33 +64,8 @@ class Import:
     target: Path | None = None
     target_size: int = 40
     sheet: Path | None = None
-    untried: bool = False
-    order: Literal["kernel-major", "channel-major"] | None = None
-    filters: tuple[str, ...] = ()
-    sobel_divisor: float | None = None
-    laplacian_divisor: float | None = None
-    summed: bool | None = None
-    swap_xy: bool | None = None
-    flip: bool | None = None
-    perception_activation: bool | None = None
-    angle: float | None = None
-    step_size: float | None = None
-    boundary: Literal["zero", "circular"] | None = None
-    alive_boundary: Literal["zero", "circular"] | None = None
-    alpha: int | None = None
-    threshold: float | None = None
-    inclusive: bool | None = None
-    alive: Literal["both", "after", "gate", "none"] | None = None
-    reads: Literal["state", "masked"] | None = None
-    fire: Literal["u<=r", "u<r", "u>r", "always"] | None = None
-    fire_rate: float | None = None
-    leak: float | None = None
-    squash: Literal["none", "tanh"] | None = None
-    clip: tuple[float, float] | None = None
-    clip_channels: tuple[int, int] | None = None
-    premultiplied: bool | None = None
-    seed: Literal["hidden", "alpha", "rgba", "ones", "file"] | None = None
-    canvas: tuple[int, int] | None = None
+    no_probe: bool = False
+    conventions: Annotated[_ConventionOptions, tyro.conf.arg(name="")] = field(default_factory=_ConventionOptions)
 
     def __post_init__(self) -> None:
         if self.out is not None and self.out.suffix != ".safetensors":
@@ -118,46 +77,36 @@ class Import:
 
 
 def import_(command: Import) -> None:
-    """Read, try, tell, check, write."""
+    """Read, probe, report, check and write."""
     if command.list:
-        tell(listing())
+        print_result(_preset_list())
     if command.file is None:
         return
-    from nca.interop import build, reference
+    from nca.interop.importing import assumptions, build_organism, open_weights
+    from nca.interop.reference import compare, read_reference
     from nca.io import save
 
-    expected = reference.read(command.check) if command.check else None
-    opened = build.opened(
-        command.file, like=command.like, sidecar=command.sidecar, sizes=command.sizes, **given(command)
-    )
-    tell(understood(opened))
-    opened = opened if command.untried else tried(command, opened)
-    unknown = build.untold(opened)
-    if unknown:
-        tell("growth cannot tell, and nobody said:\n  " + "\n  ".join(unknown))
-    organism = build.organism_of(opened, name=command.name or "")
+    reference = read_reference(command.check) if command.check else None
+    options = {k: v for k, v in vars(command.conventions).items() if v is not None}
+    file = open_weights(command.file, preset=command.preset, sidecar=command.sidecar, sizes=command.sizes, **options)
+    print_result(import_summary(file))
+    file = file if command.no_probe else _probe(command, file)
+    lines = assumptions(file)
+    if lines:
+        print_result("assumed, and not verified by growth:\n  " + "\n  ".join(lines))
+    organism = build_organism(file, name=command.name or "")
     if command.target is not None:
         from nca.targets import target
 
         organism = replace(organism, target=target(command.target, command.target_size))
-    if expected is not None:
-        checked(reference.differences(organism, expected))
+    if reference is not None:
+        _check_differences(compare(organism, reference))
     if command.out is not None:
-        tell(str(save(organism, command.out)))
+        print_result(str(save(organism, command.out)))
 
 
-def given(command: Import) -> dict[str, Any]:
-    """The conventions that the options say."""
-    from nca.interop.conventions import names
-
-    values = {name: getattr(command, name) for name in names()}
-    return {name: value for name, value in values.items() if value is not None and value != ()}
-
-
-def listing() -> str:
-    """The presets, with the fields that each sets apart."""
+def _preset_list() -> str:
     from analysis.cli.tables import aligned
-    from nca.interop.presets import PRESETS
 
     rows = []
     for name, preset in PRESETS.items():
@@ -166,15 +115,15 @@ def listing() -> str:
     return aligned(rows)
 
 
-def understood(opened: Opened) -> str:
-    """What was found in the file, and what is said about it."""
+def import_summary(file: WeightFile) -> str:
+    """The network found in a file, and the conventions known with their sources."""
     from analysis.cli.tables import aligned
 
-    layers, said = opened.layers, opened.said
+    layers = file.layers
     sizes = [len(layers.weights[0]), *(w.shape[1] for w in layers.weights)]
     kernels = [" x ".join(map(str, k.shape)) for k in layers.kernels]
     rows = [
-        ("container", opened.contents.container),
+        ("container", file.contents.container),
         ("layers", " > ".join(map(str, sizes))),
         ("biases", ", ".join("none" if b is None else str(b.size) for b in layers.biases)),
         ("kernels", ", ".join(kernels) or "none in the file"),
@@ -182,63 +131,50 @@ def understood(opened: Opened) -> str:
     ]
     rows += [("not used", ", ".join(layers.unused))] if layers.unused else []
     rows += [("guessed", guess) for guess in layers.guesses]
-    return aligned(rows + sources(said))
+    values, by_source = file.conventions.values, dict[str, list[str]]()
+    for name, source in file.conventions.sources.items():
+        # Of a preset, only what differs from the default.
+        shown = by_source.setdefault(source, [])
+        if not source.startswith("preset") or getattr(values, name) != getattr(Conventions, name):
+            shown.append(f"{name} {getattr(values, name)}")
+    rows += [(f"from {source}", ", ".join(shown) or "the defaults") for source, shown in by_source.items()]
+    return aligned(rows)
 
 
-def sources(said: Said) -> list[tuple[str, str]]:
-    """Who said what; of a preset, what it sets apart."""
-    usual = type(said.values)()
-    words: dict[str, list[str]] = {}
-    for name, source in said.sources.items():
-        value = getattr(said.values, name)
-        told = words.setdefault(source, [])
-        if not source.startswith("preset") or value != getattr(usual, name):
-            told.append(f"{name} {value}")
-    return [(f"by {source}", ", ".join(told) or "all as usual") for source, told in words.items()]
+def _probe(command: Import, file: WeightFile) -> WeightFile:
+    """The file with the conventions of the best trial; prints and draws the trials."""
+    from analysis.cli.import_sheet import draw_trials
+    from analysis.cli.tables import columns
+    from nca.interop.probe import adopt, describe, doubts, run_trials
+
+    ranked = run_trials(file, log_line)
+    growing = sum(trial.outcome == "grows" for trial in ranked)
+    rows = [("tried", "outcome", "cells", "excess", "drift", "max abs state")]
+    for trial in ranked[: max(_MAX_ROWS, min(growing, 2 * _MAX_ROWS))]:
+        scores = (f"{trial.excess:.4f}", f"{trial.drift:.4f}") if trial.outcome == "grows" else ("", "")
+        name = describe(trial.changes) or "as stated"
+        rows.append((name, trial.outcome, str(trial.cells), *scores, f"{trial.max_abs_state:.3g}"))
+    print_result(columns(rows))
+    hidden = len(ranked) - len(rows) + 1
+    if hidden:
+        print_result(f"and {hidden} more, none of which grows" if len(rows) > growing else f"and {hidden} more")
+    for line in doubts(ranked):
+        print_result(f"doubt: {line}")
+    sheet = command.sheet or (command.out.with_suffix(".trials.png") if command.out else None)
+    if sheet is not None:
+        print_result(str(draw_trials(ranked, sheet)))
+    return adopt(file, ranked[0])
 
 
-def tried(command: Import, opened: Opened) -> Opened:
-    """The file with what trials found; tells them and draws them."""
-    from analysis.cli.import_sheet import draw
-    from nca.interop import probe
-
-    ranked = probe.trials(opened, say)
-    tell(table(ranked))
-    for doubt in probe.doubts(ranked):
-        tell(f"doubt: {doubt}")
-    place = command.sheet or (command.out.with_suffix(".trials.png") if command.out else None)
-    if place is not None:
-        tell(str(draw(ranked, place)))
-    return probe.settled(opened, ranked[0])
-
-
-def table(ranked: list[Any]) -> str:
-    """What was tried and what grew, best first."""
-    from nca.interop.probe import described
-
-    rows = [("tried", "outcome", "cells", "excess", "drift", "largest")]
-    grown = sum(trial.outcome == "grows" for trial in ranked)
-    shown = ranked[: max(MOST_ROWS, min(grown, 2 * MOST_ROWS))]
-    for trial in shown:
-        numbers = ("", "") if trial.outcome != "grows" else (f"{trial.excess:.4f}", f"{trial.drift:.4f}")
-        name = described(trial.changes) or "what is said"
-        rows.append((name, trial.outcome, str(trial.cells), *numbers, f"{trial.largest:.3g}"))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    rest = len(ranked) - len(shown)
-    return "\n".join(lines + ([f"and {rest} more, none of which grows"] if rest else []))
-
-
-def checked(found: list[Difference]) -> None:
-    """Tell how far the reference is at each step; raise `UserError` where it is too far."""
-    tell("largest difference from the reference")
-    for row in found:
+def _check_differences(differences: list[Difference]) -> None:
+    """Print how far the organism is from the reference; raise `UserError` where it is too far."""
+    print_result("largest difference from the reference")
+    for row in differences:
         verdict = "agrees" if row.agrees else "differs"
-        tell(f"  {row.what:9} step {row.step:4d}  {row.largest:.2e}  {verdict}")
-    worst = [row for row in found if not row.agrees]
-    if worst:
-        first = worst[0]
+        print_result(f"  {row.comparison:9} step {row.step:4d}  {row.largest:.2e}  {verdict}")
+    first = next((row for row in differences if not row.agrees), None)
+    if first:
         raise UserError(
-            f"The organism differs from the reference, first in the {first.what} at step {first.step} by "
+            f"The organism differs from the reference, first in the {first.comparison} at step {first.step} by "
             f"{first.largest:.2g}; nothing was written. Try other conventions."
         )

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from analysis.cli.basic import Source, tell
+from analysis.cli.output import Source, print_result
 from nca.errors import UserError
 
 
 @dataclass(frozen=True)
 class Info:
-    """Tell what is known of an organism: conventions, size, provenance, metrics; or of a population.
+    """Print what is known of an organism (conventions, size, provenance, metrics) or of a population.
 
     Attributes:
         json: as JSON.
@@ -25,36 +25,35 @@ class Info:
 
 
 def info(command: Info) -> None:
-    """Tell it."""
+    """Print it."""
     from analysis.cli import tables
-    from analysis.populations.sources import one_of, population_of
+    from analysis.populations.population import find_organism, find_population
 
-    many = population_of([command.organism])
-    if many:
-        rows = tables.overview(many)
-        told = {"name": many.name, "members": rows, "versions": dict(many.versions)}
-        tell(json.dumps(told, indent=1) if command.json else tables.in_columns(rows))
+    population = find_population([command.organism])
+    if population:
+        rows = tables.overview(population)
+        fields = {"name": population.name, "members": rows, "versions": dict(population.versions)}
+        print_result(json.dumps(fields, indent=1) if command.json else tables.in_columns(rows))
         return
-    organism = one_of(command.organism, "nca info")
-    tell(json.dumps(tables.about(organism), indent=1) if command.json else tables.described(organism))
+    organism = find_organism(command.organism, "nca info")
+    print_result(json.dumps(tables.about(organism), indent=1) if command.json else tables.described(organism))
 
 
 @dataclass(frozen=True)
 class Organisms:
-    """List the bundled organisms and populations, what they were trained for and what they reach."""
+    """List the bundled organisms and populations, what they were trained for and how well they do."""
 
 
 def organisms(command: Organisms) -> None:
     """List them."""
     from analysis.cli import tables
-    from nca.io import bundled, bundled_populations, load, members
+    from nca.io import bundled, bundled_populations, load
 
-    alone = [(name, tables.one_line(load(name))) for name in bundled()]
-    several = [
-        (name, f"a population of {len(members(name))}, such as {name}/{members(name)[0]}")
-        for name in bundled_populations()
-    ]
-    tell(tables.aligned([*alone, *several]) or "none is bundled")
+    rows = [(name, tables.one_line(load(name))) for name in bundled()]
+    for name in bundled_populations():
+        members = bundled(name)
+        rows.append((name, f"a population of {len(members)}, such as {name}/{members[0]}"))
+    print_result(tables.aligned(rows) or "none is bundled")
 
 
 @dataclass(frozen=True)
@@ -74,14 +73,14 @@ def targets(command: Targets) -> None:
     """List them, and draw them if asked to."""
     from nca import targets as drawings
 
+    names = drawings.names()
     if command.out is not None:
-        from analysis.animation.captions import gallery
-        from nca.io import write_with
+        from analysis.animation.render import picture_sheet
+        from nca.io import write_file
 
         if command.out.suffix.lower() != ".png":
             raise UserError(f"The sheet of drawings is a .png, got {command.out}.")
-        sheet = gallery({name: drawings.target(name, command.size) for name in drawings.names()})
-        write_with(command.out, lambda beside: sheet.save(beside))
-    # Imported here, as it would import jax.
-    width = max(map(len, drawings.names()))
-    tell("\n".join(f"{name:{width}}  {drawings.describe(name)}" for name in drawings.names()))
+        sheet = picture_sheet({name: drawings.target(name, command.size) for name in names})
+        write_file(command.out, lambda temporary: sheet.save(temporary))
+    width = max(map(len, names))
+    print_result("\n".join(f"{name:{width}}  {drawings.describe(name)}" for name in names))

@@ -1,84 +1,69 @@
-"""`nca merge`: the parts of a sweep, or of a population, made one again."""
+"""`nca merge`: the shards of a sweep or of a population as one."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from analysis.cli.basic import say, tell
+from analysis.cli.output import log_line, print_result
 from nca.errors import UserError
 
-if TYPE_CHECKING:
-    from analysis.sweeps.merge import Merged
-
-NAME = "nca merge"
+RENAMED_OPTIONS = {"--mixed": "--allow-version-mismatch"}
 
 
 @dataclass(frozen=True)
 class Merge:
-    """Put together what was made with --part: sweeps, or populations. The parts stay as they are.
+    """Join the shards of a sweep or of a population that were computed with --shard. The shards stay as they are.
 
     Attributes:
-        parts: the parts' files or folders, in any order.
-        out: folder for the whole.
-        mixed: allow parts made by different versions of jax; those of different versions of this package
-            are never merged.
+        shards: the shards' files or folders, in any order.
+        out: folder for the result.
+        allow_version_mismatch: allow shards computed by different versions of jax; those of different
+            versions of this package are never merged.
     """
 
-    parts: Positional[tuple[Annotated[Path, arg(metavar="PART")], ...]]
+    shards: Positional[tuple[Annotated[Path, arg(metavar="SHARD")], ...]]
     out: Path
-    mixed: bool = False
+    allow_version_mismatch: bool = False
 
 
-def merge(command: Merge) -> None:
-    """Merge, write, say where."""
-    from nca.training.merge import is_population, merge_population
+def merge_command(command: Merge) -> None:
+    """Merge, write the files, print where they are."""
+    from nca.training.population import POPULATION_FILE, merge_population
 
-    if not command.parts:
-        raise UserError("There are no parts to merge; name their files or folders.")
-    missing = [path for path in command.parts if not path.exists()]
+    if not command.shards:
+        raise UserError("There are no shards to merge; name their files or folders.")
+    missing = [path for path in command.shards if not path.exists()]
     if missing:
-        raise UserError(f"There is no {missing[0]}; name the parts' files or folders.")
-    kinds = {is_population(path) for path in command.parts}
+        raise UserError(f"There is no {missing[0]}; name the shards' files or folders.")
+    kinds = {(path / POPULATION_FILE).is_file() for path in command.shards}
     if len(kinds) > 1:
-        raise UserError("These are parts of populations and of sweeps; merge each kind by itself.")
+        raise UserError("These are shards of populations and of sweeps; merge each kind separately.")
     if kinds == {True}:
-        tell(str(merge_population(command.parts, command.out, mixed=command.mixed)))
+        folder = merge_population(command.shards, command.out, allow_version_mismatch=command.allow_version_mismatch)
+        print_result(str(folder))
     else:
-        merge_sweep(command)
+        _merge_sweep(command)
 
 
-def merge_sweep(command: Merge) -> None:
-    """Merge the parts of a sweep."""
-    from analysis.cli.sweep import place, write_about
-    from analysis.sweeps.merge import merged, write_whole
+def _merge_sweep(command: Merge) -> None:
+    from analysis.cli.sweep import sweep_folder, write_summary
+    from analysis.sweeps.rows import merge
 
-    begun = time.monotonic()
-    whole = merged(list(command.parts), mixed=command.mixed)
-    table = whole.table()
-    for line in warnings(whole):
-        say(f"warning: {line}")
-    parts = [
-        {"part": str(one.part), "device": one.header.get("device"), "versions": one.header["versions"]}
-        for one in whole.parts
-    ]
-    with place(command.out, alone=True):
-        write_whole(whole, command.out)
-        config = {"mixed": command.mixed}
-        write_about(command.out, table, NAME, config, time.monotonic() - begun, parts=parts)
-    tell(str(command.out))
-
-
-def warnings(whole: Merged) -> list[str]:
-    """What a reader of the merged table should know."""
-    kinds = sorted({str(one.header.get("device")) for one in whole.parts})
-    if len(kinds) == 1:
-        return []
-    return [
-        f"the parts were made on {', '.join(kinds)}; runs round differently there, each row beside its own "
-        "machine's control"
-    ]
+    begun, mismatch = time.monotonic(), command.allow_version_mismatch
+    with sweep_folder(command.out, exclusive=True):
+        table = merge(command.shards, allow_version_mismatch=mismatch, store=command.out / "rows.jsonl")
+        shards = table.attrs["shards"]
+        devices = sorted({str(shard["device"]) for shard in shards})
+        if len(devices) > 1:
+            log_line(
+                f"warning: the shards were computed on {', '.join(devices)}, which round differently; each row is "
+                "compared with the control of its own machine"
+            )
+        config = {"allow_version_mismatch": mismatch}
+        write_summary(command.out, table, "nca merge", config, time.monotonic() - begun, shards=shards)
+    print_result(str(command.out))

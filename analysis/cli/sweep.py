@@ -1,4 +1,4 @@
-"""`nca sweep`: doses of one kind of edit on channels, or edits from a file, as a table; whole or in parts."""
+"""`nca sweep`: edits of one kind in several doses, or edits from a file, as a table; whole or in shards."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional
 
-from analysis.cli.basic import Source, say, tell
+from analysis.cli.output import Source, log_line, print_result
 from nca.errors import UserError
-from nca.shards import Part
+from nca.shards import Shard
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,35 +23,39 @@ if TYPE_CHECKING:
     from nca.edits import Edit
     from nca.organism import Organism
 
-NAME = "nca sweep"
-TABLE, ABOUT = "table.csv", "sweep.json"
+RENAMED_OPTIONS = {
+    "--part": "--shard",
+    "--start": "--adult-step",
+    "--horizons": "--eval-steps",
+    "--untouched": "--allow-no-op",
+}
 Site = Literal["state", "perception", "pre", "post", "delta", "fire", "update", "alive"]
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Change one thing at a time, in every dose on every run, and measure it beside the undisturbed run.
+    """Apply one edit at a time, in every dose on every run, and measure it against the paired control.
 
-    The same command goes on after an interruption. With --part it makes its share of the rows; nca merge
-    makes one table of the shares.
+    The same command continues after an interruption. With --shard it computes its share of the rows; nca
+    merge makes one table of the shards.
 
     Attributes:
-        out: folder for rows.jsonl, table.csv and sweep.json; of a part for rows.K-of-N.jsonl alone, so
-            that parts can share a folder.
-        site: where in the step.
-        channels: what is changed, one at a time, such as h0,h1: channels by name or number, hidden units
-            of pre and post by number; every one if none is named.
-        mode: scale by the dose, set to it, add it, or add noise of that standard deviation.
-        doses: such as 0,0.5,0.9; 0 if none, and if there are no edits from a file.
-        window: first step of the edits, and the step before which they end, such as 100,160; from the
-            start on if none.
+        out: folder for rows.jsonl, table.csv and sweep.json; of a shard for rows.K-of-N.jsonl alone, so
+            that shards can share a folder.
+        site: the site of the step that is edited.
+        channels: what is edited, one at a time, such as h0 h1: channels by name or number, hidden units
+            of pre and post by number; all if none is named.
+        mode: multiply by the dose, set to it, add it, or add noise of that standard deviation.
+        doses: such as 0 0.5 0.9; 0 if none is given and there are no edits from a file.
+        window: first step of the edits and the step before which they end, such as 100 160; from the adult
+            step to the end if not given.
         edits: JSON file with a list of further edits, each an experiment of its own.
-        runs: keys.
-        seed: number that the keys follow from.
-        start: the step that runs continue from.
-        horizons: steps after it at which rows are measured, such as 60,300.
-        untouched: allow experiments that change nothing.
-        part: make only this part of the rows, such as 2/8.
+        runs: runs per experiment.
+        seed: of the runs' keys.
+        adult_step: the step that runs continue from.
+        eval_steps: steps after the adult step at which rows are measured.
+        allow_no_op: allow experiments that change nothing.
+        shard: compute only this shard of the rows, such as 2/8.
     """
 
     organism: Positional[Source]
@@ -59,140 +63,121 @@ class Sweep:
     site: Site = "state"
     channels: tuple[str, ...] = ()
     mode: Literal["scale", "set", "add", "noise"] = "scale"
-    doses: tuple[str, ...] = ()
-    window: str | None = None
+    doses: tuple[float, ...] = ()
+    window: tuple[int, int] | None = None
     edits: Path | None = None
     runs: int = 8
     seed: int = 0
-    start: int = 100
-    horizons: tuple[str, ...] = ("60,300",)
-    untouched: bool = False
-    part: str | None = None
+    adult_step: int = 100
+    eval_steps: tuple[int, ...] = (60, 300)
+    allow_no_op: bool = False
+    shard: str | None = None
 
 
-def sweep(command: Sweep) -> None:
-    """Sweep, write, say where."""
-    part, begun = Part.parse(command.part or "1/1"), time.monotonic()
-    settings: dict[str, Any] = {name: getattr(command, name) for name in ("runs", "seed", "start", "untouched")}
-    settings["horizons"] = [int(h) for h in numbers("horizons", command.horizons, whole=True)]
-    from analysis.sweeps.distributed import file_of
-    from analysis.sweeps.store import METRICS
-    from analysis.sweeps.sweep import sweep as swept
+def sweep_command(command: Sweep) -> None:
+    """Sweep, write the files, print where they are."""
+    shard, begun = Shard.parse(command.shard or "1/1"), time.monotonic()
+    from analysis.sweeps.rows import METRICS
+    from analysis.sweeps.sweep import shard_filename, sweep
     from nca.io import load
 
     organism = load(command.organism)
-    experiments = experiments_of(command, organism)
-    with place(command.out, command.part is None):
-        rows = command.out / file_of(part)
+    edits = experiments(command, organism)
+    names = ("runs", "seed", "adult_step", "eval_steps", "allow_no_op")
+    options: dict[str, Any] = {name: getattr(command, name) for name in names}
+    with sweep_folder(command.out, command.shard is None):
+        store = command.out / shard_filename(shard)
         try:
-            table = swept(organism, experiments, METRICS, **settings, store=rows, part=part, say=say)
+            table = sweep(organism, edits, METRICS, **options, store=store, shard=shard, log=log_line)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt("stopped; the same command goes on where it was") from None
-    if part.n > 1:
-        say(f"part {part} is made; nca merge puts the parts together")
-        tell(str(rows))
+            raise KeyboardInterrupt("stopped; the same command continues where it stopped") from None
+    if shard.n > 1:
+        log_line(f"shard {shard} is finished; nca merge joins the shards")
+        print_result(str(store))
         return
-    config = {f.name: getattr(command, f.name) for f in fields(command) if f.name not in ("out", "part")}
-    tell(str(write_about(command.out, table, NAME, config, time.monotonic() - begun)))
+    config = {f.name: getattr(command, f.name) for f in fields(command) if f.name not in ("out", "shard")}
+    print_result(str(write_summary(command.out, table, "nca sweep", config, time.monotonic() - begun)))
 
 
-def experiments_of(command: Sweep, organism: Organism) -> dict[str, Edit]:
-    """The experiments that a command asks for: "SITE.CHANNEL MODE DOSE", or "edit N" of the file."""
+def experiments(command: Sweep, organism: Organism) -> dict[str, Edit]:
+    """The experiments of a command, named "SITE.CHANNEL MODE DOSE", or "edit N" of the file."""
     from nca import edits
 
-    doses = numbers("doses", command.doses) or ([] if command.edits else [0.0])
-    window = slice(command.start, None)
-    if command.window is not None:
-        first, *last = numbers("window", (command.window,), whole=True)
-        if len(last) != 1:
-            raise UserError(f"--window is two steps, such as 100,160; got {command.window!r}.")
-        window = slice(int(first), int(last[0]))
-    kinds: dict[str, Callable[..., Edit]] = {
+    doses = command.doses or (() if command.edits else (0.0,))
+    if not all(math.isfinite(dose) for dose in doses):
+        raise UserError(f"--doses must be finite numbers, such as 0 0.5; got {' '.join(map(str, doses))}.")
+    window = slice(*command.window) if command.window else slice(command.adult_step, None)
+    constructors: dict[str, Callable[..., Edit]] = {
         "scale": edits.scale,
         "set": edits.clamp,
         "add": edits.add,
         "noise": edits.noise,
     }
-    make, experiments = kinds[command.mode], {}
-    for name, picked in entries(command, organism) if doses else ():
+    named: dict[str, Edit] = {}
+    for name, entry in _entries(command, organism) if doses else ():
         for dose in doses:
-            edit = make(organism, dose, site=command.site, **picked).at(window)
-            experiments[f"{command.site}{name} {command.mode} {dose:g}"] = edit
+            edit = constructors[command.mode](organism, dose, site=command.site, **entry).at(window)
+            named[f"{command.site}{name} {command.mode} {dose:g}"] = edit
     if command.edits is not None:
-        listed = edits.load(command.edits, [organism])
-        experiments |= {f"edit {number}": edit for number, edit in enumerate(listed)}
-    return experiments
+        named |= {f"edit {n}": edit for n, edit in enumerate(edits.load(command.edits, [organism]))}
+    return named
 
 
-def entries(command: Sweep, organism: Organism) -> list[tuple[str, dict[str, Any]]]:
-    """What is changed one at a time: what to call it, and how the edit is told of it."""
+def _entries(command: Sweep, organism: Organism) -> list[tuple[str, dict[str, Any]]]:
+    """Name and constructor arguments of the channels or units that are edited one at a time."""
     from nca import edits
 
-    asked = [one for words in command.channels for one in words.split(",") if one]
     if command.site in ("fire", "alive"):
-        if asked:
-            raise UserError(f"The site {command.site!r} has no channels; leave them out.")
+        if command.channels:
+            raise UserError(f"The site {command.site!r} has no channels; leave out --channels.")
         return [("", {})]
     units = command.site in ("pre", "post")
     width = organism.rule.weights[0].shape[1]
     names = [str(n) for n in range(width)] if units else list(organism.rule.channel_names)
-    kind, word = ("unit", "units") if units else ("channel", "channels")
-    numbered = [edits.index_of(kind, one, names) for one in asked] or range(len(names))
-    return [(f".{names[number]}", {word: [number]}) for number in dict.fromkeys(numbered)]
-
-
-def numbers(name: str, words: Sequence[str], whole: bool = False) -> list[float]:
-    """The numbers in words such as 0,0.5 or 0 0.5."""
-    found = [one for word in words for one in word.split(",") if one.strip()]
-    try:
-        values: list[float] = [int(one) if whole else float(one) for one in found]
-        if not all(math.isfinite(value) and abs(value) < 2**31 for value in values):
-            raise ValueError
-    except ValueError:
-        kind = "whole numbers" if whole else "numbers"
-        raise UserError(f"--{name} takes {kind}, such as 60,300; got {' '.join(words)!r}.") from None
-    return values
+    kind, argument = ("unit", "units") if units else ("channel", "channels")
+    numbers = [edits.index_of(kind, name, names) for name in command.channels] or range(len(names))
+    return [(f".{names[n]}", {argument: [n]}) for n in dict.fromkeys(numbers)]
 
 
 @contextlib.contextmanager
-def place(folder: Path, alone: bool) -> Iterator[None]:
-    """A folder to sweep into, made if need be; gone again if the sweep is refused before its first row.
+def sweep_folder(folder: Path, exclusive: bool) -> Iterator[None]:
+    """The folder of a sweep, created if it does not exist and removed if the sweep is refused before its first row.
 
     Args:
         folder: where.
-        alone: whether it has to hold a sweep already, or nothing.
+        exclusive: an existing folder must be empty or hold a sweep.
     """
     if not folder.absolute().parent.is_dir():
-        raise UserError(f"There is no folder {folder.parent}; make it, or choose another place.")
+        raise UserError(f"There is no folder {folder.parent}; create it, or choose another place.")
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is not a folder; name another.")
-    known = folder.exists() and any(folder.glob("rows*.jsonl"))
-    if alone and not known and folder.exists() and any(folder.iterdir()):
-        raise UserError(f"{folder} exists and holds no sweep; remove it or name another folder.")
+        raise UserError(f"{folder} is not a folder; choose another name.")
+    has_rows = folder.exists() and any(folder.glob("rows*.jsonl"))
+    if exclusive and not has_rows and folder.exists() and any(folder.iterdir()):
+        raise UserError(f"{folder} exists and holds no sweep; delete it or choose another folder.")
     folder.mkdir(exist_ok=True)
     try:
         yield
     except UserError:
         with contextlib.suppress(OSError):
-            folder.rmdir()  # only where it is empty
+            folder.rmdir()  # fails unless it is empty
         raise
 
 
-def write_about(
+def write_summary(
     folder: Path, table: pd.DataFrame, made_by: str, config: dict[str, Any], seconds: float, **more: Any
 ) -> Path:
-    """Write table.csv and sweep.json beside the rows of a whole sweep."""
+    """Write table.csv and sweep.json next to rows.jsonl; returns the folder."""
     from analysis.report.format import NOT_DEFINED
-    from analysis.sweeps.store import read_lines
-    from nca.io import write
+    from analysis.sweeps.rows import read_rows
+    from nca.io import write_file
 
-    header = read_lines(folder / "rows.jsonl")[0] or {}
-    write(folder / TABLE, table.to_csv(index=False, na_rep=NOT_DEFINED))
-    about = {
+    header = read_rows(folder / "rows.jsonl")[0] or {}
+    write_file(folder / "table.csv", table.to_csv(index=False, na_rep=NOT_DEFINED))
+    summary = {
         "made_by": made_by,
         "organism": header.get("organism"),
-        "config": config,
-        "settings": header.get("settings"),
+        "options": config,
+        "config": header.get("config"),
         "experiments": list(header.get("experiments", {})),
         "rows": len(table),
         "versions": header.get("versions"),
@@ -200,5 +185,5 @@ def write_about(
         "seconds": round(seconds, 1),
         **more,
     }
-    write(folder / ABOUT, json.dumps(about, indent=1, default=str) + "\n")
+    write_file(folder / "sweep.json", json.dumps(summary, indent=1, default=str) + "\n")
     return folder

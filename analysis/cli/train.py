@@ -1,179 +1,174 @@
-"""`nca train`: one organism or a population, on one device, all of a machine, or several machines."""
+"""`nca train`: one organism or a population, on one device, on all of a machine, or on several machines."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from analysis.cli.basic import say, tell
+from analysis.cli.output import log_line, print_result
 from nca.errors import UserError
 from nca.training.config import TrainConfig
+from nca.versions import OLD_KEYS
+
+if TYPE_CHECKING:
+    from nca.organism import Organism
+    from nca.shards import Shard
+    from nca.training.population import Member
+
+RENAMED_OPTIONS = {
+    f"--{old.replace('_', '-')}": f"--{new.replace('_', '-')}" for old, new in OLD_KEYS["config"].items()
+} | {"--from": "--init-from", "--measure": "--eval-runs", "--part": "--shard"}
 
 
-# The one record here that extends another: so that the recipe's fields are this command's options.
+# The one record here that extends another, so that the fields of the configuration are options of this command.
 @dataclass(frozen=True)
 class Train(TrainConfig):
-    """Train an organism, or a population of them, and measure what is reached.
+    """Train an organism, or a population of them, and measure the result.
 
-    Several devices share the batch of one organism, or the members of a population. Several machines
-    do so too, with the same words and --coordinator in each.
+    Several devices share the batch of one organism, or the members of a population. To train on several
+    machines, run the same command on each with --coordinator.
 
     Attributes:
         target: a drawing's name (see `nca targets`), a picture file, or an emoji character.
-        start: organism (name or file) whose weights to begin from.
-        out: folder of the run; runs/TARGET-REGIME-SEED if none.
-        resume: go on where the run in the folder stopped, by its own recipe.
-        measure: roll-outs that the result is measured on; 0 leaves that out.
-        population: train that many, with seeds from --seed on; 0 trains one organism.
+        out: the run folder; runs/TARGET-REGIME-SEED if none.
+        resume: continue the run in the folder, with its own configuration.
+        eval_runs: runs on which the result is measured; 0 skips the measurement.
+        population: number of members to train, with seeds from --seed on; 0 trains one organism.
         targets: of a population: several pictures, each with all seeds.
-        regimes: of a population: several regimes in order, each begun from the members of the one
-            before; REGIME:STEPS gives one its own number of steps.
-        part: of a population: train only part k/n of its lineages; nca merge puts parts together.
+        regimes: of a population: several regimes in order, each starting from the members of the one
+            before; REGIME:STEPS gives a regime its own number of steps.
+        shard: of a population: train only shard k/n of its lineages; nca merge joins the shards.
         coordinator: HOST:PORT of the first of several processes that train together, or auto where a
-            scheduler says it.
-        processes: how many train together.
+            scheduler knows it.
+        processes: number of processes that train together.
         process: which of them this is, from 0.
     """
 
     target: Annotated[Positional[str], arg(metavar="TARGET")] = "lizard"
-    start: Annotated[str | None, arg(name="from")] = None
     out: Path | None = None
     resume: bool = False
-    measure: int = 8
+    eval_runs: int = 8
     population: int = 0
     targets: tuple[str, ...] = ()
     regimes: tuple[str, ...] = ()
-    part: str = ""
+    shard: str = ""
     coordinator: str = ""
     processes: int | None = None
     process: int | None = None
 
 
-def train(command: Train) -> None:
-    """Train, measure, save what was measured, say where it is."""
-    if command.measure < 0:
-        raise UserError(f"measure must not be negative, got {command.measure}.")
+def train_command(command: Train) -> None:
+    """Train, measure, save, print where the result is."""
+    if command.eval_runs < 0:
+        raise UserError(f"eval_runs must not be negative, got {command.eval_runs}.")
     if command.deterministic:
         flags = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
-    together = command.coordinator or command.processes is not None or command.process is not None
-    if together:
-        from nca.training import devices
-
-        devices.join(command.coordinator or "auto", command.processes, command.process)
-    try:
-        (train_several if command.population else train_one)(command)
-    except UserError as error:
-        if together:  # the others may be gone, and jax would wait for them in vain
-            devices.leave(str(error))
-        raise
-
-
-def train_one(command: Train) -> None:
-    """One organism."""
-    from nca import io as files
     from nca.training import devices
-    from nca.training.loop import train as trained
-    from nca.training.snapshots import run_name
 
-    alone = [name for name in ("targets", "regimes", "part") if getattr(command, name)]
-    if alone:
-        raise UserError(f"--{alone[0]} is for a population: say how many seeds with --population N.")
-    config = recipe(command)
-    folder = command.out or Path("runs") / run_name(config)
-    with stopped(folder / "state.safetensors", folder):
-        organism = trained(config, folder, resume=command.resume, say=say)
-    if not devices.first():
+    is_shared = command.coordinator or command.processes is not None or command.process is not None
+    processes = (command.coordinator or "auto", command.processes, command.process)
+    with devices.join_processes(*processes) if is_shared else nullcontext():
+        (_train_population if command.population else _train_one)(command)
+
+
+def _train_one(command: Train) -> None:
+    import jax
+
+    from nca.io import save
+    from nca.training.loop import train
+
+    of_population = [name for name in ("targets", "regimes", "shard") if getattr(command, name)]
+    if of_population:
+        raise UserError(f"--{of_population[0]} is for a population: give the number of seeds with --population N.")
+    config = _config(command)
+    folder = command.out or Path("runs") / config.run_name
+    with _resume_hint(folder / "state.safetensors", f"--out {folder}"):
+        organism = train(config, folder, resume=command.resume, log=log_line)
+    if jax.process_index() > 0:
         return
-    if command.measure:
-        organism = measured(organism, command.measure)
-    tell(f"{files.save(organism, folder / 'organism.safetensors')}")
+    if command.eval_runs:
+        organism = _measure(organism, command.eval_runs)
+    print_result(str(save(organism, folder / "organism.safetensors")))
 
 
-def train_several(command: Train) -> None:
-    """A population."""
-    from nca.shards import Part
-    from nca.training import devices
-    from nca.training.population import TABLE, read_recipes, recipes_of
-    from nca.training.population_loop import train_population
+def _train_population(command: Train) -> None:
+    import jax
+
+    from analysis.cli import tables
+    from nca.shards import Shard
+    from nca.training.loop import train_population
+    from nca.training.population import POPULATION_FILE, population_configs, read_population
 
     folder = command.out or Path("runs") / f"{Path(command.target).stem}-population"
     if command.resume:
-        recipes = read_recipes(folder)
+        configs = [member.config for member in read_population(folder)]
     else:
-        recipes = recipes_of(recipe(command), command.population, folder, command.targets, command.regimes)
-    part = Part.parse(command.part) if command.part else None
-    with stopped(folder / TABLE, folder, f" --population {command.population}"):
-        members = train_population(recipes, folder, resume=command.resume, part=part, say=say)
-    if command.measure and devices.first():
-        members = measured_members(members, command.measure, part)
-    tell(table_of(members))
-    tell(str(folder / TABLE))
+        configs = population_configs(_config(command), command.population, folder, command.targets, command.regimes)
+    shard = Shard.parse(command.shard) if command.shard else None
+    with _resume_hint(folder / POPULATION_FILE, f"--population {command.population} --out {folder}"):
+        members = train_population(configs, folder, resume=command.resume, shard=shard, log=log_line)
+    if command.eval_runs and jax.process_index() == 0:
+        members = _measure_members(members, command.eval_runs, shard)
+    rows = [("member", "status", "steps", "log10 MSE at 96", "at 200", "reason")]
+    for member in members:
+        metrics = member.metrics or {}
+        log_mse = metrics.get("log10_error", {})
+        values = [f"{log_mse[step]:+.2f}" if log_mse.get(step) is not None else "-" for step in ("96", "200")]
+        rows.append((member.name, member.status, str(metrics.get("steps", "-")), *values, member.reason))
+    print_result(tables.columns(rows))
+    print_result(str(folder / POPULATION_FILE))
+
+
+def _config(command: Train) -> TrainConfig:
+    """The training configuration of a command; a resumed run has its own, changed where an option was given."""
+    values = {f.name: getattr(command, f.name) for f in fields(TrainConfig)}
+    if not command.resume or command.out is None:
+        return TrainConfig(**values)
+    from nca.training.checkpoint import read_config
+
+    given = {f.name: values[f.name] for f in fields(TrainConfig) if values[f.name] != f.default}
+    return replace(read_config(command.out), **given)
 
 
 @contextmanager
-def stopped(saved: Path, folder: Path, more: str = "") -> Iterator[None]:
-    """Say how to go on where training is interrupted."""
+def _resume_hint(saved: Path, options: str) -> Iterator[None]:
+    """Say how to continue where training is interrupted and something was saved."""
     try:
         yield
     except KeyboardInterrupt:
-        hint = f"stopped; go on with: nca train --resume{more} --out {folder}"
+        hint = f"stopped; continue with: nca train --resume {options}"
         raise KeyboardInterrupt(hint if saved.is_file() else "stopped") from None
 
 
-def recipe(command: Train) -> TrainConfig:
-    """The training config that a command asks for: resumed runs go by their own."""
-    asked = {f.name: getattr(command, f.name) for f in fields(TrainConfig)}
-    if not command.resume or command.out is None:
-        return TrainConfig(**asked)
-    from nca.training.checkpoint import read_config
-
-    usual = {f.name: f.default for f in fields(TrainConfig)}
-    changed = {name: value for name, value in asked.items() if value != usual[name]}
-    return replace(read_config(command.out), **changed)
-
-
-def measured(organism: Any, runs: int) -> Any:
-    """The organism with its report card among its metrics, which is told as well."""
+def _measure(organism: Organism, runs: int) -> Organism:
+    """The organism with its report card among its metrics; prints the card."""
     from analysis.assays.regeneration.regeneration import report_card
     from analysis.cli import tables
 
-    say(f"measuring {organism.name} on {runs} roll-outs")
+    log_line(f"measuring {organism.name} on {runs} runs")
     card = report_card(organism, runs=runs)
-    tell(tables.aligned(tables.measured(card)))
+    print_result(tables.aligned(tables.measured(card)))
     return replace(organism, metrics={**organism.metrics, **card})
 
 
-def measured_members(members: Sequence[Any], runs: int, part: Any) -> list[Any]:
-    """The members, those trained here with their report cards."""
-    from nca import io as files
-    from nca.training.population import members_of, write_table
+def _measure_members(members: Sequence[Member], runs: int, shard: Shard | None) -> list[Member]:
+    """The members, those that were trained here with their report cards."""
+    from nca.io import load, save
+    from nca.training.population import population_members, write_population
 
     for member in members:
-        if member.status == "trained" and (part is None or member.part == str(part)):
-            organism = files.load(member.file)
+        if member.status == "trained" and (shard is None or member.shard == str(shard)):
+            organism = load(member.file)
             if "log10_error" not in organism.metrics:
-                files.save(measured(organism, runs), member.file)
-    n = int(members[0].part.partition("/")[2])
-    again = members_of([m.config for m in members], members[0].home, n)
-    write_table(members[0].home, again)
-    return again
-
-
-def table_of(members: Sequence[Any]) -> str:
-    """A line for each member: what became of it, and what it reaches."""
-    from analysis.cli import tables
-
-    rows = [("member", "status", "steps", "L at 96", "L at 200", "why")]
-    for member in members:
-        known = member.metrics or {}
-        errors = known.get("log10_error", {})
-        reached = [f"{errors[at]:+.2f}" if errors.get(at) is not None else "-" for at in ("96", "200")]
-        rows.append((member.name, member.status, str(known.get("steps", "-")), *reached, member.why))
-    return tables.columns(rows)
+                save(_measure(organism, runs), member.file)
+    count = int(members[0].shard.partition("/")[2])
+    members = population_members([m.config for m in members], members[0].home, count)
+    write_population(members)
+    return members

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from analysis.cli.basic import Source, tell
+from analysis.cli.output import Source, print_result
 from nca.errors import UserError
 
 
 @dataclass(frozen=True)
 class View:
-    """Write a page in which an organism lives and can be dissected by hand.
+    """Write a page in which an organism lives and can be edited by hand.
 
     Attributes:
         out: the page, an .html file; it needs no network and no other file.
@@ -35,10 +35,10 @@ class View:
 
 
 def view(command: View) -> None:
-    """Write it, say where it is."""
+    """Write it, print where it is."""
     from analysis import viewer
-    from analysis.populations.sources import one_of
+    from analysis.populations.population import find_organism
 
-    organism = one_of(command.organism, "nca view")
-    says = {"canvas": command.canvas, "seed": command.seed, "run": command.run}
-    tell(str(viewer.save(organism, command.out, source=command.organism, **says)))
+    organism = find_organism(command.organism, "nca view")
+    options = {"canvas": command.canvas, "seed": command.seed, "run": command.run}
+    print_result(str(viewer.save_page(organism, command.out, source=command.organism, **options)))

@@ -1,0 +1,38 @@
+"""What all commands share: how they name organisms, and how they write.
+
+Each command is one frozen record and the function that does it. Results go to standard output, progress
+to standard error. jax and all that needs it are imported inside, so that `nca --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+from tyro.conf import arg
+
+Source = Annotated[
+    str,
+    arg(metavar="ORGANISM", help="A bundled organism, a file, or a member of a population, such as lizards/NAME."),
+]
+Sources = Annotated[
+    tuple[str, ...],
+    arg(metavar="ORGANISM...", help="Bundled organisms, files, or a population or folder of such files."),
+]
+MAX_LOG_MSE = -2.7  # that of analysis.populations.population, which needs jax
+
+
+def log_line(line: str) -> None:
+    """Write a line of progress to standard error."""
+    sys.stderr.write(_printable(line) + "\n")
+    sys.stderr.flush()
+
+
+def print_result(text: str) -> None:
+    """Write a result to standard output."""
+    sys.stdout.write(_printable(text) + "\n")
+
+
+def _printable(text: str) -> str:
+    """The text without control characters, with which a name in a foreign file could steer a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
