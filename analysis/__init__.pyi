@@ -6,9 +6,10 @@ from .assays.lesions.config import LesionConfig as LesionConfig
 from .cell_table import cells as cells
 from .cell_table import to_anndata as to_anndata
 from .dissection.config import DissectConfig as DissectConfig
+from .dissection.dissect import dissect as dissect
 from .recording import load_recording as load_recording
 from .recording import record as record
 from .recording import save_recording as save_recording
-from .sweeps.distributed import sweep_parts as sweep_parts
-from .sweeps.merge import merge as merge
+from .sweeps.rows import merge as merge
 from .sweeps.sweep import sweep as sweep
+from .sweeps.sweep import sweep_shards as sweep_shards

@@ -1,1 +1,1 @@
-"""All assays of one organism, or of several side by side, as one report."""
+"""A dissection: growth, then every assay of an organism, as one report."""

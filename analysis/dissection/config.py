@@ -1,56 +1,60 @@
-"""What a dissection examines: one frozen record that is the command line, the call and the file."""
+"""Options of a dissection: one frozen record is the command line, the call and what is written."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from analysis.assays import ASSAYS
 from nca.errors import UserError
-from nca.validation import as_tuples, at_least, check_horizons
+from nca.validation import check_at_least, convert_to_tuples
+
+ASSAY_NAMES = tuple(assay.name for assay in ASSAYS)
+RENAMED_OPTIONS = {
+    "--steps": "--adult-step",
+    "--late": "--follow-up-step",
+    "--late-runs": "--follow-up-runs",
+    "--again": "--force",
+    "--admit": "--max-log-mse",
+}
 
 
 @dataclass(frozen=True)
 class DissectConfig:
-    """What a dissection examines.
+    """Which assays a dissection makes, and how large they are.
 
     Attributes:
-        runs: runs that are grown, cut and compared.
+        assays: which assays: axes, lesions, regeneration, grafts, robustness.
+        runs: runs of which growth is measured.
         seed: number that all randomness follows from.
-        steps: step at which the body counts as grown: lesions, cuts and axes begin there.
-        surrogates: smooth random fields that every gradient is compared with.
-        lesion_runs: runs that lesions are made on.
-        horizons: steps after a lesion at which its outcome is measured.
-        until: step at which a cut body is judged.
-        late: step to which a few runs are followed; 0 for none.
-        late_runs: how many.
-        full: every assay in place of the first slice: the whole axes protocol, the lesion atlas, wounds
-            everywhere, robustness, a graft; and the labelled arrays as .nc files.
+        adult_step: step at which the body counts as grown, in every assay.
+        follow_up_step: step to which a few runs are followed; 0 for none.
+        follow_up_runs: number of runs that are followed.
+        full: make each assay as large as its own command does by default, instead of its quick preset, and
+            write the labelled arrays as .nc files.
     """
 
+    assays: tuple[str, ...] = ASSAY_NAMES
     runs: int = 8
     seed: int = 0
-    steps: int = 200
-    surrogates: int = 249
-    lesion_runs: int = 4
-    horizons: tuple[int, ...] = (60, 300)
-    until: int = 700
-    late: int = 2000
-    late_runs: int = 2
+    adult_step: int = 200
+    follow_up_step: int = 2000
+    follow_up_runs: int = 2
     full: bool = False
 
     def __post_init__(self) -> None:
-        at_least(1, self, "runs", "lesion_runs", "late_runs", "steps")
-        if self.surrogates < 19:
-            raise UserError(f"Fewer than 19 surrogates cannot give p of .05; got {self.surrogates}.")
-        if self.until <= self.steps:
-            raise UserError(f"until ({self.until}) must come after steps ({self.steps}).")
-        as_tuples(self, "horizons")
-        check_horizons(self.horizons)
-        if self.late and self.late <= self.until:
-            raise UserError(f"late ({self.late}) must come after until ({self.until}), or be 0.")
-        if max(self.lesion_runs, self.late_runs) > self.runs:
-            raise UserError(f"lesion_runs and late_runs are some of the {self.runs} runs; ask for fewer.")
+        convert_to_tuples(self, "assays")
+        check_at_least(1, self, "runs", "adult_step", "follow_up_runs")
+        if unknown := [name for name in self.assays if name not in ASSAY_NAMES]:
+            raise UserError(f"assays are among {', '.join(ASSAY_NAMES)}; got {', '.join(unknown)}.")
+        if self.follow_up_step and self.follow_up_step <= self.adult_step:
+            raise UserError(
+                f"follow_up_step ({self.follow_up_step}) must come after adult_step ({self.adult_step}), or be 0."
+            )
+        if self.follow_up_runs > self.runs:
+            raise UserError(f"follow_up_runs are some of the {self.runs} runs; ask for fewer.")
 
-    def to_json(self) -> dict[str, Any]:
-        """The fields as plain JSON values."""
-        return asdict(self)
+    def assay_configs(self) -> dict[str, Any]:
+        """The configuration of each assay, by its name."""
+        configs = {a.name: a.config() if self.full else a.config.quick() for a in ASSAYS if a.name in self.assays}
+        return {name: replace(c, seed=self.seed, adult_step=self.adult_step) for name, c in configs.items()}

@@ -1,64 +1,103 @@
-"""The dissection of one organism, as one command: what is examined, and what is written."""
+"""Every assay of one organism, or of several that are compared, as one report."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
 
+import numpy as np
+
+from analysis import metrics, viewer
+from analysis.assays import ASSAYS, Assay
 from analysis.dissection.config import DissectConfig
+from analysis.dissection.growth import growth_section, measure_growth
+from analysis.progress import Log, silent
+from analysis.report.model import Report, Section
+from nca.errors import UserError
+from nca.organism import Organism
 
-if TYPE_CHECKING:
-    from nca.organism import Organism
-
-__all__ = ["DissectConfig", "dissect"]
-
-Say = Callable[[str], None]
+COMMAND = "nca dissect"
+ONE_NETWORK = (
+    "All of this concerns one trained network, grown from several keys: agreement between runs shows that a "
+    "result repeats, not that other trained networks would give it."
+)
+SEVERAL_NETWORKS = "Networks are the units here; organisms that share ancestors are not independent."
+VIEWER_HEIGHT = 860  # pixels
 
 
 def dissect(
     organism: Organism | Sequence[Organism],
-    folder: str | Path,
     config: DissectConfig | None = None,
-    say: Say | None = None,
     *,
-    again: bool = False,
-) -> Path:
-    """Take an organism apart and write a report about it; several are compared.
+    assay_configs: Mapping[str, Any] | None = None,
+    log: Log = silent,
+) -> Report:
+    """Take an organism apart; several are compared.
 
     Args:
-        organism: what to dissect.
-        folder: where to write; it appears whole or not at all. A folder that an earlier dissection
-            made is replaced, any other is refused.
-        config: what to examine.
-        say: is told the progress, a line at a time; standard error if none.
-        again: dissect even if the folder holds this very dissection by these very versions.
+        organism: one organism, or several.
+        config: which assays, and how large.
+        assay_configs: options of each assay, by its name, instead of those of `config`.
+        log: receives the progress, a line at a time.
 
     Returns:
-        The folder: report.html, one self-contained page; summary.json, every number in it;
-        growth.webp; tables/*.csv; figures/*.svg; with `full` data/*.nc.
-
-    Raises:
-        UserError: the folder is in use or cannot be written.
+        The report: growth (of one organism), a section or more for each assay, and the living organism.
+        `report.save(folder)` writes it; a notebook shows it.
     """
-    from analysis.dissection.examination import examine
-    from analysis.dissection.report import COMMAND, report
-    from analysis.dissection.thorough import side_by_side
-    from analysis.report import folder as pages
+    organisms = [organism] if isinstance(organism, Organism) else list(organism)
+    config = config or DissectConfig()
+    configs = config.assay_configs() if assay_configs is None else dict(assay_configs)
+    started, alone = time.monotonic(), len(organisms) == 1
+    sections, portrait = [], None
+    if alone:
+        growth = measure_growth(organisms[0], config, log=log)
+        portrait = np.asarray(metrics.picture(organisms[0].rule.spec, growth.recording.state.values[0, -1]))
+        sections.append(growth_section(growth))
+    for assay in ASSAYS:
+        if assay.name in configs and (alone or assay.several):
+            log(f"{assay.name}: {assay.question}")
+            sections += _assay_sections(assay, organisms, configs[assay.name], log)
+    if alone:
+        sections.append(_viewer_section(organisms[0]))
+    return Report(
+        COMMAND,
+        organisms,
+        sections,
+        summary_config(config, configs),
+        portrait=portrait,
+        seconds=time.monotonic() - started,
+        caveat=ONE_NETWORK if alone else SEVERAL_NETWORKS,
+    )
 
-    config, say = config or DissectConfig(), say or _to_stderr
-    folder, several = Path(folder), organism if isinstance(organism, Sequence) else [organism]
-    pages.check_place(folder, COMMAND)
-    if not again and pages.holds(folder, several, config.to_json()):
-        say(f"{folder} holds this dissection already; --again makes it anew")
-        return folder
-    made = side_by_side(several, config, say) if len(several) > 1 else report(examine(several[0], config, say), say)
-    say("writing the report")
-    pages.write_report(made, folder, data=config.full)
-    say(f"the report is {folder / 'report.html'}")
-    return folder
+
+def summary_config(config: DissectConfig, assay_configs: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a dissection and of its assays, for `summary.json`."""
+    return asdict(config) | {"assay_configs": {name: asdict(c) for name, c in assay_configs.items()}}
 
 
-def _to_stderr(line: str) -> None:
-    sys.stderr.write(line + "\n")
+def _assay_sections(assay: Assay, organisms: Sequence[Organism], config: Any, log: Log) -> list[Section]:
+    """An assay's sections; one that says why, where the assay cannot be made of an organism."""
+    run = assay.module("run").run
+    results, reasons = [], []
+    for organism in organisms:
+        try:
+            results.append(run(*[organism] * (1 + assay.with_donor), config, log=log))
+        except UserError as error:
+            reasons.append(f"{organism.name}: {error}" if len(organisms) > 1 else str(error))
+    sections = list(assay.module("report").sections(results)) if results else []
+    if reasons:
+        sections.insert(
+            0, Section(f"{assay.name}-skipped" if sections else assay.name, assay.name.capitalize(), skipped=reasons)
+        )
+    return sections
+
+
+def _viewer_section(organism: Organism) -> Section:
+    """The organism itself, to be edited by hand; a canvas too large for that says so."""
+    title = "The living organism"
+    try:
+        return Section("viewer", title, live=viewer.iframe(organism, VIEWER_HEIGHT))
+    except UserError as error:
+        return Section("viewer", title, skipped=[str(error)])
