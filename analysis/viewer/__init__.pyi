@@ -1,4 +1,5 @@
-from .data import described as described
-from .page import frame as frame
-from .page import save as save
+from .data import page_data as page_data
+from .page import iframe as iframe
+from .page import save_page as save_page
+from .page import viewer_html as viewer_html
 from .widget import Viewer as Viewer

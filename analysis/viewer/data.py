@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from analysis.assays.axes.protocol import LEAST_CELLS, pca
+from analysis.assays.axes.pca import PCA_MIN_CELLS, pca
 from analysis.recording import record
 from nca.errors import UserError
 from nca.organism import Organism, check_canvas
@@ -20,7 +20,7 @@ FITTED = 200  # the step whose cells give the components and the colours' limits
 EXPLODED = 1000.0
 
 
-def described(
+def page_data(
     organism: Organism,
     *,
     canvas: tuple[int, int] | None = None,
@@ -29,13 +29,13 @@ def described(
     run: int = 0,
     steps: int = FITTED,
 ) -> dict[str, Any]:
-    """What the page needs to know of an organism.
+    """The organism as JSON values, which the page reads.
 
     Args:
-        organism: who lives in the page.
+        organism: the organism of the page.
         canvas: (y, x) in cells, if not the organism's own.
-        source: how a command line names it; its name if none.
-        seed: what the randomness follows from at first.
+        source: its name on a command line; its own name if none.
+        seed: number that the randomness follows from at first.
         run: which run of that seed.
         steps: length of the run whose last mature cells give the principal components and the limits of
             the colours; 0 leaves both out.
@@ -46,12 +46,12 @@ def described(
     size = check_canvas(organism.canvas if canvas is None else canvas)
     spec = organism.rule.spec
     _check_size(size, spec.channels)
-    picture = organism.picture(size)
+    picture = organism.padded_target(size)
     names = list(channel_names(spec))
-    axes, why, limits = None, "No run was recorded to find principal components in.", [1.0] * len(names)
+    components, reason, limits = None, "No run was recorded to find principal components in.", [1.0] * len(names)
     if steps:
-        recorded = record(organism, steps, every=steps, seed=seed)
-        (axes, why), limits = _axes(recorded), _limits(recorded, names)
+        recording = record(organism, steps, every=steps, seed=seed)
+        (components, reason), limits = _components(recording), _limits(recording, names)
     hidden = [c for c, name in enumerate(names) if name.startswith("h")]
     return {
         "name": organism.name,
@@ -68,15 +68,15 @@ def described(
         "layers": [_layer(w, b) for w, b in zip(organism.rule.weights, organism.rule.biases, strict=True)],
         "angle": float(organism.rule.angle[...]),
         "kernels": _kernels(organism),
-        "seed": {"shape": list(organism.seed.shape), "values": packed(organism.seed)},
-        "target": None if picture is None else packed(picture),
+        "seed": {"shape": list(organism.seed.shape), "values": _base64(organism.seed)},
+        "target": None if picture is None else _base64(picture),
         "dead": None if picture is None else max(float((picture**2).sum()) / (72 * 72 * 4), 1e-12),
-        "axes": axes,
-        "why": why,
+        "axes": components,
+        "why": reason,
     }
 
 
-def packed(values: Any) -> str:
+def _base64(values: Any) -> str:
     """Little-endian float32 in base64."""
     return base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode()
 
@@ -94,8 +94,8 @@ def _layer(weights: Any, bias: Any) -> dict[str, Any]:
     return {
         "inputs": inputs,
         "outputs": outputs,
-        "weights": packed(weights[...]),
-        "bias": packed(bias[...]),
+        "weights": _base64(weights[...]),
+        "bias": _base64(bias[...]),
     }
 
 
@@ -104,36 +104,36 @@ def _kernels(organism: Organism) -> dict[str, Any] | None:
     if kernels is None:
         return None
     filters, depth = kernels.shape[:2]
-    return {"filters": filters, "depth": depth, "values": packed(kernels[...])}
+    return {"filters": filters, "depth": depth, "values": _base64(kernels[...])}
 
 
-def _axes(recorded: xr.Dataset) -> tuple[dict[str, Any] | None, str]:
+def _components(recording: xr.Dataset) -> tuple[dict[str, Any] | None, str]:
     """Principal components of the hidden channels over all channels, or why there are none."""
-    names = list(recorded.channel.values)
+    names = list(recording.channel.values)
+    has_hidden = any(name.startswith("h") for name in names)
     try:
-        some = any(name.startswith("h") for name in names)
-        found = pca(recorded, channels="hidden" if some else "all")
+        components = pca(recording, channels="hidden" if has_hidden else "all")
     except UserError as error:
         return None, str(error)
-    whole = found.reindex(channel=names, fill_value=0.0)
-    scores = found.scores.isel(step=-1).values.reshape(-1, found.sizes["pc"])
+    on_all = components.reindex(channel=names, fill_value=0.0)
+    scores = components.scores.isel(step=-1).values.reshape(-1, components.sizes["pc"])
     spread = np.nanpercentile(np.abs(scores), 98, axis=0)
-    loadings = whole.loadings.transpose("pc", "channel").values
+    loadings = on_all.loadings.transpose("pc", "channel").values
     return {
         "count": len(loadings),
-        "directions": packed(loadings),
-        "mean": packed(whole["mean"].values),
-        "explained": [round(float(share), 6) for share in found.explained.values],
+        "directions": _base64(loadings),
+        "mean": _base64(on_all["mean"].values),
+        "explained": [round(float(share), 6) for share in components.explained.values],
         "spans": [max(float(s), 1e-6) for s in spread],
-        "step": int(found.attrs["at"]),
+        "step": int(components.attrs["step"]),
     }, ""
 
 
-def _limits(recorded: xr.Dataset, names: list[str]) -> list[float]:
+def _limits(recording: xr.Dataset, names: list[str]) -> list[float]:
     """The size of each channel that gets full colour: the 98th percentile over the body."""
-    states = recorded.state.isel(step=-1).values[recorded.mature.isel(step=-1).values]
+    states = recording.state.isel(step=-1).values[recording.mature.isel(step=-1).values]
     states = np.abs(states[np.isfinite(states).all(-1) & (np.abs(states) < EXPLODED).all(-1)])
-    if len(states) < LEAST_CELLS:
+    if len(states) < PCA_MIN_CELLS:
         return [1.0] * len(names)
     return [round(max(float(v), 0.05), 4) for v in np.percentile(states, 98, axis=0)]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from analysis.viewer.data import described
+from analysis.viewer.data import page_data
 from nca.errors import UserError
-from nca.io import write
+from nca.io import write_file
 from nca.organism import Organism
 
 MODULES = (
@@ -48,20 +48,20 @@ else {
 """
 
 
-def page(organism: Organism, **says: Any) -> str:
-    """The page of an organism; arguments as for `analysis.viewer.described`."""
-    data = described(organism, **says)
-    return Template(text("page.html")).substitute(
+def viewer_html(organism: Organism, **options: Any) -> str:
+    """The page of an organism; arguments as for `analysis.viewer.page_data`."""
+    data = page_data(organism, **options)
+    return Template(read_asset("page.html")).substitute(
         title=html.escape(f"{organism.name}, alive"),
         heading=html.escape(organism.name),
-        style=text("page.css"),
-        data=inline(data),
-        code=bundle() + START,
+        style=read_asset("page.css"),
+        data=_script_json(data),
+        code=bundle_js() + START,
     )
 
 
-def save(organism: Organism, path: str | Path, **says: Any) -> Path:
-    """Write the page of an organism; arguments as for `analysis.viewer.described`.
+def save_page(organism: Organism, path: str | Path, **options: Any) -> Path:
+    """Write the page of an organism; arguments as for `analysis.viewer.page_data`.
 
     Raises:
         UserError: a name that does not end in .html, a canvas that a page could not hold, or a file
@@ -70,12 +70,12 @@ def save(organism: Organism, path: str | Path, **says: Any) -> Path:
     path = Path(path)
     if path.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"A page is an .html file, got {str(path)!r}.")
-    return write(path, page(organism, **says))
+    return write_file(path, viewer_html(organism, **options))
 
 
-def frame(organism: Organism, height: int = 900, **says: Any) -> str:
+def iframe(organism: Organism, height: int = 900, **options: Any) -> str:
     """The page as an `<iframe>`, to stand inside another page."""
-    inside = html.escape(page(organism, **says), quote=True)
+    inside = html.escape(viewer_html(organism, **options), quote=True)
     title = html.escape(f"{organism.name}, alive", quote=True)
     return (
         f'<iframe title="{title}" loading="lazy" style="width: 100%; height: {height}px; border: 0" '
@@ -83,23 +83,23 @@ def frame(organism: Organism, height: int = 900, **says: Any) -> str:
     )
 
 
-def text(name: str) -> str:
+def read_asset(name: str) -> str:
     """One of the viewer's files."""
     return (resources.files("analysis.viewer") / name).read_text(encoding="utf-8")
 
 
-def inline(data: Any) -> str:
+def _script_json(data: Any) -> str:
     """JSON that can stand in a script element whatever the names in it hold."""
-    said = json.dumps(data, ensure_ascii=True, allow_nan=False)
-    return said.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    text = json.dumps(data, ensure_ascii=True, allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def bundle() -> str:
+def bundle_js() -> str:
     """The modules as one script: each in a scope of its own, in the order in which they need each other."""
-    return "\n".join(_scoped(name, text(f"{name}.js")) for name in MODULES)
+    return "\n".join(_scope(name, read_asset(f"{name}.js")) for name in MODULES)
 
 
-def _scoped(name: str, code: str) -> str:
+def _scope(name: str, code: str) -> str:
     exported = EXPORT.findall(code)
     code = EXPORT.sub("", IMPORT.sub(r"const {\1} = \2$;\n", code))
     return f"const {name}$ = (() => {{\n{code}return {{ {', '.join(exported)} }};\n}})();"

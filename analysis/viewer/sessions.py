@@ -1,7 +1,7 @@
 """Sessions: what was done to an organism by hand, and to which run, as the viewer saves it.
 
     {"format": "nca-session-1", "organism", "hash", "seed", "run", "canvas": [y, x], "steps",
-     "compass": [[step, radians], ...],         from that step on perception is turned by so much
+     "compass": [[step, radians], ...],         from that step on perception is rotated by this angle
      "edits": [...],                            as `nca.edits.to_json` writes them
      "arrays": {name: {"corner": [y, x], "shape": [y, x, channel], "float32": base64}}}
 
@@ -39,7 +39,7 @@ class Session:
         run: which run of that seed.
         canvas: (y, x) in cells.
         steps: how far it had come.
-        compass: from which step on perception is turned, and by how many radians.
+        compass: from which step on perception is rotated, and by how many radians.
         edits: changes of the state.
     """
 
@@ -51,38 +51,38 @@ class Session:
     edits: tuple[Edit, ...]
 
     def angle(self, step: int) -> float:
-        """Radians by which perception is turned at a step."""
+        """Radians by which perception is rotated at a step."""
         return next((angle for first, angle in reversed(self.compass) if first <= step), 0.0)
 
-    def turned(self, organism: Organism, step: int) -> Organism:
-        """The organism with its compass as it stands at a step."""
+    def rotate(self, organism: Organism, step: int) -> Organism:
+        """The organism with its perception rotated as it is at a step."""
         angle = self.angle(step)
-        return replace(organism, rule=organism.rule.turned(angle)) if angle else organism
+        return replace(organism, rule=organism.rule.rotate(angle)) if angle else organism
 
 
-def read(path: Path, organism: Organism) -> Session | list[Edit]:
-    """What a JSON file holds, checked against the organism: a session, or a bare list of edits.
+def read_session(path: Path, organism: Organism) -> Session | list[Edit]:
+    """A JSON file as a session, or as a list of edits, checked against the organism.
 
     Raises:
-        UserError: neither, or of another organism.
+        UserError: it holds neither, or belongs to another organism.
     """
     try:
-        found = json.loads(path.read_text(), parse_constant=_no_number)
+        content = json.loads(path.read_text(), parse_constant=_refuse_constant)
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON: {error}.") from error
     try:
-        if isinstance(found, Mapping) and found.get("format") == FORMAT:
-            return from_json(found, organism)
-        if not isinstance(found, list) or not all(isinstance(e, dict) for e in found):
+        if isinstance(content, Mapping) and content.get("format") == FORMAT:
+            return session_from_json(content, organism)
+        if not isinstance(content, list) or not all(isinstance(e, dict) for e in content):
             raise UserError("it must hold a list of edits, each a JSON object, or a session of the viewer.")
-        return _edits(found, organism, {})
+        return _edits(content, organism, {})
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 
 
-def from_json(fields: Mapping[str, Any], organism: Organism) -> Session:
+def session_from_json(fields: Mapping[str, Any], organism: Organism) -> Session:
     """The session that JSON describes.
 
     Raises:
@@ -101,42 +101,42 @@ def from_json(fields: Mapping[str, Any], organism: Organism) -> Session:
             raise ValueError("seed, run and steps are whole numbers from 0 up")
         if not all(math.isfinite(angle) for _, angle in compass):
             raise ValueError("an angle of the compass is not finite")
-        arrays = {str(k): _pasted(v, canvas) for k, v in fields["arrays"].items()}
+        arrays = {str(k): _on_canvas(v, canvas) for k, v in fields["arrays"].items()}
         listed = list(fields["edits"])
     except UserError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UserError(f"This is not a session of the viewer: {type(error).__name__} {error}.") from error
     if compass and organism.rule.spec.perception == "learned":
-        raise UserError("This session turns a compass that a learned perception does not have.")
+        raise UserError("This session rotates the perception, but a learned perception has no compass.")
     return Session(seed, run, canvas, steps, compass, tuple(_edits(listed, organism, arrays)))
 
 
 def _edits(listed: Sequence[Mapping[str, Any]], organism: Organism, arrays: Mapping[str, np.ndarray]) -> list[Edit]:
     try:
-        found = [edits.from_json(e, [organism], arrays) for e in listed]
+        parsed = [edits.from_json(e, [organism], arrays) for e in listed]
     except (AttributeError, TypeError, OverflowError) as error:
-        raise UserError(f"it holds an edit that is none: {error}.") from error
-    for edit in found:
-        every = edits.entries(organism.rule, edit.site).size
-        if (size := edit.channels.size) != every:
-            raise UserError(f"the site {edit.site} has {every} entries here, not {size}.")
-    return found
+        raise UserError(f"an entry is not an edit: {error}.") from error
+    for edit in parsed:
+        expected = edits.entries(organism.rule, edit.site).size
+        if (size := edit.channels.size) != expected:
+            raise UserError(f"the site {edit.site} has {expected} entries here, not {size}.")
+    return parsed
 
 
-def _pasted(packed: Mapping[str, Any], canvas: tuple[int, int]) -> Float[np.ndarray, "y x channel"]:
+def _on_canvas(entry: Mapping[str, Any], canvas: tuple[int, int]) -> Float[np.ndarray, "y x channel"]:
     """An array of a session on the canvas, zero around it."""
-    height, width, channels = (int(n) for n in packed["shape"])
-    top, left = (int(n) for n in packed["corner"])
-    raw = base64.b64decode(packed["float32"], validate=True)
+    height, width, channels = (int(n) for n in entry["shape"])
+    top, left = (int(n) for n in entry["corner"])
+    raw = base64.b64decode(entry["float32"], validate=True)
     inside = 0 <= top <= canvas[0] - height and 0 <= left <= canvas[1] - width
     if min(height, width, channels) < 1 or not inside or len(raw) != 4 * height * width * channels:
         raise ValueError("an array does not fit its shape or the canvas")
-    whole = np.zeros((*canvas, channels), np.float32)
+    array = np.zeros((*canvas, channels), np.float32)
     box = np.frombuffer(raw, "<f4").reshape(height, width, channels)
-    whole[top : top + height, left : left + width] = box
-    return whole
+    array[top : top + height, left : left + width] = box
+    return array
 
 
-def _no_number(name: str) -> float:
-    raise ValueError(f"it has {name}, which is no number")
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"it has {name}, which is not a number")

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from analysis.viewer import sessions
-from analysis.viewer.data import described
-from analysis.viewer.page import bundle, text
+from analysis.viewer.data import page_data
+from analysis.viewer.page import bundle_js, read_asset
 from nca.edits.edit import Edit
 from nca.errors import UserError
 from nca.organism import Organism
@@ -19,8 +19,8 @@ try:
     import anywidget
     import traitlets
 except ImportError as error:
-    needed = "The viewer in a notebook needs anywidget: pip install 'nca-dissection[notebook]'."
-    raise UserError(needed) from error
+    message = "The viewer in a notebook needs anywidget: pip install 'nca-dissection[notebook]'."
+    raise UserError(message) from error
 
 WORKER = "\nserve$.serveWorker();"
 RENDER = """
@@ -44,9 +44,9 @@ export default { render };
 """
 
 
-def module() -> str:
+def widget_js() -> str:
     """The front end as one module; it carries its own text, to make a worker from."""
-    code = bundle()
+    code = bundle_js()
     return f"const CODE = {json.dumps(code + WORKER)};\n{code}\n{RENDER}"
 
 
@@ -58,16 +58,16 @@ class Viewer(anywidget.AnyWidget):  # type: ignore[misc,unused-ignore]
         step: how far it has come.
     """
 
-    _esm = module()
-    _css = text("page.css")
+    _esm = widget_js()
+    _css = read_asset("page.css")
     organism_fields = traitlets.Dict().tag(sync=True)
     session_fields = traitlets.Dict().tag(sync=True)
     state_bytes = traitlets.Bytes().tag(sync=True)
     step = traitlets.Int(0).tag(sync=True)
 
-    def __init__(self, organism: Organism, **says: Any) -> None:
-        """Arguments as for `analysis.viewer.described`."""
-        super().__init__(organism_fields=described(organism, **says))
+    def __init__(self, organism: Organism, **options: Any) -> None:
+        """Arguments as for `analysis.viewer.page_data`."""
+        super().__init__(organism_fields=page_data(organism, **options))
         self.organism = organism
 
     @property
@@ -76,7 +76,7 @@ class Viewer(anywidget.AnyWidget):  # type: ignore[misc,unused-ignore]
         if not self.session_fields:
             place, canvas = self.organism_fields["place"], self.organism_fields["canvas"]
             return sessions.Session(place["seed"], place["run"], (canvas[0], canvas[1]), 0, (), ())
-        return sessions.from_json(self.session_fields, self.organism)
+        return sessions.session_from_json(self.session_fields, self.organism)
 
     @property
     def edits(self) -> list[Edit]:
@@ -88,5 +88,5 @@ class Viewer(anywidget.AnyWidget):  # type: ignore[misc,unused-ignore]
         """The state at `step`."""
         height, width = self.organism_fields["canvas"]
         if not self.state_bytes:
-            return np.asarray(self.organism.start((height, width)))
+            return np.asarray(self.organism.initial_state((height, width)))
         return np.frombuffer(self.state_bytes, "<f4").reshape(height, width, -1).copy()
