@@ -1,24 +1,42 @@
-"""What a step of a rule needs to know besides its arrays: static, hashable, a field for each convention.
+"""The conventions of a rule: what a step needs to know besides the arrays. Static, hashable, a field for each.
 
-Published rules differ in every convention named here, and a wrong one is often silent: the picture
-still grows.
+Published rules differ in every convention named here. A wrong one is often silent: the picture still grows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from itertools import count
 from typing import Any
 
 from nca.errors import UserError
 
-PERCEPTIONS: dict[str, tuple[str, ...]] = {
-    "sobel": ("identity", "dx", "dy"),
-    "laplacian": ("identity", "laplacian"),
-    "isotropic": ("identity", "laplacian", "gradient"),
-    "sobel-laplacian": ("identity", "dx", "dy", "laplacian"),
-    "steered": ("identity", "dx", "dy"),
-    "learned": (),
+
+@dataclass(frozen=True)
+class Perception:
+    """A kind of perception: which fields a cell's first layer reads.
+
+    Attributes:
+        filters: names of the filters in the order of the features; empty where each rule has its own kernels.
+        has_compass: the fields depend on directions, so that turning the filters turns what grows.
+        gauge_free: hidden channels may be mixed by any invertible matrix, and the weights by its inverse, without
+            changing what grows: the filters are linear and the same for every channel. (`squash` and `clip`
+            of a `Spec` fix the channels nevertheless.)
+    """
+
+    filters: tuple[str, ...]
+    has_compass: bool = False
+    gauge_free: bool = False
+
+
+PERCEPTIONS = {
+    "sobel": Perception(("identity", "dx", "dy"), has_compass=True, gauge_free=True),
+    "laplacian": Perception(("identity", "laplacian"), gauge_free=True),
+    "isotropic": Perception(("identity", "laplacian", "gradient")),  # the gradient's length is not linear
+    "sobel-laplacian": Perception(("identity", "dx", "dy", "laplacian"), has_compass=True, gauge_free=True),
+    "steered": Perception(("identity", "dx", "dy"), has_compass=True),  # one channel is an angle
+    "learned": Perception(()),  # the rule's own kernels, which may differ from channel to channel
 }
 ALIVE = ("both", "after", "gate", "none")
 BOUNDARIES = ("zero", "circular")
@@ -36,19 +54,19 @@ class Spec:
         steer: for "steered" perception, the channel that holds each cell's angle in radians.
         boundary: what perception reads beyond the canvas, "zero" or "circular".
         alive_boundary: the same for the alive test.
-        alpha: the channel whose 3x3 maximum tells a living site.
+        alpha: the channel whose 3x3 maximum decides whether a site is alive.
         threshold: alive where that maximum exceeds it; 0.1 in Mordvintsev et al. 2020.
         inclusive: alive also where the maximum equals the threshold.
         alive: "both" (tested before and after the update), "after" alone, "gate" (the test before
             gates the update only and nothing is erased), or "none".
-        reads: perception of the "state", or of the "masked" state (dead sites read as zero).
+        reads: what perception reads, the "state" or the "masked" state (dead sites read as zero).
         fire_rate: probability that a cell updates in a step; 1 is synchronous.
         activation_slope: slope of the hidden layer below zero; 0 is relu.
         squash: "none" or "tanh", applied to the delta.
         clip: range that the next state is clipped to, or none.
         premultiplied: colour channels are multiplied by alpha (else straight).
-        clip_channels: first channel that `clip` holds for, and the one before which it ends; all if none.
-        colours: channels of red, green and blue where alpha does not stand among the first four.
+        clip_channels: (first, stop): `clip` applies to channels first..stop-1; none is all channels.
+        colours: channels of red, green and blue where alpha is not among the first four channels.
     """
 
     channels: int = 16
@@ -97,15 +115,26 @@ class Spec:
             object.__setattr__(self, "clip", (float(self.clip[0]), float(self.clip[1])))
             if not self.clip[0] < self.clip[1]:
                 raise UserError(f"clip needs a lower bound below the upper one, got {self.clip}.")
-        _check_places(self)
+        if self.clip_channels is not None:
+            first, stop = self.clip_channels
+            _in_range("clip_channels", first, 0, self.channels - 1)
+            _in_range("clip_channels", stop, first + 1, self.channels)
+        if self.colours is not None:
+            for channel in self.colours:
+                _in_range("colours", channel, 0, self.channels - 1)
+            if self.alpha < 4 or len({*self.colours, self.alpha}) != 4:
+                raise UserError(
+                    "colours must be three channels other than alpha, and only where alpha is channel 4 or later; "
+                    f"got {self.colours} with alpha={self.alpha}."
+                )
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as plain JSON values; the rare ones only where they say something."""
+        """The fields as plain JSON values; `clip_channels` and `colours` only where they are set."""
         return {k: v for k, v in asdict(self).items() if v is not None or k not in ("clip_channels", "colours")}
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Spec:
-        """The spec that `to_json` described; unknown fields raise `UserError`."""
+        """The spec that `to_json` wrote; unknown fields raise `UserError`."""
         unknown = set(fields) - set(cls.__dataclass_fields__)
         if unknown:
             raise UserError(f"A rule has no convention named {', '.join(sorted(map(repr, unknown)))}.")
@@ -117,17 +146,14 @@ class Spec:
 
 
 def channel_names(spec: Spec) -> tuple[str, ...]:
-    """Names of the channels by position."""
+    """The names of the channels by position: r, g, b, alpha, h0, h1, ..."""
+    named = {spec.alpha: "alpha"}
     if spec.colours is not None:
-        known = {**dict(zip(spec.colours, COLOURS, strict=True)), spec.alpha: "alpha"}
-        rest = iter(range(spec.channels))
-        return tuple(known.get(c) or f"h{next(rest)}" for c in range(spec.channels))
-    if spec.channels < 4 or spec.alpha > 3:
-        rest = iter(range(spec.channels))
-        return tuple("alpha" if c == spec.alpha else f"h{next(rest)}" for c in range(spec.channels))
-    colours = iter(COLOURS)
-    visible = tuple("alpha" if c == spec.alpha else next(colours) for c in range(4))
-    return visible + tuple(f"h{c}" for c in range(spec.channels - 4))
+        named |= dict(zip(spec.colours, COLOURS, strict=True))
+    elif spec.channels >= 4 and spec.alpha <= 3:
+        named |= dict(zip((c for c in range(4) if c != spec.alpha), COLOURS, strict=True))
+    hidden = count()
+    return tuple(named.get(c) or f"h{next(hidden)}" for c in range(spec.channels))
 
 
 def channel_role(name: str) -> str:
@@ -140,25 +166,15 @@ def hidden_channels(spec: Spec) -> list[int]:
     return [n for n, name in enumerate(channel_names(spec)) if channel_role(name) == "hidden"]
 
 
-def _one_of(field: str, value: Any, known: Sequence[str] | dict[str, Any]) -> None:
-    if value not in tuple(known):
-        raise UserError(f"{field} must be one of {', '.join(known)}; got {value!r}.")
+def _one_of(field: str, value: Any, allowed: Iterable[str]) -> None:
+    if value not in tuple(allowed):
+        raise UserError(f"{field} must be one of {', '.join(allowed)}; got {value!r}.")
 
 
 def _in_range(field: str, value: float, low: float, high: float) -> None:
-    kind: Any = int if isinstance(low, int) else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
-        whole = "a whole number " if kind is int else ""
-        raise UserError(f"{field} must be {whole}between {low} and {high}; got {value!r}.")
-
-
-def _check_places(spec: Spec) -> None:
-    if spec.clip_channels is not None:
-        first, stop = spec.clip_channels
-        _in_range("clip_channels", first, 0, spec.channels - 1)
-        _in_range("clip_channels", stop, first + 1, spec.channels)
-    if spec.colours is not None:
-        for channel in spec.colours:
-            _in_range("colours", channel, 0, spec.channels - 1)
-        if spec.alpha < 4 or len({*spec.colours, spec.alpha}) != 4:
-            raise UserError(f"colours are three channels beside an alpha from channel 4 on; got {spec.colours}.")
+    integer = isinstance(low, int)
+    allowed: Any = int if integer else (int, float)
+    if isinstance(value, bool) or not isinstance(value, allowed) or not low <= value <= high:
+        raise UserError(
+            f"{field} must be {'a whole number ' if integer else ''}between {low} and {high}; got {value!r}."
+        )

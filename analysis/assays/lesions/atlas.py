@@ -1,4 +1,4 @@
-"""The lesion atlas: every part x kind x dose, one row for each run and horizon, and what they add up to."""
+"""The lesion atlas: target x intervention x dose, a row for each run and evaluation step, and its summaries."""
 
 from __future__ import annotations
 
@@ -8,269 +8,252 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import scipy.stats
-from jaxtyping import Float
 
 from analysis import metrics
-from analysis.assays.lesions.kinds import RANDOM, Lesion, Scene, edit_of, role, touched
+from analysis.assays.lesions.interventions import (
+    RANDOM_DIRECTIONS,
+    Lesion,
+    Specimen,
+    cells_changed,
+    lesion_edit,
+)
 from analysis.paired import EditedRun, run_edited
 from analysis.rollouts import Tick
 from nca.errors import UserError
 from nca.organism import Organism
+from nca.spec import channel_role, hidden_channels
 
-BATCH = 256  # rows whose final states are held at once
-LOST = 0.5
-GROUP = ["part", "target", "role", "kind", "dose", "horizon"]
-Untouched = Literal["error", "keep"]
+NO_CELLS_CHANGED, NO_BODY = "no cell changed", "not defined"  # outcomes of lesions without a fitness to speak of
+_BATCH = 256  # rows whose final states are held at once
+_LESION = ["phase", "target_type", "target", "role", "intervention", "dose"]
 
 
-def channels(
+def list_lesions(
     organism: Organism,
-    kinds: Sequence[str],
+    target_type: str,
+    interventions: Sequence[str],
     doses: Sequence[float] = (),
-    noises: Sequence[float] = (),
-    marker: int | None = None,
+    noise_sd: Sequence[float] = (),
+    control_channel: int | None = None,
 ) -> list[Lesion]:
-    """Lesions of every channel; graded ones at every dose, noise at every size, others once each."""
-    made = []
-    for kind in kinds:
-        for dose in doses if kind == "graded" else noises if kind == "noise" else (float("nan"),):
-            for number, name in enumerate(organism.rule.channel_names):
-                is_marker = number == marker
-                if is_marker and kind == "random direction":  # pushes other channels, so is no control
-                    continue
-                target = f"marker ({number})" if is_marker else f"{name} ({number})"
-                what = "marker" if is_marker else role(name)
-                made.append(Lesion("channel", target, (number,), kind, dose, what))
-    return made
-
-
-def filters(organism: Organism, kinds: Sequence[str], doses: Sequence[float] = ()) -> list[Lesion]:
-    """Lesions of every filter of the perception, over all channels."""
-    parts = [(name, (number,)) for number, name in enumerate(organism.rule.filters)]
-    return _inner("filter", parts, kinds, doses)
-
-
-def units(organism: Organism, kinds: Sequence[str], doses: Sequence[float] = (), single: bool = False) -> list[Lesion]:
-    """Lesions of hidden units of the first layer, by the channel that they write to most, or singly."""
-    ways = np.abs(np.asarray(organism.rule.weights[1][...]))
-    for weight in organism.rule.weights[2:]:
-        ways = ways @ np.abs(np.asarray(weight[...]))
-    names, most = organism.rule.channel_names, ways.argmax(1)
-    writing = ways.max(1) > 0
-    parts: list[tuple[str, tuple[int, ...]]]
-    if single:
-        parts = [(f"unit {n} to {names[most[n]]}", (n,)) for n in range(len(most))]
-    else:
-        groups = [(c, tuple(np.flatnonzero((most == c) & writing).tolist())) for c in range(len(names))]
-        parts = [(f"{len(g)} to {names[c]} ({c})", g) for c, g in groups if g]
-    return _inner("unit", parts, kinds, doses)
-
-
-def _inner(
-    part: str, parts: Sequence[tuple[str, tuple[int, ...]]], kinds: Sequence[str], doses: Sequence[float]
-) -> list[Lesion]:
-    return [
-        Lesion(part, name, entries, kind, dose)
-        for kind in kinds
-        for dose in (doses if kind == "graded" else (float("nan"),))
-        for name, entries in parts
-    ]
-
-
-def directions(hidden: int, kinds: Sequence[str], doses: Sequence[float] = ()) -> list[Lesion]:
-    """Lesions along every principal component of the hidden states, and along random directions."""
-    made = []
-    for kind in kinds:
-        for dose in doses if kind == "graded" else (float("nan"),):
-            for k in range(hidden):
-                made.append(Lesion("direction", f"PC{k + 1}", (k,), kind, dose, "component"))
-            for k in range(RANDOM if hidden and kind != "random direction" else 0):
-                made.append(Lesion("direction", f"random {k + 1}", (hidden + k,), kind, dose, "random"))
-    return made
-
-
-def sweep(
-    scene: Scene,
-    lesions: Sequence[Lesion],
-    horizons: Sequence[int],
-    *,
-    phase: str = "adult",
-    untouched: Untouched = "error",
-    tick: Tick | None = None,
-) -> pd.DataFrame:
-    """Make each lesion in each run of a scene.
+    """Lesions of every target of a type: partial ones at every dose, noise at every size, the others once.
 
     Args:
-        scene: the runs; their marks hold the first step plus every horizon.
+        organism: what is lesioned.
+        target_type: channel; filter, of the perception over all channels; units, hidden units of the first layer
+            grouped by the channel that they write to most; unit, each of them alone; direction, every principal
+            component of the hidden states and random directions.
+        interventions: keys of `INTERVENTIONS`.
+        doses: of partial ablation.
+        noise_sd: of noise.
+        control_channel: index of the channel that no cell reads, if there is one.
+    """
+    targets = _targets(organism, target_type, control_channel)
+    lesions = []
+    for intervention in interventions:
+        sizes = {"partial": doses, "noise": noise_sd}.get(intervention, (float("nan"),))
+        for dose in sizes:
+            for target, entries, role in targets:
+                # Either changes other channels at random, so is no control and has no null of its own.
+                if intervention == "random-direction" and role in ("control", "random"):
+                    continue
+                lesions.append(Lesion(target_type, target, entries, intervention, dose, role))
+    return lesions
+
+
+def _targets(
+    organism: Organism, target_type: str, control_channel: int | None
+) -> Sequence[tuple[str, tuple[int, ...], str]]:
+    """Name, entries and role of every target of a type."""
+    rule, names = organism.rule, organism.rule.channel_names
+    if target_type == "filter":
+        return [(name, (n,), "hidden") for n, name in enumerate(rule.filters)]
+    if target_type == "direction":
+        hidden = len(hidden_channels(rule.spec)) - (control_channel is not None)
+        components = [(f"PC{k + 1}", (k,), "component") for k in range(hidden)]
+        random = [(f"random {k + 1}", (hidden + k,), "random") for k in range(RANDOM_DIRECTIONS if hidden else 0)]
+        return components + random
+    if target_type == "channel":
+        return [
+            ("control", (n,), "control") if n == control_channel else (name, (n,), channel_role(name))
+            for n, name in enumerate(names)
+        ]
+    written = np.abs(np.asarray(rule.weights[1][...]))  # (unit, channel)
+    for weight in rule.weights[2:]:
+        written = written @ np.abs(np.asarray(weight[...]))
+    most = np.where(written.max(1) > 0, written.argmax(1), -1)
+    if target_type == "unit":
+        return [(f"unit {n}", (n,), "hidden") for n in range(len(most))]
+    groups = [(name, tuple(np.flatnonzero(most == c).tolist())) for c, name in enumerate(names)]
+    return [(f"{len(units)} to {name}", units, "hidden") for name, units in groups if units]
+
+
+def run_lesions(
+    specimen: Specimen,
+    lesions: Sequence[Lesion],
+    eval_steps: Sequence[int],
+    *,
+    phase: str = "adult",
+    unchanged: Literal["error", "keep"] = "error",
+    tick: Tick | None = None,
+) -> pd.DataFrame:
+    """Make each lesion in each run of a specimen.
+
+    Args:
+        specimen: the control runs; their steps hold the first plus every evaluation step.
         lesions: what is done.
-        horizons: steps after the first at which the outcome is measured.
-        phase: a word for the table.
-        untouched: what to do about a lesion that changes no cell of any run: an error, or keep the row,
-            whose `touched` is then 0.
-        tick: is told the steps done.
+        eval_steps: steps after the first at which the outcome is measured.
+        phase: growing, adult or regenerating, for the table.
+        unchanged: what to do about a lesion that changes no cell of any run: raise an error, or keep the row, whose
+            `cells_changed` is then 0.
+        tick: receives the steps done.
 
     Returns:
-        One row for each lesion, run and horizon: phase, part, target, role, kind, dose, run, horizon;
-        spread, the share of the hidden variance along a direction (NaN of other parts);
-        fitness (NaN: not defined), log_error, worse (rise of L over the control of the same key), e,
-        mature, e_control, mature_control; overgrown, exploded: the step at which first seen (the run
-        stops there) or -1; touched: cells that the first step's edit changed; changed: largest difference
-        from the control at the last mark, in channels that are not lesioned themselves.
+        A row for each lesion, run and evaluation step: phase, target_type, target, role, intervention, dose, run,
+        eval_step; variance_share, of the hidden variance along a direction (NaN of other targets); fitness (NaN: not
+        defined), log_mse, log_mse_rise (over the control of the same key), mse, mature_cells, mse_control,
+        mature_cells_control; overgrown, exploded: the step at which first seen (the run stops there) or -1;
+        cells_changed, by the first step's edit; side_effect: the largest difference from the control at the last
+        step, in channels that are not lesioned themselves.
 
     Raises:
-        UserError: a lesion that touched nothing, unless such rows are kept.
+        UserError: a lesion that changed nothing, unless such rows are kept.
     """
-    runs, controls = len(scene.states), scene.controls
-    jobs = [(lesion, run) for lesion in lesions for run in range(runs)]
-    picked = np.searchsorted(controls.steps, controls.steps[0] + np.asarray(horizons))
-    parts = []
-    for first in range(0, len(jobs), BATCH):
-        batch = jobs[first : first + BATCH]
-        made = [edit_of(scene, lesion, run) for lesion, run in batch]
-        rows = [EditedRun(run, (edit,)) for (_, run), edit in zip(batch, made, strict=True)]
-        found = run_edited(scene.organism, controls, rows, tick)
-        for n, edit in enumerate(made):
-            if edit.site != "state":
-                found["cells_changed"][n] = touched(scene, edit, batch[n][1])
-        parts.append(_long(scene, batch, found, picked, horizons))
-    table = pd.concat(parts, ignore_index=True)
+    pairs = [(lesion, run) for lesion in lesions for run in range(len(specimen.states))]
+    tables = [_run_batch(specimen, pairs[n : n + _BATCH], eval_steps, tick) for n in range(0, len(pairs), _BATCH)]
+    table = pd.concat(tables, ignore_index=True)
     table.insert(0, "phase", phase)
-    if untouched == "error":
-        _refuse_idle(table)
+    if unchanged == "error":
+        changed = table.groupby(["target_type", "target", "intervention"], sort=False).cells_changed.max()
+        if (changed == 0).any():
+            target_type, target, intervention = changed.index[changed == 0][0]
+            raise UserError(
+                f"The intervention {intervention} on {target_type} {target} changed no cell of any run, since it "
+                "holds nothing there; leave it out, or keep such rows (unchanged='keep')."
+            )
     return table
 
 
-def _refuse_idle(table: pd.DataFrame) -> None:
-    idle = table.groupby(["part", "target", "kind"], sort=False).touched.max()
-    if (idle == 0).any():
-        part, target, kind = idle.index[idle == 0][0]
-        raise UserError(
-            f"The lesion {kind!r} of {part} {target} changed no cell of any run: it holds nothing there. "
-            "Leave it out, or keep such rows (untouched='keep')."
-        )
-
-
-def _long(
-    scene: Scene,
-    jobs: Sequence[tuple[Lesion, int]],
-    found: dict[str, np.ndarray],
-    picked: np.ndarray,
-    horizons: Sequence[int],
+def _run_batch(
+    specimen: Specimen, pairs: Sequence[tuple[Lesion, int]], eval_steps: Sequence[int], tick: Tick | None
 ) -> pd.DataFrame:
-    controls, many = scene.controls, len(horizons)
-    runs = np.asarray([run for _, run in jobs])
-    e, before, dead = (v[:, picked] for v in (found["mse"], controls.mse[runs], controls.mse_empty[runs]))
-    logs, usual = np.asarray(metrics.log_mse(e)), np.asarray(metrics.log_mse(before))
-    columns: dict[str, Any] = {
-        name: np.repeat([getattr(lesion, name) for lesion, _ in jobs], many)
-        for name in ("part", "target", "role", "kind", "dose")
+    controls, runs = specimen.controls, np.asarray([run for _, run in pairs])
+    made = [lesion_edit(specimen, lesion, run) for lesion, run in pairs]
+    rows = [EditedRun(run, (edit,)) for (_, run), edit in zip(pairs, made, strict=True)]
+    edited = run_edited(specimen.organism, controls, rows, tick)
+    for n, edit in enumerate(made):
+        if edit.site != "state":
+            edited["cells_changed"][n] = cells_changed(specimen, edit, pairs[n][1])
+    side_effects = np.abs(edited["final_states"] - controls.final_states[runs]).max((1, 2))  # (row, channel)
+    for n, (lesion, _) in enumerate(pairs):
+        if lesion.target_type == "channel":
+            side_effects[n, list(lesion.entries)] = 0
+    at = np.searchsorted(controls.steps, controls.steps[0] + np.asarray(eval_steps))
+    mse, mse_control = edited["mse"][:, at], controls.mse[runs][:, at]
+    log_mse, log_mse_control = np.asarray(metrics.log_mse(mse)), np.asarray(metrics.log_mse(mse_control))
+    of_row: dict[str, Any] = {name: [getattr(lesion, name) for lesion, _ in pairs] for name in _LESION[1:]}
+    of_row |= {
+        "run": runs,
+        "variance_share": [
+            specimen.variance_shares[lesion.entries[0]] if lesion.target_type == "direction" else np.nan
+            for lesion, _ in pairs
+        ],
+        **{name: edited[name] for name in ("overgrown", "exploded", "cells_changed")},
+        "side_effect": side_effects.max(1),
     }
-    columns |= {
-        "spread": np.repeat([_spread(scene, lesion) for lesion, _ in jobs], many),
-        "run": np.repeat(runs, many),
-        "horizon": np.tile(horizons, len(jobs)),
-        "fitness": np.asarray(metrics.fitness(e, before, dead), np.float64).ravel(),
-        "log_error": logs.ravel(),
-        "worse": (logs - usual).ravel(),
-        "e": e.ravel(),
-        "mature": found["mature_cells"][:, picked].ravel(),
-        "e_control": before.ravel(),
-        "mature_control": controls.mature_cells[runs][:, picked].ravel(),
+    of_step = {
+        "fitness": np.asarray(metrics.fitness(mse, mse_control, controls.mse_empty[runs][:, at]), np.float64),
+        "log_mse": log_mse,
+        "log_mse_rise": log_mse - log_mse_control,
+        "mse": mse,
+        "mature_cells": edited["mature_cells"][:, at],
+        "mse_control": mse_control,
+        "mature_cells_control": controls.mature_cells[runs][:, at],
     }
-    found["changed"] = _changed(scene, jobs, found["final_states"])
-    flags = {"overgrown": "overgrown", "exploded": "exploded", "touched": "cells_changed", "changed": "changed"}
-    columns |= {name: np.repeat(found[key], many) for name, key in flags.items()}
-    return pd.DataFrame(columns)
+    columns = {name: np.repeat(values, len(eval_steps)) for name, values in of_row.items()}
+    columns["eval_step"] = np.tile(eval_steps, len(pairs))
+    return pd.DataFrame(columns | {name: values.ravel() for name, values in of_step.items()})
 
 
-def _spread(scene: Scene, lesion: Lesion) -> float:
-    return float(scene.spreads[lesion.entries[0]]) if lesion.part == "direction" else float("nan")
+def summarise_lesions(table: pd.DataFrame) -> pd.DataFrame:
+    """A row for each lesion and evaluation step: medians over runs with 95 % bootstrap intervals.
 
-
-def _changed(
-    scene: Scene, jobs: Sequence[tuple[Lesion, int]], ends: Float[np.ndarray, "row y x channel"]
-) -> Float[np.ndarray, " row"]:
-    """Largest difference from the control in channels that are not lesioned themselves."""
-    found = []
-    for (lesion, run), end in zip(jobs, ends, strict=True):
-        apart = np.abs(end - scene.controls.final_states[run]).max((0, 1))
-        if lesion.part == "channel":
-            apart[list(lesion.entries)] = 0
-        found.append(apart.max())
-    return np.asarray(found)
-
-
-def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """One row for each lesion and horizon: medians over keys with 95 % bootstrap intervals.
-
-    fitness, worse and spread as in the sweep, NaN where not defined; runs; cells_touched; overgrown_runs and
-    exploded_runs with the first step, -1 for never; outcome in words where numbers would mislead.
+    Returns:
+        fitness and log_mse_rise with ..._low and ..._high, NaN where not defined; variance_share; mature_cells; runs;
+        cells_changed; overgrown_runs and exploded_runs with the first step (overgrown_step, exploded_step; -1 for
+        never); outcome: "no cell changed", "not defined" (there is no body to lose), "exploded", "overgrown",
+        "exploded, overgrown", or empty.
     """
     rows = []
-    for names, group in table.groupby(["phase", *GROUP], sort=False, dropna=False):
-        row: dict[str, Any] = dict(zip(["phase", *GROUP], names, strict=True))
-        for value in ("fitness", "worse"):
-            middle, low, high = metrics.median_interval(group[value], resamples=400)
-            row |= {value: middle, f"{value}_low": low, f"{value}_high": high}
-        row |= {"runs": len(group), "cells_touched": float(group.touched.median())}
-        row["spread"] = float(group.spread.iloc[0])
-        for what in ("overgrown", "exploded"):
-            steps = group[what][(group[what] >= 0)]
-            row |= {f"{what}_runs": len(steps), f"{what}_step": int(steps.min()) if len(steps) else -1}
-        rows.append(row | {"outcome": _outcome(row, group)})
+    by = [*_LESION, "eval_step"]
+    for names, group in table.groupby(by, sort=False, dropna=False):
+        row: dict[str, Any] = dict(zip(by, names, strict=True))
+        for value in ("fitness", "log_mse_rise"):
+            median, low, high = metrics.median_interval(group[value], resamples=400)
+            row |= {value: median, f"{value}_low": low, f"{value}_high": high}
+        row |= {name: float(group[name].median()) for name in ("mature_cells", "cells_changed")}
+        row |= {"variance_share": float(group.variance_share.iloc[0]), "runs": len(group)}
+        for event in ("overgrown", "exploded"):
+            steps = group[event][group[event] >= 0]
+            row |= {f"{event}_runs": len(steps), f"{event}_step": int(steps.min()) if len(steps) else -1}
+        row["outcome"] = ", ".join(event for event in ("exploded", "overgrown") if row[f"{event}_runs"])
+        if not group.fitness.notna().any():
+            row["outcome"] = NO_BODY
+        if not (group.cells_changed > 0).any():
+            row["outcome"] = NO_CELLS_CHANGED
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _outcome(row: dict[str, Any], group: pd.DataFrame) -> str:
-    if not (group.touched > 0).any():
-        return "touched nothing: it holds nothing there"
-    if not group.fitness.notna().any():
-        return "not defined: no body to lose"
-    return ", ".join(what for what in ("exploded", "overgrown") if row[f"{what}_runs"])
-
-
-def tolerance(rows: pd.DataFrame, kind: str = "graded") -> pd.DataFrame:
-    """The dose of each target at which half the fitness is gone, between the doses on either side of it.
+def half_doses(atlas: pd.DataFrame) -> pd.DataFrame:
+    """The dose of partial ablation at which half of the fitness is lost.
 
     Args:
-        rows: what `summary` returns.
-        kind: a kind that has doses.
+        atlas: what `summarise_lesions` returns.
 
     Returns:
-        phase, part, target, role, horizon, half_dose (NaN if beyond the doses) and reached: "between
-        doses", "below the least dose" or "beyond the largest dose". Doses are interpolated by their
-        logarithms, on medians.
+        phase, target_type, target, role, eval_step, half_dose (interpolated between the doses on either side of it,
+        by their logarithms, on medians; NaN outside the doses) and position: "between doses", "below all doses" or
+        "above all doses".
     """
-    found = []
-    dosed = rows[(rows.kind == kind) & rows.dose.notna() & rows.fitness.notna()]
-    keys = ["phase", "part", "target", "role", "horizon"]
-    for names, group in dosed.groupby(keys, sort=False):
+    by = ["phase", "target_type", "target", "role", "eval_step"]
+    rows = []
+    partial = atlas[(atlas.intervention == "partial") & atlas.fitness.notna()]
+    for names, group in partial.groupby(by, sort=False):
         ordered = group.sort_values("dose")
-        half, reached = _half(ordered.dose.to_numpy(), ordered.fitness.to_numpy())
-        found.append(dict(zip(keys, names, strict=True)) | {"half_dose": half, "reached": reached})
-    return pd.DataFrame(found, columns=[*keys, "half_dose", "reached"])
+        doses, fitness = ordered.dose.to_numpy(), ordered.fitness.to_numpy()
+        half_dose, position = float("nan"), "above all doses"
+        lost = np.flatnonzero(fitness <= 0.5)
+        if len(lost) and lost[0] == 0:
+            position = "below all doses"
+        elif len(lost):
+            n, position = int(lost[0]), "between doses"
+            share = (fitness[n - 1] - 0.5) / (fitness[n - 1] - fitness[n])
+            half_dose = float(doses[n - 1] * (doses[n] / doses[n - 1]) ** share)
+        rows.append(dict(zip(by, names, strict=True)) | {"half_dose": half_dose, "position": position})
+    return pd.DataFrame(rows, columns=[*by, "half_dose", "position"])
 
 
-def _half(doses: np.ndarray, values: np.ndarray) -> tuple[float, str]:
-    low = np.flatnonzero(values <= LOST)
-    if not len(low):
-        return float("nan"), "beyond the largest dose"
-    n = int(low[0])
-    if n == 0:
-        return float("nan"), "below the least dose"
-    share = (values[n - 1] - LOST) / (values[n - 1] - values[n])
-    between = np.log(doses[n - 1]) + share * (np.log(doses[n]) - np.log(doses[n - 1]))
-    return float(np.exp(between)), "between doses"
+def split_half_correlation(
+    table: pd.DataFrame, intervention: str, dose: float, eval_step: int, targets: Sequence[str]
+) -> float:
+    """Rank correlation of fitness over channels of the adult between two halves of the runs: whether a ranking of
+    channels repeats.
 
-
-def repeated(table: pd.DataFrame, kind: str, dose: float, horizon: int, targets: Sequence[str]) -> float:
-    """Rank correlation of W over channels between halves of the keys, mean over the ways to halve them by
-    every other, every second other, ... key; NaN of one key."""
-    rows = table[(table.phase == "adult") & (table.part == "channel")]
-    rows = rows[(rows.kind == kind) & (rows.horizon == horizon) & rows.target.isin(targets)]
-    rows = rows[rows.dose == dose] if kind == "graded" else rows[rows.dose.isin(rows.dose[:1])]
-    w = rows.pivot(index="target", columns="run", values="fitness").to_numpy()
-    keys = np.arange(w.shape[1])
-    halves = [keys // size % 2 == 0 for size in (1, 2) if size < len(keys)]
-    ranks = [scipy.stats.spearmanr(np.median(w[:, half], 1), np.median(w[:, ~half], 1)).statistic for half in halves]
-    return float(np.mean(ranks)) if ranks else float("nan")
+    The mean over two ways to halve them (every other run; every other pair of runs); NaN for one run.
+    """
+    rows = table[(table.phase == "adult") & (table.target_type == "channel") & table.target.isin(targets)]
+    rows = rows[(rows.intervention == intervention) & (rows.eval_step == eval_step)]
+    rows = (
+        rows[rows.dose == (dose if intervention == "partial" else rows.dose.iloc[0])]
+        if rows.dose.notna().any()
+        else rows
+    )
+    fitness = rows.pivot(index="target", columns="run", values="fitness").to_numpy()
+    runs = np.arange(fitness.shape[1])
+    halves = [runs // size % 2 == 0 for size in (1, 2) if size < len(runs)]
+    correlations = [
+        scipy.stats.spearmanr(np.median(fitness[:, half], 1), np.median(fitness[:, ~half], 1)).statistic
+        for half in halves
+    ]
+    return float(np.mean(correlations)) if correlations else float("nan")

@@ -1,4 +1,4 @@
-"""Which lesions `nca lesion` makes: one frozen record that is the command line, the call and the file."""
+"""Options of `nca lesion`: one frozen record that is the command line, the API's configuration and the JSON written."""
 
 from __future__ import annotations
 
@@ -7,87 +7,129 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from nca.errors import UserError
-from nca.validation import as_tuples, ascending, at_least, check_horizons, where_left
+from nca.validation import check_at_least, check_eval_steps, convert_to_tuples, is_ascending, replace_defaults
 
-Assay = Literal["atlas", "pairs", "periods", "repair"]
-ASSAYS: tuple[Assay, ...] = get_args(Assay)
-Cut = Literal["bottom", "top", "right", "left", "centre"]  # those of nca.damage, which needs jax
-FULL: dict[str, Any] = {
+Method = Literal["atlas", "epistasis", "critical-periods", "self-repair"]
+Phase = Literal["growing", "adult", "regenerating"]
+Target = Literal["channel", "filter", "units", "unit", "direction"]
+Intervention = Literal["partial", "erase", "resample", "random-direction", "zero", "noise", "mean", "clamp", "freeze"]
+CutName = Literal["bottom", "top", "right", "left", "centre"]  # those of nca.damage, which needs jax
+METHODS: tuple[Method, ...] = get_args(Method)
+PHASES: tuple[Phase, ...] = get_args(Phase)
+RENAMED_OPTIONS = {
+    "--assays": "--methods",
+    "--at": "--adult-step",
+    "--horizons": "--eval-steps",
+    "--young": "--growing-step",
+    "--young-for": "--growing-eval-steps",
+    "--noises": "--noise-sd",
+    "--pair-runs": "--epistasis-runs",
+    "--pair-for": "--epistasis-eval-steps",
+    "--period-end": "--period-eval-step",
+    "--period-every": "--period-spacing",
+    "--repair-for": "--repair-eval-steps",
+}
+_FULL: dict[str, Any] = {
     "runs": 8,
+    "targets": get_args(Target),
     "doses": (0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
-    "noises": (0.1, 0.3, 1.0, 3.0),
-    "pair_runs": 16,
+    "noise_sd": (0.1, 0.3, 1.0, 3.0),
+    "epistasis_runs": 16,
     "period_runs": 8,
-    "period_every": 5,
+    "period_spacing": 5,
     "repair_runs": 12,
 }
 
 
 @dataclass(frozen=True)
 class LesionConfig:
-    """Which lesions are made, when, and when they are judged.
+    """Which lesions are made, when, and when their outcome is measured.
 
     Attributes:
-        assays: atlas: every part, kind, dose and phase; pairs: double lesions; periods: when a channel
-            is needed; repair: what makes up for a lost channel.
-        runs: runs that the atlas is made on.
+        methods: atlas: every target, intervention, dose and phase; epistasis: double lesions; critical-periods: when
+            a channel is needed; self-repair: what the other channels make up for.
+        runs: number of runs of the atlas.
         seed: number that all randomness follows from.
-        at: step at which the body counts as grown.
-        young: step at which lesions of the growing body begin.
-        young_for: steps after which those are judged.
-        horizons: steps after a lesion of the grown body at which it is judged.
-        cut: half of the body, or its centre, that is cut off for lesions of the regenerating body.
-        doses: shares that a graded lesion takes at every step.
-        noises: sizes of noise, in standard deviations of the channel over the body.
-        pair_runs: runs that double lesions are made on; 12 or more can find one pair among 66.
-        pair_for: steps after which those are judged.
-        period_runs: runs that critical periods are measured on.
-        period_end: step at which those are judged.
-        period_every: steps between two beginnings, or two ends, of a lesion.
-        repair_runs: runs that self-repair is measured on.
-        repair_for: steps after which it is judged.
-        full: everything: more doses and runs, every kind at every horizon and phase, every hidden unit
-            by itself, wherever a number was left as it is by default.
+        adult_step: step at which the body counts as grown.
+        eval_steps: steps after a lesion of the adult body at which its outcome is measured.
+        phases: phases of life in which the atlas makes lesions.
+        targets: what the atlas lesions: channels, filters of the perception, hidden units by the channel that they
+            write to (units) or singly (unit), principal and random directions of the hidden channels.
+        interventions: what the atlas does to a target. partial: multiply by 1 - dose at every step; erase: set to
+            zero once; resample and random-direction: the nulls of erase; zero, mean, clamp: hold at zero, at the
+            body's mean, at another run's values; noise: add noise at every step; freeze: leave out the updates.
+        growing_step: step at which lesions of the growing body begin.
+        growing_eval_steps: steps after a lesion of the growing body at which its outcome is measured.
+        cut: half of the body, or its centre, that is cut off before lesions of the regenerating body.
+        doses: shares that partial ablation takes away at every step.
+        noise_sd: sizes of noise, in standard deviations of the channel over the body.
+        epistasis_runs: number of runs of double lesions; 12 or more can find one pair among 66.
+        epistasis_eval_steps: steps after a double lesion at which its outcome is measured.
+        period_runs: number of runs of critical periods.
+        period_eval_step: step of growth at which the outcome of critical periods is measured.
+        period_spacing: steps between two beginnings, or two ends, of a lesion.
+        repair_runs: number of runs of self-repair.
+        repair_eval_steps: steps after a lesion at which self-repair is measured.
+        full: use the larger preset for every option you did not set, and every intervention in every phase and at
+            every evaluation step.
     """
 
-    assays: tuple[Assay, ...] = ASSAYS
+    methods: tuple[Method, ...] = METHODS
     runs: int = 4
     seed: int = 0
-    at: int = 200
-    young: int = 20
-    young_for: int = 80
-    horizons: tuple[int, ...] = (60, 300)
-    cut: Cut = "left"
+    adult_step: int = 200
+    eval_steps: tuple[int, ...] = (60, 300)
+    phases: tuple[Phase, ...] = PHASES
+    targets: tuple[Target, ...] = ("channel", "filter", "units", "direction")
+    interventions: tuple[Intervention, ...] = get_args(Intervention)
+    growing_step: int = 20
+    growing_eval_steps: int = 80
+    cut: CutName = "left"
     doses: tuple[float, ...] = (0.02, 0.05, 0.2)
-    noises: tuple[float, ...] = (0.3,)
-    pair_runs: int = 12
-    pair_for: int = 60
+    noise_sd: tuple[float, ...] = (0.3,)
+    epistasis_runs: int = 12
+    epistasis_eval_steps: int = 60
     period_runs: int = 4
-    period_end: int = 100
-    period_every: int = 10
+    period_eval_step: int = 100
+    period_spacing: int = 10
     repair_runs: int = 6
-    repair_for: int = 60
+    repair_eval_steps: int = 60
     full: bool = False
 
     def __post_init__(self) -> None:
-        as_tuples(self, "assays", "horizons", "doses", "noises")
-        at_least(1, self, "runs", "at", "young", "young_for", "pair_runs", "pair_for", "period_runs")
-        at_least(1, self, "period_end", "period_every", "repair_runs", "repair_for")
-        if not self.assays:
-            raise UserError(f"assays are some of {', '.join(ASSAYS)}; got none.")
-        check_horizons(self.horizons)
-        if not all(0 < d < 1 for d in self.doses) or not ascending(self.doses):
+        convert_to_tuples(self, "methods", "phases", "targets", "interventions", "eval_steps", "doses", "noise_sd")
+        check_at_least(1, self, "runs", "adult_step", "growing_step", "growing_eval_steps", "epistasis_runs")
+        check_at_least(1, self, "epistasis_eval_steps", "period_runs", "period_eval_step", "period_spacing")
+        check_at_least(1, self, "repair_runs", "repair_eval_steps")
+        known = {"methods": Method, "phases": Phase, "targets": Target, "interventions": Intervention}
+        for name, choices in known.items():
+            values = getattr(self, name)
+            if not values or not set(values) <= set(get_args(choices)):
+                raise UserError(f"{name} are one or more of {', '.join(get_args(choices))}; got {values}.")
+        check_eval_steps(self.eval_steps)
+        if not all(0 < d < 1 for d in self.doses) or not is_ascending(self.doses) or not self.doses:
             raise UserError(f"doses are ascending shares between 0 and 1, got {self.doses}.")
-        if not all(0 < n < math.inf for n in self.noises) or not ascending(self.noises):
-            raise UserError(f"noises are ascending sizes above 0, got {self.noises}.")
-        if self.cut not in get_args(Cut):
-            raise UserError(f"cut is one of {', '.join(get_args(Cut))}; got {self.cut!r}.")
-        if self.period_every >= self.period_end:
-            raise UserError(f"period_every must be below period_end ({self.period_end}).")
+        if not all(0 < sd < math.inf for sd in self.noise_sd) or not is_ascending(self.noise_sd):
+            raise UserError(f"noise_sd are ascending sizes above 0, got {self.noise_sd}.")
+        if self.cut not in get_args(CutName):
+            raise UserError(f"cut is one of {', '.join(get_args(CutName))}; got {self.cut!r}.")
+        if self.period_spacing >= self.period_eval_step:
+            raise UserError(f"period_spacing must be below period_eval_step ({self.period_eval_step}).")
+
+    @classmethod
+    def quick(cls) -> LesionConfig:
+        """The same atlas, of the adult body's channels alone: partial ablation at 5 % per step, and erased once."""
+        return cls(
+            methods=("atlas",),
+            phases=("adult",),
+            targets=("channel",),
+            interventions=("partial", "erase", "resample", "random-direction"),
+            doses=(0.05,),
+        )
 
     def filled(self) -> LesionConfig:
-        """With `full`, every number left at its default is the larger one."""
-        return where_left(self, FULL) if self.full else self
+        """With `full`, the larger preset in every option left at its default."""
+        return replace_defaults(self, _FULL) if self.full else self
 
     def to_json(self) -> dict[str, Any]:
         """The fields as plain JSON values."""

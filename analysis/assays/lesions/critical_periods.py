@@ -1,8 +1,8 @@
 """Critical periods: when is a channel needed?
 
-A channel is taken out on (t_on, end], from ever later on, and on (0, t_off], ever longer. Where half of the
-whole lesion's effect is crossed on either side, there its period begins and ends. The neutral marker shows
-what nothing looks like.
+A channel is ablated on (t, end], from ever later t on, and on (0, t], until ever later t. Its critical period lies
+between the two steps at which half of the full lesion's effect is crossed. The control channel shows what no effect
+looks like.
 """
 
 from __future__ import annotations
@@ -17,15 +17,14 @@ from jaxtyping import Float
 
 from analysis import metrics
 from analysis.paired import Controls, EditedRun, run_controls, run_edited
-from analysis.report import format
 from analysis.rollouts import CHUNK, Tick, grow_runs, run_keys
 from nca import edits
 from nca.errors import UserError
 from nca.organism import Organism
 
-LEAST = 0.1  # of W: a whole lesion that costs less has no half to look for
-SIDES = ("on", "off")
-SURE = 0.95
+MIN_EFFECT = 0.1  # of fitness: a full lesion that costs less has no half to look for
+SIDES = ("after", "before")
+_AGREEMENT = 0.95  # share of the resamples of runs that must agree
 
 
 def critical_periods(
@@ -34,151 +33,135 @@ def critical_periods(
     runs: int = 8,
     seed: int = 0,
     *,
-    end: int = 100,
-    every: int = 10,
-    kept: float = 0.0,
+    eval_step: int = 100,
+    spacing: int = 10,
+    share_kept: float = 0.0,
     names: Sequence[str] | None = None,
     tick: Tick | None = None,
 ) -> xr.Dataset:
-    """Fitness at the end after lesions that begin or end at every so many-th step.
+    """Fitness at a step after lesions that begin, or end, at regular steps before it.
 
     Args:
         organism: what grows, from its seed.
-        channels: which, each by itself.
-        runs: keys.
-        seed: what they follow from.
-        end: step at which the outcome is measured.
-        every: steps between two beginnings, or two ends, of the lesion.
-        kept: what a channel is multiplied by at every step of its lesion; 0 takes it out.
+        channels: indices, each lesioned by itself.
+        runs: number of runs.
+        seed: number that their keys follow from.
+        eval_step: step of growth at which the outcome is measured.
+        spacing: steps between two beginnings, or two ends, of the lesion.
+        share_kept: what a channel is multiplied by at every step of its lesion; 0 ablates it.
         names: of the channels, if not the rule's.
-        tick: is told the steps done.
+        tick: receives the steps done.
 
     Returns:
-        Dataset over (side, channel, time, run): fitness, overgrown, exploded. Side "on" is the lesion on
-        (time, end], "off" on (0, time]; so at time 0 "on" is the whole lesion and "off" none.
+        Dataset over (side, channel, step, run): fitness, overgrown, exploded. Side "after" is the lesion on
+        (step, eval_step], "before" on (0, step]; so at step 0 "after" is the full lesion and "before" none.
 
     Raises:
-        UserError: a step that is not before the end.
+        UserError: a spacing that is not below the evaluation step.
     """
-    if not 0 < every < end:
-        raise UserError(f"Steps between lesions must be from 1 to below {end}, got {every}.")
-    times = np.asarray(sorted({*range(0, end, every), end}))
-    shape = (len(SIDES), len(channels), len(times), runs)
-    found = {
-        "fitness": np.full(shape, np.nan),
-        "overgrown": np.full(shape, -1),
-        "exploded": np.full(shape, -1),
-    }
-    keys, start = run_keys(seed, runs), organism.start()
+    if not 0 < spacing < eval_step:
+        raise UserError(f"Steps between lesions must be from 1 to below {eval_step}, got {spacing}.")
+    steps = np.asarray(sorted({*range(0, eval_step, spacing), eval_step}))
+    shape = (len(SIDES), len(channels), len(steps), runs)
+    data = {"fitness": np.full(shape, np.nan), "overgrown": np.full(shape, -1), "exploded": np.full(shape, -1)}
+    keys, start = run_keys(seed, runs), organism.initial_state()
     states: Any = np.broadcast_to(start, (runs, *start.shape))
     here = 0
-    # Whole stretches only, so that every row runs through the same program.
-    for begin in sorted({t - t % CHUNK for t in times.tolist() if t < end}):
+    # Only full chunks, so that every row runs through the same program.
+    for begin in sorted({t - t % CHUNK for t in steps.tolist() if t < eval_step}):
         states = states if begin == here else grow_runs(organism, begin - here, keys, states=states, start=here)
         here = begin
-        controls = run_controls(organism, np.asarray(states), keys, [*range(begin, end, CHUNK), end], tick=tick)
-        windows = [(0, t, t, end) for t in times.tolist() if begin <= t < min(begin + CHUNK, end)]
-        windows += [(1, t, 0, t) for t in times.tolist() if t > 0] if begin == 0 else []
-        _fill(found, organism, controls, channels, times, windows, kept, tick)
-    sound = found["fitness"][1, :, -1]  # where W is defined, a lesion of no steps has W = 1
-    found["fitness"][0, :, -1] = found["fitness"][1, :, 0] = np.where(np.isfinite(sound), 1.0, np.nan)
-    found["fitness"][1, :, -1] = found["fitness"][0, :, 0]
+        controls = run_controls(
+            organism, np.asarray(states), keys, [*range(begin, eval_step, CHUNK), eval_step], tick=tick
+        )
+        stop = min(begin + CHUNK, eval_step)
+        windows = [(0, n, slice(t, eval_step)) for n, t in enumerate(steps.tolist()) if begin <= t < stop]
+        windows += [(1, n, slice(0, t)) for n, t in enumerate(steps.tolist()) if t > 0] if begin == 0 else []
+        _run_windows(data, organism, controls, channels, windows, share_kept, tick)
+    defined = data["fitness"][1, :, -1]  # where fitness is defined, a lesion of no steps leaves it at 1
+    data["fitness"][0, :, -1] = data["fitness"][1, :, 0] = np.where(np.isfinite(defined), 1.0, np.nan)
+    data["fitness"][1, :, -1] = data["fitness"][0, :, 0]
     labels = [organism.rule.channel_names[c] for c in channels] if names is None else list(names)
-    coords = {"side": list(SIDES), "channel": labels, "time": times, "run": np.arange(runs)}
-    dims = ("side", "channel", "time", "run")
-    attrs = {"end": end, "every": every, "kept": kept}
-    return xr.Dataset({name: (dims, values) for name, values in found.items()}, coords, attrs)
+    coords = {"side": list(SIDES), "channel": labels, "step": steps, "run": np.arange(runs)}
+    dims = ("side", "channel", "step", "run")
+    attrs = {"eval_step": eval_step, "spacing": spacing, "share_kept": share_kept}
+    return xr.Dataset({name: (dims, values) for name, values in data.items()}, coords, attrs)
 
 
-def _fill(
-    found: dict[str, np.ndarray],
+def _run_windows(
+    data: dict[str, np.ndarray],
     organism: Organism,
     controls: Controls,
     channels: Sequence[int],
-    times: np.ndarray,
-    windows: Sequence[tuple[int, int, int, int]],
-    kept: float,
+    windows: Sequence[tuple[int, int, slice]],
+    share_kept: float,
     tick: Tick | None,
 ) -> None:
-    """Every channel under every window (side, time, first step, last step) in every run."""
-    runs = len(controls.states)
+    """Lesion every channel in every window (index of the side, index of the step, steps of the lesion), and fill in."""
     places, rows = [], []
-    for side, time, first, last in windows:
-        n = int(np.searchsorted(times, time))
+    for side, n, window in windows:
         for c, channel in enumerate(channels):
-            edit = edits.scale(organism, kept, channels=channel).at(slice(first, last))
-            rows += [EditedRun(run, (edit,)) for run in range(runs)]
-            places += [(side, c, n, run) for run in range(runs)]
-    made, where = run_edited(organism, controls, rows, tick), tuple(np.asarray(places).T)
-    which = where[-1]
-    e, before, dead = made["mse"][:, -1], controls.mse[which, -1], controls.mse_empty[which, -1]
-    found["fitness"][where] = np.asarray(metrics.fitness(e, before, dead))
-    for name in ("overgrown", "exploded"):
-        found[name][where] = made[name]
+            edit = edits.scale(organism, share_kept, channels=channel).at(window)
+            rows += [EditedRun(run, (edit,)) for run in range(len(controls.states))]
+            places += [(side, c, n, run) for run in range(len(controls.states))]
+    edited, at = run_edited(organism, controls, rows, tick), tuple(np.asarray(places).T)
+    runs = at[-1]
+    fitness = metrics.fitness(edited["mse"][:, -1], controls.mse[runs, -1], controls.mse_empty[runs, -1])
+    data["fitness"][at] = np.asarray(fitness)
+    for event in ("overgrown", "exploded"):
+        data[event][at] = edited[event]
 
 
-def crossings(periods: xr.Dataset, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
+def period_bounds(periods: xr.Dataset, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
     """When each channel is needed.
 
     Returns:
-        For each channel: effect, 1 - W of the whole lesion, median over keys; first, where lesions on
-        (0, t] come to cost half of it, and last, where lesions on (t, end] come to cost less than half, in
-        steps, on the medians over keys, with 95 % intervals (columns ..._low, ..._high) from keys drawn
-        with replacement; kind: "any lapse" where first comes before last, so that either being without the
-        channel until first or from last on is enough (of a lapse between them this says nothing: a channel
-        that is needed at both ends has such a period, too); "long lapse" where only more than the span
-        between last and first harms; "unsure" where keys drawn with replacement say now this, now that (more
-        than one in twenty); "none" where the whole lesion costs less than 0.1 of W; runs.
+        For each channel: effect, 1 - fitness of the full lesion, median over runs; start, the step t from which
+        lesions on (0, t] cost half of it, and end, the step t from which lesions on (t, eval_step] cost less than
+        half, on the medians over runs, with 95 % intervals (..._low, ..._high) from resampled runs; runs; and
+        period: "critical" where start comes before end, so that ablating the channel before the period or after it
+        is enough for harm (this says nothing about ablations within the period: a channel that is needed at both
+        ends has such a period, too); "long ablations" where only more than the span between end and start harms;
+        "uncertain" where resamples of the runs disagree (more than one in twenty); "none" where the full lesion
+        costs less than 0.1 of fitness; "not defined" where fitness is not.
     """
     rng = np.random.default_rng(seed)
     runs, rows = periods.sizes["run"], []
-    drawn = rng.integers(runs, size=(resamples, runs))
-    times = periods.time.values.astype(float)
+    resampled = rng.integers(runs, size=(resamples, runs))
+    steps = periods.step.values.astype(float)
     for channel in periods.channel.values:
-        w = periods.fitness.sel(channel=channel).values
-        row: dict[str, Any] = {"channel": str(channel), "runs": runs}
-        effect, first, last = _crossed(times, w)
-        row |= {"effect": effect, "first": first, "last": last}
-        again = np.asarray([_crossed(times, w[..., one]) for one in drawn]) if np.isfinite(first) else None
-        for n, name in ((1, "first"), (2, "last")):
-            low, high = _span(None if again is None else again[:, n])
-            row |= {f"{name}_low": low, f"{name}_high": high}
-        rows.append(row | {"kind": _kind(effect, again)})
+        fitness = periods.fitness.sel(channel=channel).transpose("side", "step", "run").values
+        effect, start, end = _crossings(steps, fitness)
+        row: dict[str, Any] = {"channel": str(channel), "runs": runs, "effect": effect, "start": start, "end": end}
+        resamples_of = np.full((1, 3), np.nan)
+        period = "none" if np.isfinite(effect) else "not defined"
+        if np.isfinite(start):
+            resamples_of = np.asarray([_crossings(steps, fitness[..., runs_of]) for runs_of in resampled])
+            with_start = resamples_of[np.isfinite(resamples_of[:, 1])]
+            critical = float((with_start[:, 1] <= with_start[:, 2]).mean())
+            period = "uncertain"
+            if max(critical, 1 - critical) >= _AGREEMENT:
+                period = "critical" if critical >= _AGREEMENT else "long ablations"
+        for n, name in ((1, "start"), (2, "end")):
+            values = resamples_of[:, n][np.isfinite(resamples_of[:, n])]
+            bounds = np.quantile(values, [0.025, 0.975]).tolist() if values.size else (float("nan"),) * 2
+            row |= dict(zip((f"{name}_low", f"{name}_high"), bounds, strict=True))
+        rows.append(row | {"period": period})
     return pd.DataFrame(rows)
 
 
-def _kind(effect: float, again: np.ndarray | None) -> str:
-    if not np.isfinite(effect):
-        return format.NOT_DEFINED
-    if again is None:
-        return "none"
-    lapse = float((again[:, 1] <= again[:, 2])[np.isfinite(again[:, 1])].mean())
-    return "any lapse" if lapse >= SURE else "long lapse" if lapse <= 1 - SURE else "unsure"
-
-
-def _span(values: Any) -> tuple[float, float]:
-    known = np.asarray([] if values is None else values)
-    known = known[np.isfinite(known)]
-    return tuple(np.quantile(known, [0.025, 0.975]).tolist()) if known.size else (float("nan"),) * 2
-
-
-def _crossed(times: np.ndarray, w: Float[np.ndarray, "side time run"]) -> tuple[float, float, float]:
-    """Effect of the whole lesion, first and last crossing of its half, of the medians over runs."""
-    known = w[..., np.isfinite(w).all((0, 1))]
-    if not known.shape[-1]:
+def _crossings(steps: np.ndarray, fitness: Float[np.ndarray, "side step run"]) -> tuple[float, float, float]:
+    """Effect of the full lesion, and where lesions before and after cross half of it, on medians over runs."""
+    defined = fitness[..., np.isfinite(fitness).all((0, 1))]
+    if not defined.shape[-1]:
         return (float("nan"),) * 3
-    on, off = np.median(known, -1)
-    effect = 1.0 - float(on[0])
-    if effect < LEAST:
+    after, before = np.median(defined, -1)
+    effect = 1.0 - float(after[0])
+    if effect < MIN_EFFECT:
         return effect, float("nan"), float("nan")
     half = 1.0 - effect / 2
-    below = int(np.flatnonzero(off <= half)[0])  # the whole lesion is below, none above
-    above = int(np.flatnonzero(on <= half)[-1])
-    first = _between(times[below - 1 : below + 1], off[below - 1 : below + 1], half)
-    last = _between(times[above : above + 2], on[above : above + 2], half)
-    return effect, first, last
-
-
-def _between(times: np.ndarray, values: np.ndarray, level: float) -> float:
-    """Where a line through two points crosses a level."""
-    return float(times[0] + (values[0] - level) / (values[0] - values[1]) * (times[1] - times[0]))
+    low = int(np.flatnonzero(before <= half)[0])  # the full lesion is below half, no lesion above it
+    high = int(np.flatnonzero(after <= half)[-1])
+    start = np.interp(half, before[[low, low - 1]], steps[[low, low - 1]])
+    end = np.interp(half, after[[high, high + 1]], steps[[high, high + 1]])
+    return effect, float(start), float(end)

@@ -1,8 +1,8 @@
-"""Double lesions: which parts back each other up, and which act in series.
+"""Double lesions: which channels back each other up, and which act in series.
 
-eps_ij = W_ij - W_i - W_j + W_0 on the same key, and the same on -L. Backup of i by j is -eps_ij, the second
-difference that is called synthetic lethality in genetics (Mani et al. 2008). Two independent lesions add
-in E, so L alone shows an interaction where there is none: both measures have to agree.
+epsilon_ij = W_ij - W_i - W_j + W_0 on the fitness W of the same key, and the same on -log10 MSE. Backup of i by j is
+-epsilon_ij, the second difference that is called synthetic lethality in genetics (Mani et al. 2008). Two independent
+lesions add in MSE, so that its logarithm alone shows an interaction where there is none: both measures have to agree.
 """
 
 from __future__ import annotations
@@ -13,186 +13,165 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy.stats
 import xarray as xr
 from jaxtyping import Float
 
 from analysis import metrics
-from analysis.assays.lesions.kinds import Scene
+from analysis.assays.lesions.interventions import Specimen
 from analysis.paired import EditedRun, run_edited
-from analysis.report import format
 from analysis.rollouts import Tick
+from analysis.stats.nulls import fdr
 from nca import edits
 from nca.errors import UserError
 
-CLEAR = 0.05  # false discovery rate
-LARGE = 0.05  # of W: less is no interaction worth a name
-COSTLY = 0.2  # W of a single lesion that leaves nothing for the second to take
-EXACT = 16  # keys up to which every choice of signs is tried
-DRAWN = 9999
+MAX_Q = 0.05  # false discovery rate
+MIN_EPSILON = 0.05  # of fitness: a smaller interaction gets no name
+MASKING_FITNESS = 0.2  # fitness of a single lesion that leaves nothing for the second to take
+INTERACTIONS = ("backup", "series", "suppression")
+_ALL_SIGNS = 16  # runs up to which every choice of signs is tried
+_RANDOM_SIGNS = 9999
 
 
 def double_lesions(
-    scene: Scene,
+    specimen: Specimen,
     channels: Sequence[int],
-    horizon: int,
+    eval_step: int,
     *,
-    kept: float = 0.0,
+    share_kept: float = 0.0,
     names: Sequence[str] | None = None,
     tick: Tick | None = None,
 ) -> xr.Dataset:
-    """Each channel alone and each pair, held at a share of themselves from the first step on.
+    """Each channel alone and each pair, multiplied by `share_kept` at every step from the first on.
 
     Args:
-        scene: the runs; their marks hold the first step plus the horizon.
-        channels: two or more.
-        horizon: steps after the first at which the outcome is measured.
-        kept: what the channels are multiplied by at every step; 0 takes them out.
+        specimen: the control runs; their steps hold the first plus the evaluation step.
+        channels: indices of two or more.
+        eval_step: steps after the first at which the outcome is measured.
+        share_kept: 0 ablates the channels.
         names: of the channels, if not the rule's.
-        tick: is told the steps done.
+        tick: receives the steps done.
 
     Returns:
-        Dataset over (a, b, run), symmetric, single lesions on the diagonal: fitness, log_error,
-        overgrown, exploded (step or -1); of the undisturbed runs log_error_control (run,).
+        Dataset over (a, b, run), symmetric, single lesions on the diagonal: fitness, log_mse, overgrown, exploded
+        (step or -1); of the controls log_mse_control (run,).
+
+    Raises:
+        UserError: fewer than two channels.
     """
     if len(set(channels)) < 2:
         raise UserError(f"Double lesions need two channels or more, got {list(channels)}.")
-    runs, controls, size = len(scene.states), scene.controls, len(channels)
-    places = [*((i, i) for i in range(size)), *combinations(range(size), 2)]
+    runs, controls, size = len(specimen.states), specimen.controls, len(channels)
+    pairs = [*((i, i) for i in range(size)), *combinations(range(size), 2)]
     rows = []
-    for (a, b), run in product(places, range(runs)):
-        edit = edits.scale(scene.organism, kept, channels=sorted({channels[a], channels[b]}))
-        rows.append(EditedRun(run, (edit.at(slice(scene.at, None)),)))
-    found = run_edited(scene.organism, controls, rows, tick)
-    mark = int(np.searchsorted(controls.steps, controls.steps[0] + horizon))
-    which = np.tile(np.arange(runs), len(places))
-    e, before, dead = found["mse"][:, mark], controls.mse[which, mark], controls.mse_empty[which, mark]
+    for (i, j), run in product(pairs, range(runs)):
+        edit = edits.scale(specimen.organism, share_kept, channels=sorted({channels[i], channels[j]}))
+        rows.append(EditedRun(run, (edit.at(slice(specimen.first_step, None)),)))
+    edited = run_edited(specimen.organism, controls, rows, tick)
+    at = int(np.searchsorted(controls.steps, controls.steps[0] + eval_step))
+    which = np.tile(np.arange(runs), len(pairs))
+    mse = edited["mse"][:, at]
+    fitness = metrics.fitness(mse, controls.mse[which, at], controls.mse_empty[which, at])
     values = {
-        "fitness": np.asarray(metrics.fitness(e, before, dead), np.float64),
-        "log_error": np.asarray(metrics.log_mse(e), np.float64),
-        "overgrown": found["overgrown"],
-        "exploded": found["exploded"],
+        "fitness": np.asarray(fitness, np.float64),
+        "log_mse": np.asarray(metrics.log_mse(mse), np.float64),
+        "overgrown": edited["overgrown"],
+        "exploded": edited["exploded"],
     }
-    a, b = np.asarray(places).T
+    first, second = np.asarray(pairs).T
     data: dict[str, Any] = {}
     for name, flat in values.items():
         square = np.empty((size, size, runs), flat.dtype)
-        square[a, b] = square[b, a] = flat.reshape(len(places), runs)
+        square[first, second] = square[second, first] = flat.reshape(len(pairs), runs)
         data[name] = (("a", "b", "run"), square)
-    data["log_error_control"] = (("run",), np.asarray(metrics.log_mse(controls.mse[:, mark]), np.float64))
-    labels = [scene.organism.rule.channel_names[c] for c in channels] if names is None else list(names)
-    coords = {"a": labels, "b": labels, "run": np.arange(runs), "number": ("a", list(channels))}
-    reference = "twin" if scene.organism.target is None else "target"
-    attrs = {"horizon": horizon, "kept": kept, "at": scene.at, "reference": reference}
-    return xr.Dataset(data, coords, attrs)
+    data["log_mse_control"] = (("run",), np.asarray(metrics.log_mse(controls.mse[:, at]), np.float64))
+    labels = [specimen.organism.rule.channel_names[c] for c in channels] if names is None else list(names)
+    reference = "control" if specimen.organism.target is None else "target"
+    attrs = {
+        "eval_step": eval_step,
+        "share_kept": share_kept,
+        "first_step": specimen.first_step,
+        "reference": reference,
+    }
+    return xr.Dataset(data, {"a": labels, "b": labels, "run": np.arange(runs)}, attrs)
 
 
-def interactions(doubles: xr.Dataset) -> xr.Dataset:
-    """eps (measure, a, b, run) on W and on -L, NaN on the diagonal and where W is not defined.
-
-    Beside a twin instead of a target the undisturbed L is no number but the floor of the logarithm, and
-    eps on -L would be as arbitrary: it is NaN.
-    """
-    w, minus = doubles.fitness.values, -doubles.log_error.values
-    if doubles.attrs["reference"] == "twin":
-        minus = np.full_like(minus, np.nan)
-    whole = {"W": (w, np.ones(w.shape[-1])), "-L": (minus, -doubles.log_error_control.values)}
-    found = []
-    for values, intact in whole.values():
-        single = values[np.arange(len(values)), np.arange(len(values))]
-        eps = values - single[:, None] - single[None, :] + intact
-        eps[np.arange(len(values)), np.arange(len(values))] = np.nan
-        found.append(eps)
-    coords = {"measure": list(whole), "a": doubles.a.values, "b": doubles.b.values, "run": doubles.run.values}
-    return xr.Dataset({"eps": (("measure", "a", "b", "run"), np.stack(found))}, coords)
-
-
-def pairs(doubles: xr.Dataset, seed: int = 0) -> pd.DataFrame:
+def pair_table(doubles: xr.Dataset, seed: int = 0) -> pd.DataFrame:
     """Every pair, the largest backup first.
 
+    Without a target the MSE is measured to the control itself, whose -log10 MSE is only the floor of the logarithm:
+    then epsilon on -log10 MSE is NaN.
+
     Returns:
-        a, b; w_a, w_b, w_ab (medians over keys); for W and -L (columns ..._w and ..._l) eps, its
-        median over keys, with low and high of its 95 % bootstrap interval, p of its mean against signs
-        drawn at random for each key (the null: eps is as often above 0 as below), q over all pairs
-        (Benjamini & Hochberg 1995); backup, which is -eps_w; overgrown_runs, exploded_runs of the
-        double lesion; runs; verdict as `verdict` says.
+        a, b; fitness_a, fitness_b, fitness_ab (medians over runs); epsilon, the median over runs, with epsilon_low and
+        epsilon_high of its 95 % bootstrap interval, p of its mean against signs drawn at random for each run (the
+        null: epsilon is as often above 0 as below) and q over all pairs; the same of -log10 MSE as epsilon_log,
+        epsilon_log_low, epsilon_log_high, p_log, q_log; overgrown_runs, exploded_runs of the double lesion; runs;
+        interaction as `classify_pair` names it.
     """
-    eps = interactions(doubles)
+    fitness, minus_log = doubles.fitness.values, -doubles.log_mse.values
+    if doubles.attrs["reference"] == "control":
+        minus_log = np.full_like(minus_log, np.nan)
+    measures = {"": (fitness, np.ones(fitness.shape[-1])), "_log": (minus_log, -doubles.log_mse_control.values)}
     rows = []
     for i, j in combinations(range(doubles.sizes["a"]), 2):
-        w = doubles.fitness.values
         row = {"a": str(doubles.a.values[i]), "b": str(doubles.b.values[j]), "runs": doubles.sizes["run"]}
-        row |= {"w_a": _median(w[i, i]), "w_b": _median(w[j, j]), "w_ab": _median(w[i, j])}
-        for measure, suffix in (("W", "w"), ("-L", "l")):
-            values = eps.eps.sel(measure=measure).values[i, j]
-            middle, low, high = metrics.median_interval(values)
-            row |= {f"eps_{suffix}": middle, f"low_{suffix}": low, f"high_{suffix}": high}
-            row[f"p_{suffix}"] = sign_flips(values, seed)
-        for what in ("overgrown", "exploded"):
-            row[f"{what}_runs"] = int((doubles[what].values[i, j] >= 0).sum())
+        singles = {"fitness_a": (i, i), "fitness_b": (j, j), "fitness_ab": (i, j)}
+        row |= {name: metrics.median_interval(fitness[at], resamples=1)[0] for name, at in singles.items()}
+        for suffix, (values, intact) in measures.items():
+            epsilon = values[i, j] - values[i, i] - values[j, j] + intact
+            names = (f"epsilon{suffix}", f"epsilon{suffix}_low", f"epsilon{suffix}_high")
+            row |= dict(zip(names, metrics.median_interval(epsilon), strict=True))
+            row[f"p{suffix}"] = sign_flip_p(epsilon, seed)
+        for event in ("overgrown", "exploded"):
+            row[f"{event}_runs"] = int((doubles[event].values[i, j] >= 0).sum())
         rows.append(row)
     table = pd.DataFrame(rows)
-    for suffix in ("w", "l"):
-        table[f"q_{suffix}"] = false_discovery(table[f"p_{suffix}"].to_numpy())
-    table["backup"] = -table.eps_w
-    table["verdict"] = [verdict(row) for _, row in table.iterrows()]
-    return table.sort_values("eps_w", ignore_index=True)
+    for suffix in measures:
+        table[f"q{suffix}"] = fdr(table[f"p{suffix}"].to_numpy())
+    table["interaction"] = [classify_pair(row) for _, row in table.iterrows()]
+    return table.sort_values("epsilon", ignore_index=True)
 
 
-def verdict(row: pd.Series) -> str:
-    """What a pair is: backup, series or suppression, each perhaps "on W", masked, none, or not defined.
+def classify_pair(row: pd.Series) -> str:
+    """What a pair of a table is called.
 
-    They need 0.05 of W at least with q <= 0.05, and the same sign on -L with q <= 0.05 where
-    that is defined; "on W" is said where -L does not agree. An eps beside a single lesion that costs 80 %
-    of W already is "masked": there was nothing left for the second to take, or it overgrew, where W has
-    no end. E is a square, so that two changes of one colour which merely add cost (sqrt(1 - W_i) +
-    sqrt(1 - W_j))^2 together: a backup costs 0.05 of W more than even they would, else it is none. Where
-    together they cost less than the costlier alone, by 0.05, one loss undoes the other's harm: suppression.
-    Else it is series, of which two changes that cancel in part cannot be told.
+    backup: losing both costs more than the two alone, and more than two changes of one colour that merely add may
+    cost, (sqrt(1 - W_i) + sqrt(1 - W_j))^2 + 0.05, the error being a square. series: losing both costs no more than
+    the costlier one. suppression: losing one undoes harm of the other. Each needs |epsilon| >= 0.05 on fitness with
+    q <= 0.05, and -log10 MSE to agree where it is defined, else it ends in "on fitness". masked: one lesion alone
+    leaves nothing to lose. none: anything else.
     """
-    if not np.isfinite(row.eps_w):
-        return format.NOT_DEFINED
-    if min(row.w_a, row.w_b) <= COSTLY:
-        return "masked" if abs(row.eps_w) >= LARGE else "none"
-    if abs(row.eps_w) < LARGE or row.q_w > CLEAR:
+    if min(row.fitness_a, row.fitness_b) <= MASKING_FITNESS:
+        return "masked" if abs(row.epsilon) >= MIN_EPSILON else "none"
+    if abs(row.epsilon) < MIN_EPSILON or row.q > MAX_Q:
         return "none"
-    added = np.sqrt(np.maximum(1 - np.array([row.w_a, row.w_b]), 0)).sum() ** 2
-    if row.eps_w < 0 and 1 - row.w_ab < added + LARGE:
+    losses = 1 - np.array([row.fitness_a, row.fitness_b])
+    additive = np.sqrt(losses.clip(0)).sum() ** 2
+    if row.epsilon < 0 and 1 - row.fitness_ab < additive + MIN_EPSILON:
         return "none"
-    agree = np.sign(row.eps_w) == np.sign(row.eps_l) and row.q_l <= CLEAR
-    undone = row.w_ab > min(row.w_a, row.w_b) + LARGE
-    word = "backup" if row.eps_w < 0 else "suppression" if undone else "series"
-    return word if agree or not np.isfinite(row.eps_l) else f"{word} on W"
+    undone = row.fitness_ab > min(row.fitness_a, row.fitness_b) + MIN_EPSILON
+    name = "backup" if row.epsilon < 0 else "suppression" if undone else "series"
+    agree = np.sign(row.epsilon) == np.sign(row.epsilon_log) and row.q_log <= MAX_Q
+    return name if agree or not np.isfinite(row.epsilon_log) else f"{name} on fitness"
 
 
-def sign_flips(values: Float[np.ndarray, " key"], seed: int = 0) -> float:
-    """p of a mean as far from 0, were each key's sign as likely the other one; 1 of nothing but zeros.
+def sign_flip_p(values: Float[np.ndarray, " run"], seed: int = 0) -> float:
+    """p of a mean as far from 0, were each run's sign as likely the other one; 1 where all values are 0.
 
-    All signs are tried for up to 16 keys, so that p is 2 / 2^keys at least; 9,999 draws beyond.
+    All signs are tried for up to 16 runs, so that p is at least 2 / 2^runs; beyond, 9,999 random draws.
     """
-    known = np.asarray(values, float)
-    known = known[np.isfinite(known)]
-    if not known.size or not known.any():
+    defined = np.asarray(values, float)
+    defined = defined[np.isfinite(defined)]
+    if not defined.any():
         return 1.0
-    if known.size <= EXACT:
-        signs = 1 - 2 * ((np.arange(2**known.size)[:, None] >> np.arange(known.size)) & 1)
+    if defined.size <= _ALL_SIGNS:
+        signs = 1 - 2 * ((np.arange(2**defined.size)[:, None] >> np.arange(defined.size)) & 1)
     else:
-        signs = np.random.default_rng(seed).choice([-1, 1], (DRAWN, known.size))
-        signs = np.concatenate([np.ones((1, known.size)), signs])
-    means = np.abs(signs @ known)
-    return float((means >= abs(known.sum()) * (1 - 1e-9)).mean())
+        signs = np.random.default_rng(seed).choice([-1, 1], (_RANDOM_SIGNS, defined.size))
+        signs = np.concatenate([np.ones((1, defined.size)), signs])
+    return float((np.abs(signs @ defined) >= abs(defined.sum()) * (1 - 1e-9)).mean())
 
 
-def p_floor(keys: int) -> float:
-    """The least p that so many keys can give."""
-    return 2 / 2**keys if keys <= EXACT else 1 / (DRAWN + 1)
-
-
-def false_discovery(p: Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:
-    """q: the false discovery rate at which each test would be called clear."""
-    return np.asarray(scipy.stats.false_discovery_control(p)) if len(p) else p
-
-
-def _median(values: np.ndarray) -> float:
-    known = values[np.isfinite(values)]
-    return float(np.median(known)) if known.size else float("nan")
+def sign_flip_floor(runs: int) -> float:
+    """The least p that so many runs can give."""
+    return 2 / 2**runs if runs <= _ALL_SIGNS else 1 / (_RANDOM_SIGNS + 1)

@@ -1,4 +1,4 @@
-"""Drawings of lesions: each takes finished tables and an `ax`, and computes nothing but where to draw."""
+"""Figures of the lesion experiments: each takes finished results and returns a figure with its caption."""
 
 from __future__ import annotations
 
@@ -9,46 +9,132 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from analysis.report.plots import BLUE, FAINT, GREEN, INK, MUTED, ORANGE, PURPLE, SIGNED
+from analysis.assays.lesions.atlas import NO_CELLS_CHANGED
+from analysis.assays.lesions.epistasis import INTERACTIONS
+from analysis.assays.lesions.run import LesionResult, middle_dose
+from analysis.report import plots
+from analysis.report.format import interval_label, percent, plural
+from analysis.report.plots import BLUE, DIVERGING, FAINT, GREEN, INK, MUTED, ORANGE, PURPLE
 
-SHORT = {"random direction": "random push", "resample": "twin's values"}
-TOLD = {
+_COLUMNS = 5  # small panels in a row
+_ROW_HEIGHT = 1.7  # inches of a row of small panels
+_PAIR_COLOURS = {
     "backup": ORANGE,
-    "backup on W": "#e69f00",
+    "backup on fitness": "#e69f00",
     "series": BLUE,
-    "series on W": "#56b4e9",
+    "series on fitness": "#56b4e9",
     "suppression": BLUE,
-    "suppression on W": "#56b4e9",
+    "suppression on fitness": "#56b4e9",
     "masked": MUTED,
     "none": FAINT,
 }
 
 
-def heading(kind: str, dose: float, horizon: int) -> str:
-    """A column's name: kind, dose, horizon."""
-    size = f" {dose:g}" if np.isfinite(dose) else ""
-    return f"{SHORT.get(kind, kind)}{size}, {horizon}"
+def plot_channels(result: LesionResult) -> tuple[Figure, str]:
+    """Fitness and rise of log10 MSE by channel of the adult: partial ablation, and erased once beside its null."""
+    dose, rows = middle_dose(result.config), adult_channels(result.atlas)
+    rows = rows[(rows.intervention != "partial") | (rows.dose == dose)]
+    titles = {"partial": f"{percent(dose)} per step", "erase": "erased once"}
+    titles = {name: title for name, title in titles.items() if (rows.intervention == name).any()}
+    values = {"fitness": "fitness", "log_mse_rise": "rise of log10 MSE"}
+    values = {name: label for name, label in values.items() if np.isfinite(rows[name]).any()}
+    columns = [(name, value) for name in titles for value in values]
+    targets = list(dict.fromkeys(rows.target))
+    figure, axes = plots.figure(1, max(len(columns), 1), 0.235 * len(targets) + 1.1, sharey=True)
+    for ax, (name, value) in zip(axes[0], columns, strict=False):
+        _channel_intervals(ax, rows, targets, name, value)
+        ax.set(title=titles[name], xlabel=values[value])
+        ax.axvline(1 if value == "fitness" else 0, color=GREEN, lw=1, zorder=0)
+        if value == "fitness":
+            ax.axvline(0, color=MUTED, lw=1, ls="--", zorder=0)
+    axes[0, 0].set_yticks(range(len(targets)), targets)
+    axes[0, 0].set_ylim(len(targets) - 0.4, -0.6)
+    axes[0, 0].set_ylabel("channel")
+    handles = {label: h for ax in axes[0] for h, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
+    return figure, (
+        f"Lesions of single channels of the adult body at step {result.config.adult_step}: median and "
+        f"{interval_label(int(rows.runs.max()))} (bootstrap). Fitness is 1 for an unperturbed body (green) and 0 for "
+        "an empty canvas (dashed); the rise of log10 MSE is over the control of the same key, 1 being ten times the "
+        "error. Crosses: the same cells changed by as much along a random direction of the hidden channels, the null "
+        "of erase. Alpha keeps cells alive and colours are what the error measures: they say nothing about the hidden "
+        "channels. No cell reads the control channel."
+    )
 
 
-def atlas(ax: Axes, rows: pd.DataFrame, targets: Sequence[str], columns: Sequence[tuple[Any, ...]]) -> Any:
-    """What each lesion (column: kind, dose, horizon) of each channel (row) costs: 1 - W, median over keys.
+def _channel_intervals(ax: Axes, rows: pd.DataFrame, targets: Sequence[str], intervention: str, value: str) -> None:
+    """Median and interval of one intervention by channel, at each evaluation step; of erase the null, at the last."""
+    steps = sorted(set(rows[rows.intervention == intervention].eval_step))
+    series = [(intervention, step, 0.18 * (2 * n - len(steps) + 1)) for n, step in enumerate(steps)]
+    series += [("random-direction", steps[-1], 0.36)] if intervention == "erase" else []
+    for name, step, shift in series:
+        shown = rows[(rows.intervention == name) & (rows.eval_step == step)]
+        null, last = name == "random-direction", step == steps[-1]
+        colour, label = (MUTED, f"null, {step} steps") if null else (BLUE, f"{step} steps")
+        at = np.asarray([targets.index(t) for t in shown.target]) + shift
+        ax.hlines(at, shown[f"{value}_low"], shown[f"{value}_high"], color=colour, lw=1.3)
+        looks: dict[str, Any] = (
+            {"marker": "x", "mew": 1.4} if null else {"marker": "o", "mfc": BLUE if last else "none"}
+        )
+        ax.plot(shown[value], at, ls="none", color=colour, ms=4.5, label=label, **looks)
+        over = shown[(shown.overgrown_runs > 0)]
+        if len(over) and not null:
+            rows_over = [targets.index(t) for t in over.target]
+            ax.plot(over[value], rows_over, "^", color=ORANGE, ms=9, mfc="none", mew=1.2, label="overgrown")
+    ax.tick_params(axis="y", length=0)
+    ax.grid(axis="y", color=FAINT, lw=0.4)
+    ax.set_axisbelow(True)
 
-    Empty: not defined; dot: touched nothing; triangle: some run overgrew; cross: some run exploded.
-    """
+
+def adult_channels(atlas: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the atlas for channels of the adult body."""
+    return atlas[(atlas.phase == "adult") & (atlas.target_type == "channel")]
+
+
+def plot_atlas(result: LesionResult) -> tuple[Figure, str]:
+    """Lost fitness of every channel under every intervention, phase by phase."""
+    rows = result.atlas[result.atlas.target_type == "channel"]
+    targets, phases = list(dict.fromkeys(rows.target)), list(dict.fromkeys(rows.phase))
+    columns = {}
+    for phase in phases:
+        of_phase = rows[rows.phase == phase]
+        # Of interventions measured more than once, the last evaluation step alone; dose -1 stands for none.
+        steps = of_phase.groupby(["intervention", of_phase.dose.fillna(-1.0)], sort=False).eval_step.max()
+        columns[phase] = [(name, dose, step) for (name, dose), step in steps.items()]
+    widths = [len(columns[phase]) for phase in phases]
+    figure, axes = plots.figure(1, len(phases), 0.2 * len(targets) + 1.75, sharey=True, width_ratios=widths)
+    for ax, phase in zip(axes[0], phases, strict=True):
+        image = _atlas_map(ax, rows[rows.phase == phase], targets, columns[phase])
+        ax.set_title(phase)
+    plots.colour_bar(axes[0], image, "lost fitness (1 − fitness)")
+    config = result.config
+    return figure, (
+        f"Fitness lost after each lesion, median over {plural(int(rows.runs.max()), 'run')}: pale is as the control of "
+        "the same key, dark orange is dead, blue is closer to the target; colours end at ±1. Labels give the "
+        "intervention, its dose, and the steps after which the outcome is measured. The nulls stand in the same map: "
+        "the control channel (last row), another run’s values (resample) and a random change as large as the erasure. "
+        "Triangle: a run overgrew; cross: a run exploded; dot: the lesion changed no cell; empty: not made, or not "
+        f"defined. Growing from step {config.growing_step}; adult and regenerating ({config.cut} cut off) from step "
+        f"{config.adult_step}."
+    )
+
+
+def _atlas_map(ax: Axes, rows: pd.DataFrame, targets: Sequence[str], columns: Sequence[tuple[Any, ...]]) -> Any:
     values = np.full((len(targets), len(columns)), np.nan)
     for row in rows.itertuples():
-        column = (row.kind, -1.0 if np.isnan(row.dose) else row.dose, row.horizon)
-        if row.target in targets and column in columns:
+        column = (row.intervention, -1.0 if np.isnan(row.dose) else row.dose, row.eval_step)
+        if column in columns:
             y, x = targets.index(row.target), columns.index(column)
             values[y, x] = 1 - row.fitness
-            idle = row.outcome.startswith("touched nothing")
-            mark = "." if idle else "x" if row.exploded_runs else "^" if row.overgrown_runs else ""
-            if mark:
-                ax.plot(x, y, mark, color=INK, ms=3.6, mfc="none", mew=0.8)
-    image = cells(ax, values, 1.0)
-    ax.set_xticks(range(len(columns)), [heading(k, d if d >= 0 else np.nan, h) for k, d, h in columns])
+            if row.outcome == NO_CELLS_CHANGED or row.exploded_runs or row.overgrown_runs:
+                symbol = "." if row.outcome == NO_CELLS_CHANGED else "x" if row.exploded_runs else "^"
+                ax.plot(x, y, symbol, color=INK, ms=3.6, mfc="none", mew=0.8)
+    image = _coloured_cells(ax, values, 1.0)
+    labels = [f"{name} {dose:g}, {step}" if dose >= 0 else f"{name}, {step}" for name, dose, step in columns]
+    ax.set_xticks(range(len(columns)), labels)
     ax.tick_params(axis="x", rotation=60, labelsize=7.5, length=0, pad=1)
     for label in ax.get_xticklabels():
         label.set(ha="right", rotation_mode="anchor")
@@ -57,102 +143,156 @@ def atlas(ax: Axes, rows: pd.DataFrame, targets: Sequence[str], columns: Sequenc
     return image
 
 
-def cells(ax: Axes, values: np.ndarray, limit: float, cmap: Any = SIGNED) -> Any:
+def _coloured_cells(ax: Axes, values: np.ndarray, limit: float, cmap: Any = DIVERGING) -> Any:
     """A table of signed values as coloured cells, row 0 on top, NaN left empty."""
-    image = ax.pcolormesh(
-        np.arange(values.shape[1]),
-        np.arange(values.shape[0]),
-        np.ma.masked_invalid(values),
-        cmap=cmap,
-        vmin=-limit,
-        vmax=limit,
-        shading="nearest",
-        edgecolors="white",
-        linewidth=0.4,
-    )
+    limits = {"cmap": cmap, "vmin": -limit, "vmax": limit}
+    x, y = np.arange(values.shape[1]), np.arange(values.shape[0])
+    masked = np.ma.masked_invalid(values)
+    image = ax.pcolormesh(x, y, masked, shading="nearest", edgecolors="white", linewidth=0.4, **limits)
     ax.set(xlim=(-0.5, values.shape[1] - 0.5), ylim=(values.shape[0] - 0.5, -0.5))
     for spine in ax.spines.values():
         spine.set_visible(False)
     return image
 
 
-def dose_response(ax: Axes, rows: pd.DataFrame, title: str) -> None:
-    """Median W with its interval against dose, a line for each horizon."""
-    horizons = sorted(set(rows.horizon))
-    for n, horizon in enumerate(horizons):
-        one = rows[rows.horizon == horizon].sort_values("dose")
-        last = n == len(horizons) - 1
-        low, high = one.fitness - one.fitness_low, one.fitness_high - one.fitness
-        looks: dict[str, Any] = {"color": BLUE, "mfc": BLUE if last else "white", "ms": 3.6, "lw": 1.2}
-        style = "o-" if last else "o--"
-        ax.errorbar(one.dose, one.fitness, [low, high], fmt=style, **looks, label=f"{horizon} steps")
-        over = one[one.overgrown_runs > 0]
-        ax.plot(over.dose, over.fitness.clip(-0.25), "^", color=ORANGE, ms=8, mfc="none", mew=1.1)
-    ax.axhline(1, color=FAINT, lw=0.8, zorder=0)
-    ax.axhline(0, color=FAINT, lw=0.8, zorder=0)
-    ax.set(xscale="log", ylim=(-0.3, 1.12), yticks=(0, 0.5, 1))
-    doses = sorted(set(rows.dose))
-    shown = doses if len(doses) <= 4 else doses[::2]
-    ax.set_xticks(shown, [f"{d:g}" for d in shown])
-    ax.minorticks_off()
-    ax.tick_params(labelsize=7.5)
-    ax.set_title(title, fontsize=8.5, pad=3)
+def dose_rows(atlas: pd.DataFrame) -> pd.DataFrame:
+    """Rows of partial ablation of the adult body: hidden channels, alpha and the control channel."""
+    rows = adult_channels(atlas)
+    return rows[(rows.intervention == "partial") & (rows.role != "colour") & rows.fitness.notna()]
 
 
-def parts(
-    ax: Axes,
-    rows: pd.DataFrame,
-    kinds: Sequence[str],
-    colours: Sequence[str],
-    null: np.ndarray | None = None,
-) -> None:
-    """Median W with its interval by part, a colour for each kind; the null's span and median in grey."""
-    targets = list(dict.fromkeys(rows.target))
-    for n, (kind, colour) in enumerate(zip(kinds, colours, strict=True)):
-        one = rows[rows.kind == kind]
-        at = np.asarray([targets.index(t) for t in one.target]) + 0.22 * (n - (len(kinds) - 1) / 2)
-        clipped = [one[v].clip(-0.5, 1.5) for v in ("fitness_low", "fitness_high", "fitness")]
-        ax.hlines(at, clipped[0], clipped[1], color=colour, lw=1.2)
-        ax.plot(clipped[2], at, "o", color=colour, ms=3.8, label=kind)
-    if null is not None and len(null):
-        ax.axvspan(*np.quantile(null, [0, 1]).clip(-0.5, 1.5), color=FAINT, alpha=0.5, lw=0, label="random, all")
-        ax.axvline(float(np.median(null)), color=MUTED, lw=1, ls="--", label="random, median")
-    ax.axvline(1, color=FAINT, lw=0.8, zorder=0)
-    ax.axvline(0, color=FAINT, lw=0.8, zorder=0)
-    ax.set_yticks(range(len(targets)), targets, fontsize=7.5)
-    ax.set_ylim(len(targets) - 0.4, -0.6)
-    ax.tick_params(axis="y", length=0)
-    ax.set(xlabel="fitness W")
+def plot_doses(result: LesionResult) -> tuple[Figure, str]:
+    """Fitness against the dose of partial ablation, channel by channel."""
+    rows = dose_rows(result.atlas)
+    targets, doses = list(dict.fromkeys(rows.target)), sorted(set(rows.dose))
+    steps = sorted(set(rows.eval_step))
+    figure, panels = _small_panels(len(targets), "share lost per step", "fitness")
+    for ax, target in zip(panels, targets, strict=True):
+        for step in steps:
+            shown = rows[(rows.target == target) & (rows.eval_step == step)].sort_values("dose")
+            bars = [shown.fitness - shown.fitness_low, shown.fitness_high - shown.fitness]
+            last = step == steps[-1]
+            looks: dict[str, Any] = {"fmt": "o-" if last else "o--", "mfc": BLUE if last else "white"}
+            ax.errorbar(shown.dose, shown.fitness, bars, color=BLUE, ms=3.6, lw=1.2, label=f"{step} steps", **looks)
+            over = shown[shown.overgrown_runs > 0]
+            ax.plot(over.dose, over.fitness.clip(-0.25), "^", color=ORANGE, ms=8, mfc="none", mew=1.1)
+        for level in (0, 1):
+            ax.axhline(level, color=FAINT, lw=0.8, zorder=0)
+        ax.set(xscale="log", ylim=(-0.3, 1.12), yticks=(0, 0.5, 1))
+        ticks = doses if len(doses) <= 4 else doses[::2]
+        ax.set_xticks(ticks, [f"{d:g}" for d in ticks])
+        ax.minorticks_off()
+        ax.set_title(target, fontsize=8.5, pad=3)
+    panels[-1].legend(loc="lower left", fontsize=7)
+    return figure, (
+        "Partial ablation of one channel of the adult body: it loses a share of its values at every step. Median and "
+        f"{interval_label(int(rows.runs.max()))}, dashed at the first evaluation step, solid at the last. Fitness 1: "
+        "as the control; 0: dead; triangle: a run overgrew (fitness below −0.25 is drawn there). No cell reads the "
+        "control channel."
+    )
 
 
-def epistasis(
-    ax: Axes,
-    pairs: pd.DataFrame,
-    singles: Sequence[float],
-    names: Sequence[str],
-    limits: tuple[float, float],
-) -> tuple[Any, Any]:
-    """eps of every pair: on W above the diagonal, on -L below it, each with its own limit of the colours;
-    the single lesion's W on the diagonal."""
-    place, size = {name: n for n, name in enumerate(names)}, len(names)
-    values = np.full((size, size), np.nan)
+def _small_panels(count: int, xlabel: str, ylabel: str) -> tuple[Figure, list[Axes]]:
+    """Small panels that share their axes, row by row."""
+    rows = -(-count // _COLUMNS)
+    figure, axes = plots.figure(rows, _COLUMNS, _ROW_HEIGHT * rows + 0.35, sharey=True, sharex=True)
+    panels = list(axes.ravel())
+    for n, ax in enumerate(panels):
+        ax.set_visible(n < count)
+        ax.tick_params(labelsize=7.5)
+        if n + _COLUMNS >= count:
+            ax.tick_params(labelbottom=True)
+            ax.set_xlabel(xlabel)
+        if n % _COLUMNS == 0:
+            ax.set_ylabel(ylabel)
+    return figure, panels[:count]
+
+
+def plot_targets(result: LesionResult) -> tuple[Figure, str]:
+    """Filters, groups of hidden units, and directions of the hidden channels."""
+    rows = result.atlas[(result.atlas.phase == "adult") & result.atlas.fitness.notna()]
+    inner = rows[rows.target_type.isin(("filter", "units")) & (rows.intervention != "partial")]
+    along = rows[(rows.target_type == "direction") & (rows.intervention == "partial")]
+    along = along[along.dose == along.dose.max()]
+    size = max(inner.target.nunique(), along[along.role == "component"].target.nunique(), 4)
+    figure, axes = plots.figure(1, 2, 0.19 * size + 0.9)
+    null = along[along.role == "random"].fitness.to_numpy().clip(-0.5, 1.5)
+    if len(null):
+        axes[0, 1].axvspan(null.min(), null.max(), color=FAINT, alpha=0.5, lw=0, label="random, all")
+        axes[0, 1].axvline(float(np.median(null)), color=MUTED, lw=1, ls="--", label="random, median")
+    components = along[along.role == "component"]
+    dose = f", {percent(along.dose.max())} removed per step" if len(along) else ""
+    for ax, shown, title in (
+        (axes[0, 0], inner, "filters; hidden units by the channel they write"),
+        (axes[0, 1], components, f"directions{dose}"),
+    ):
+        targets, names = list(dict.fromkeys(shown.target)), list(dict.fromkeys(shown.intervention))
+        for n, name in enumerate(names):
+            of_name = shown[shown.intervention == name]
+            at = np.asarray([targets.index(t) for t in of_name.target]) + 0.22 * (n - (len(names) - 1) / 2)
+            low, high, fitness = (of_name[v].clip(-0.5, 1.5) for v in ("fitness_low", "fitness_high", "fitness"))
+            ax.hlines(at, low, high, color=(BLUE, ORANGE)[n % 2], lw=1.2)
+            ax.plot(fitness, at, "o", color=(BLUE, ORANGE)[n % 2], ms=3.8, label=name)
+        for level in (0, 1):
+            ax.axvline(level, color=FAINT, lw=0.8, zorder=0)
+        ax.set_yticks(range(len(targets)), targets, fontsize=7.5)
+        ax.set_ylim(max(len(targets), 1) - 0.4, -0.6)
+        ax.tick_params(axis="y", length=0)
+        ax.set(xlabel="fitness", title=title)
+        if len(shown):
+            ax.legend(loc="best", fontsize=7.5)
+    step = int(pd.concat([inner, along]).eval_step.max())
+    return figure, (
+        f"The adult body {step} steps after a lesion: median and {interval_label(int(rows.runs.max()))}, drawn within "
+        "−0.5 to 1.5. Left: a filter of the perception over all channels, or a group of hidden units (their number, "
+        "and the channel that they write to most), held at zero or at its mean over the body. Right: principal "
+        "components of the hidden states; grey: random directions of the hidden channels, the null."
+    )
+
+
+def plot_pairs(result: LesionResult) -> tuple[Figure, str]:
+    """The epistasis map, and the pairs that interact most."""
+    doubles, pairs = result.double_lesions, result.pairs
+    names = [str(name) for name in doubles.a.values]
+    figure, axes = plots.figure(1, 2, 5.0, width_ratios=[1.7, 1])
+    singles = [float(np.median(doubles.fitness.values[n, n])) for n in range(len(names))]
+    on_fitness, on_log = _epistasis_map(axes[0, 0], pairs, singles, names)
+    plots.colour_bar(axes[0, 0], on_fitness, "epsilon on fitness (above)", "bottom")
+    has_target = doubles.attrs["reference"] == "target"
+    if has_target:
+        plots.colour_bar(axes[0, 0], on_log, "epsilon on −log10 MSE (below)", "bottom")
+    _ranked_pairs(axes[0, 1], pairs)
+    below = "each half has its own scale" if has_target else "empty: without a target it is not defined"
+    return figure, (
+        f"Two channels held at zero from step {result.config.adult_step} on, measured "
+        f"{result.config.epistasis_eval_steps} steps later: median over {plural(doubles.sizes['run'], 'run')}. Left: "
+        f"epsilon on fitness above the diagonal, on −log10 MSE below it ({below}); on the diagonal the fitness after "
+        "the single lesion. Orange: together worse than the two alone would be (backup); blue: better. Framed: q ≤ "
+        "0.05, below the diagonal too where −log10 MSE agrees; cross: masked, one lesion alone leaves nothing to lose. "
+        f"Right: the largest on fitness, with {interval_label(doubles.sizes['run'])}. The null is 0; the row of the "
+        "control channel shows what no interaction looks like."
+    )
+
+
+def _epistasis_map(ax: Axes, pairs: pd.DataFrame, singles: Sequence[float], names: Sequence[str]) -> tuple[Any, Any]:
+    """Epsilon of every pair, on fitness above the diagonal and on -log10 MSE below it; single lesions on it."""
+    size = len(names)
+    above, below = np.full((size, size), np.nan), np.full((size, size), np.nan)
     for pair in pairs.itertuples():
-        i, j = sorted((place[pair.a], place[pair.b]))
-        values[i, j], values[j, i] = pair.eps_w, pair.eps_l
-        if pair.verdict.startswith(("backup", "series", "suppression")):
-            on_l = np.isfinite(pair.eps_l) and not pair.verdict.endswith("on W")
-            both = [(j, i), (i, j)] if on_l else [(j, i)]
-            for x, y in both:
+        i, j = sorted((names.index(pair.a), names.index(pair.b)))
+        above[i, j], below[j, i] = pair.epsilon, pair.epsilon_log
+        if pair.interaction.startswith(INTERACTIONS):
+            agrees = np.isfinite(pair.epsilon_log) and not pair.interaction.endswith("on fitness")
+            for x, y in [(j, i), (i, j)] if agrees else [(j, i)]:
                 ax.add_patch(Rectangle((x - 0.45, y - 0.45), 0.9, 0.9, fill=False, ec=INK, lw=1.0, zorder=3))
-        elif pair.verdict == "masked":
+        elif pair.interaction == "masked":
             ax.plot(j, i, "x", color=MUTED, ms=3.6, mew=0.8)
-    halves = [np.triu(np.ones_like(values), 1), np.tril(np.ones_like(values), -1)]
-    images = [
-        cells(ax, np.where(half > 0, values, np.nan), limit, SIGNED.reversed())
-        for half, limit in zip(halves, limits, strict=True)
-    ]
-    for n, w in enumerate(singles):
-        text = f"{w + 0.0:.2f}".replace("-", "−") if np.isfinite(w) else "-"
+    images = []
+    for values, widest in ((above, 1.0), (below, 4.0)):
+        largest = np.nanmax(np.abs(values)) if np.isfinite(values).any() else widest
+        images.append(_coloured_cells(ax, values, float(np.clip(largest, 0.25, widest)), DIVERGING.reversed()))
+    for n, fitness in enumerate(singles):
+        text = f"{fitness + 0.0:.2f}".replace("-", "−") if np.isfinite(fitness) else "-"
         ax.text(n, n, text, ha="center", va="center", fontsize=6, color=INK)
     ax.set_aspect("equal")
     ax.set_xticks(range(size), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=7.5)
@@ -161,66 +301,94 @@ def epistasis(
     return images[0], images[1]
 
 
-def ranked_pairs(ax: Axes, pairs: pd.DataFrame, most: int = 16) -> None:
-    """The pairs that interact most on W, backup first: median over keys with its interval."""
-    known = pairs[np.isfinite(pairs.eps_w)]
-    order = known.eps_w.abs().sort_values(ascending=False).index[:most]
-    shown = known.loc[order].sort_values("eps_w")
-    told: set[str] = set()
+def _ranked_pairs(ax: Axes, pairs: pd.DataFrame, most: int = 16) -> None:
+    """The pairs that interact most on fitness, backup first: median over runs with its interval."""
+    defined = pairs[np.isfinite(pairs.epsilon)]
+    shown = defined.loc[defined.epsilon.abs().sort_values(ascending=False).index[:most]].sort_values("epsilon")
+    labels: set[str] = set()
     for row, pair in enumerate(shown.itertuples()):
-        colour = TOLD.get(pair.verdict, FAINT)
-        ax.plot([pair.low_w, pair.high_w], [row, row], color=colour, lw=1.4)
-        label = pair.verdict if pair.verdict not in told else None
-        told.add(pair.verdict)
-        ax.plot(pair.eps_w, row, "o", color=colour, ms=4.5, label=label)
+        colour = _PAIR_COLOURS[pair.interaction]
+        ax.plot([pair.epsilon_low, pair.epsilon_high], [row, row], color=colour, lw=1.4)
+        label = None if pair.interaction in labels else pair.interaction
+        labels.add(pair.interaction)
+        ax.plot(pair.epsilon, row, "o", color=colour, ms=4.5, label=label)
     ax.axvline(0, color=MUTED, lw=0.8, ls="--", zorder=0)
     ax.set_yticks(range(len(shown)), [f"{p.a} × {p.b}" for p in shown.itertuples()], fontsize=7.5)
     ax.set_ylim(len(shown) - 0.4, -0.6)
+    ax.yaxis.tick_right()
+    ax.spines["left"].set_visible(False)
     ax.tick_params(axis="y", length=0)
-    ax.set(xlabel="interaction ε on W")
+    ax.set(xlabel="epsilon on fitness")
     if len(shown):
         ax.legend(loc="lower left", fontsize=7.5)
 
 
-def period(ax: Axes, w: xr.DataArray, marker: xr.DataArray | None, row: Any, title: str, low: float = -0.45) -> None:
-    """W after lesions that begin late (blue) or end early (orange), every key thin; the marker's in grey;
-    the critical period shaded."""
-    time = w.time.values
-    if np.isfinite(row["first"]):
-        ends = sorted((row["first"], row["last"]))
-        ax.axvspan(*ends, color=GREEN, alpha=0.16 if row["kind"] == "any lapse" else 0.07, lw=0)
-    if marker is not None:
-        ax.plot(time, np.median(marker, -1).T, color=MUTED, lw=1, ls=":")
-    for side, colour, label in (("on", BLUE, "from t on"), ("off", ORANGE, "until t")):
-        keys = w.sel(side=side).values.clip(-0.4, 1.4)
-        ax.plot(time, keys, color=colour, lw=0.4, alpha=0.4)
-        ax.plot(time, np.median(keys, -1), color=colour, lw=1.5, label=label)
-    ax.set(ylim=(low, 1.2), yticks=(0, 0.5, 1))
-    ax.tick_params(labelsize=7.5)
-    ax.set_title(title, fontsize=8.5, pad=3)
+def plot_periods(result: LesionResult) -> tuple[Figure, str]:
+    """When each channel is needed."""
+    fitness, bounds = result.critical_periods.fitness, result.period_bounds.set_index("channel")
+    names = [str(name) for name in result.critical_periods.channel.values]
+    control = fitness.sel(channel="control") if "control" in names else None
+    low = -0.45 if (fitness.values < -0.05).any() else -0.05
+    figure, panels = _small_panels(len(names), "step t", "fitness")
+    for ax, name in zip(panels, names, strict=True):
+        _period_curves(ax, fitness.sel(channel=name), control, bounds.loc[name])
+        ax.set(ylim=(low, 1.2), yticks=(0, 0.5, 1))
+        ax.set_title(name, fontsize=8.5, pad=3)
+    panels[-1].legend(loc="lower left", fontsize=7)
+    return figure, (
+        f"Fitness at step {result.config.period_eval_step} after a channel was held at zero from step t on (blue) or "
+        f"until step t (orange): {plural(result.critical_periods.sizes['run'], 'run')} thin, their median thick. "
+        "Shaded: between the half-effect crossings, dark where the channel has a critical period, pale where only a "
+        "longer ablation harms or runs disagree. Dotted: the control channel, which no cell reads. Curves are drawn "
+        "within −0.4 to 1.4."
+    )
 
 
-def repair(ax: Axes, rows: pd.DataFrame, nulls: pd.DataFrame, title: str) -> None:
-    """Direct and total effect by channel, with intervals, each beside its null; the share repaired where
-    there is one."""
-    for shift, name, colour, fill in (
-        (-0.16, "direct", PURPLE, "none"),
-        (0.16, "total", BLUE, BLUE),
-    ):
-        at = np.arange(len(rows)) + shift
-        low, high = (rows[f"{name}_{end}"].clip(-0.4, 1.4) for end in ("low", "high"))
-        ax.hlines(at, low, high, color=colour, lw=1.3)
-        ax.plot(rows[name].clip(-0.4, 1.4), at, "o", color=colour, mfc=fill, ms=4.2, label=name)
-        if len(nulls):
-            grey = "none" if fill == "none" else MUTED
-            ax.plot(nulls[name].clip(-0.4, 1.4), at, "D", color=MUTED, mfc=grey, ms=3, label=f"{name}, null")
-    for n, share in enumerate(rows.share):
-        if np.isfinite(share):
-            text = f"{share:.0%}".replace("-", "−") if abs(share) < 9.995 else f"{share:.0f}×".replace("-", "−")
-            ax.annotate(text, (1.02, n), xycoords=("axes fraction", "data"), va="center", fontsize=7)
-    ax.axvline(0, color=MUTED, lw=0.8, ls="--", zorder=0)
-    ax.set_yticks(range(len(rows)), rows.channel)
-    ax.set_ylim(len(rows) - 0.4, -0.6)
-    ax.tick_params(axis="y", length=0)
-    ax.set(xlabel="effect, 1 − W", xlim=(-0.45, 1.45))
-    ax.set_title(title, fontsize=9)
+def _period_curves(ax: Axes, fitness: xr.DataArray, control: xr.DataArray | None, bounds: pd.Series) -> None:
+    steps = fitness.step.values
+    if np.isfinite(bounds.start):
+        alpha = 0.16 if bounds.period == "critical" else 0.07
+        ax.axvspan(*sorted((bounds.start, bounds.end)), color=GREEN, alpha=alpha, lw=0)
+    if control is not None:
+        ax.plot(steps, np.median(control.transpose("step", "side", "run"), -1), color=MUTED, lw=1, ls=":")
+    for side, colour, label in (("after", BLUE, "from t on"), ("before", ORANGE, "until t")):
+        runs = fitness.sel(side=side).values.clip(-0.4, 1.4)
+        ax.plot(steps, runs, color=colour, lw=0.4, alpha=0.4)
+        ax.plot(steps, np.median(runs, -1), color=colour, lw=1.5, label=label)
+
+
+def plot_repair(result: LesionResult) -> tuple[Figure, str]:
+    """Direct against total effects."""
+    effects = result.repair_effects
+    names, size = list(dict.fromkeys(effects.intervention)), effects.channel.nunique()
+    figure, axes = plots.figure(1, len(names), 0.23 * size + 1.25, sharey=True)
+    for ax, name in zip(axes[0], names, strict=True):
+        rows = effects[effects.intervention == name]
+        for shift, effect, colour, filled in ((-0.16, "direct", PURPLE, False), (0.16, "total", BLUE, True)):
+            lesion, null = rows[rows.arm == "lesion"], rows[rows.arm == "null"]
+            at = np.arange(len(lesion)) + shift
+            low, high = (lesion[f"{effect}_{end}"].clip(-0.4, 1.4) for end in ("low", "high"))
+            ax.hlines(at, low, high, color=colour, lw=1.3)
+            fill = colour if filled else "none"
+            ax.plot(lesion[effect].clip(-0.4, 1.4), at, "o", color=colour, mfc=fill, ms=4.2, label=effect)
+            if len(null):
+                fill = MUTED if filled else "none"
+                ax.plot(null[effect].clip(-0.4, 1.4), at, "D", color=MUTED, mfc=fill, ms=3, label=f"{effect}, null")
+        for n, share in enumerate(lesion.share):
+            if np.isfinite(share):
+                place = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 7}
+                ax.annotate(percent(share), (1.02, n), **place)
+        ax.axvline(0, color=MUTED, lw=0.8, ls="--", zorder=0)
+        ax.set_yticks(range(len(lesion)), lesion.channel)
+        ax.set_ylim(len(lesion) - 0.4, -0.6)
+        ax.tick_params(axis="y", length=0)
+        ax.set(xlabel="effect (1 − fitness)", xlim=(-0.45, 1.45))
+        ax.set_title(name, fontsize=9)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=7.5)
+    return figure, (
+        f"Fitness lost {result.config.repair_eval_steps} steps after a channel is lost, with everything free to "
+        "respond (total) and with the updates of the other hidden channels held to those of the control (direct): "
+        f"median and {interval_label(int(effects.runs.max()))}. At the right, where the direct effect is clear, the "
+        "share of it that the others make up for (negative: they make it worse). Grey: the null, a change of the same "
+        "channel as large and as smooth as its loss, elsewhere. Values outside −0.4 to 1.4 are drawn there."
+    )

@@ -1,0 +1,464 @@
+"""Lesions as a section of a report: claims with their evidence, figures and tables, from finished results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.assays.lesions import plots as lesion_plots
+from analysis.assays.lesions.atlas import split_half_correlation
+from analysis.assays.lesions.config import PHASES
+from analysis.assays.lesions.epistasis import INTERACTIONS, MAX_Q, MIN_EPSILON, sign_flip_floor
+from analysis.assays.lesions.interventions import INTERVENTIONS, ONCE
+from analysis.assays.lesions.run import LesionResult, middle_dose
+from analysis.report import plots
+from analysis.report.format import number, percent, plural, probability, scientific
+from analysis.report.model import Claim, Section, SvgFigure, evidence, svg_figure
+
+_NAME = "lesions"
+_INTACT = 0.95  # fitness that counts as unharmed
+_HALF = 0.5
+_MAX_P = 0.05
+_ROUNDING = 1e-4  # between two programs that compute the same
+_REPEATS = 0.5  # rank correlation between halves of the runs from which a ranking counts
+_MAX_NAMES = 4  # of a list in a sentence
+
+
+def sections(results: Sequence[LesionResult]) -> list[Section]:
+    """A section for each organism."""
+    if len(results) == 1:
+        return [_section(results[0], _NAME, "Lesions")]
+    return [_section(result, f"{_NAME}-{n}", f"Lesions: {result.organism.name}") for n, result in enumerate(results, 1)]
+
+
+def claims(result: LesionResult) -> list[Claim]:
+    """Every claim that there are results for, the check of the control channel last."""
+    of_atlas = (_most_needed, _interventions_agree, _phases, _erased, _inner_targets, _components, _overgrowth)
+    return [
+        *(claim for claims_of in of_atlas if len(result.atlas) for claim in claims_of(result)),
+        *([_backup(result)] if len(result.pairs) else []),
+        *([_periods(result)] if len(result.period_bounds) else []),
+        *([_repair(result)] if len(result.repair_effects) else []),
+        _control_channel(result),
+    ]
+
+
+def _section(result: LesionResult, name: str, title: str) -> Section:
+    prefix = "lesion" if name == _NAME else name.replace("lesions", "lesion")
+    frames = {
+        "atlas": result.atlas,
+        "runs": result.atlas_runs,
+        "half-doses": result.half_doses,
+        "pairs": result.pairs,
+        "periods": result.period_bounds,
+        "repair": result.repair_effects,
+    }
+    arrays = {"pairs": result.double_lesions, "periods": result.critical_periods, "repair": result.self_repair}
+    return Section(
+        name,
+        title,
+        claims(result),
+        figures=_figures(result, prefix),
+        lookup=_lookup(result),
+        tables={f"{prefix}-{key}": _blank_doses(frame) for key, frame in frames.items() if len(frame)},
+        method=_method(result),
+        skipped=[f"{key}: {reason}" for key, reason in result.skipped.items()],
+        data={f"{prefix}-{key}": data for key, data in arrays.items() if len(data)},
+    )
+
+
+def _figures(result: LesionResult, prefix: str) -> list[SvgFigure]:
+    atlas, made = result.atlas, []
+    has_atlas = len(atlas) > 0
+    dosed = lesion_plots.dose_rows(atlas) if has_atlas else atlas
+    makers = {
+        "channels": has_atlas and atlas.intervention.isin(("partial", "erase")).any() and lesion_plots.plot_channels,
+        "atlas": has_atlas and atlas.intervention.nunique() > len(ONCE) + 1 and lesion_plots.plot_atlas,
+        "doses": len(dosed) > 0 and dosed.dose.nunique() > 1 and lesion_plots.plot_doses,
+        "targets": has_atlas and (atlas.target_type != "channel").any() and lesion_plots.plot_targets,
+        "pairs": len(result.pairs) > 0 and lesion_plots.plot_pairs,
+        "periods": len(result.period_bounds) > 0 and lesion_plots.plot_periods,
+        "repair": len(result.repair_effects) > 0 and lesion_plots.plot_repair,
+    }
+    with plots.style():
+        for name, maker in makers.items():
+            if maker:
+                figure, caption = maker(result)
+                made.append(svg_figure(f"{prefix}-{name}", figure, caption))
+    return made
+
+
+def _blank_doses(frame: pd.DataFrame) -> pd.DataFrame:
+    """An intervention without doses has an empty one: "not defined" is for results alone."""
+    if "dose" not in frame:
+        return frame
+    return frame.assign(dose=frame.dose.astype(object).where(frame.dose.notna(), ""))
+
+
+def _lookup(result: LesionResult) -> dict[str, pd.DataFrame]:
+    """The main columns of the tables, rounded."""
+    tables: dict[str, pd.DataFrame] = {}
+    if len(result.atlas):
+        columns = ["target", "intervention", "dose", "eval_step", "fitness", "fitness_low", "fitness_high", "outcome"]
+        rows = lesion_plots.adult_channels(result.atlas)
+        tables["Channels of the adult body"] = _blank_doses(rows[columns])
+    if len(result.pairs):
+        columns = ["a", "b", "fitness_a", "fitness_b", "fitness_ab", "epsilon", "epsilon_low", "epsilon_high", "q"]
+        tables["Pairs of channels"] = result.pairs[[*columns, "epsilon_log", "q_log", "interaction"]]
+    if len(result.period_bounds):
+        tables["Critical periods"] = result.period_bounds
+    if len(result.repair_effects):
+        columns = ["intervention", "arm", "channel", "direct", "direct_low", "direct_high", "total", "share"]
+        columns += [c for c in ("beyond_null", "beyond_null_low", "beyond_null_high") if c in result.repair_effects]
+        tables["Self-repair"] = result.repair_effects[[*columns, "runs"]]
+    return {title: frame.round(3) for title, frame in tables.items()}
+
+
+def _hidden(result: LesionResult, **where: Any) -> pd.DataFrame:
+    """Rows of hidden channels that hold something and whose fitness is defined, the worst first."""
+    rows = result.atlas
+    rows = rows[(rows.target_type == "channel") & (rows.role == "hidden")]
+    rows = rows[(rows.cells_changed > 0) & rows.fitness.notna()]
+    for name, value in where.items():
+        rows = rows[rows[name] == value]
+    return rows.sort_values("fitness")
+
+
+def _measured(row: Any, name: str, quantity: str, measure: str) -> dict[str, Any]:
+    """Evidence: a value of a row with its interval."""
+    low, high = getattr(row, f"{name}_low"), getattr(row, f"{name}_high")
+    values = {"quantity": quantity, "measure": measure, "value": getattr(row, name), "low": low, "high": high}
+    return values | {"n": row.runs, "unit": "runs"}
+
+
+def _row(quantity: str, measure: str, value: float, n: int | None = None, unit: str = "") -> dict[str, Any]:
+    """Evidence: a value without an interval."""
+    return {"quantity": quantity, "measure": measure, "value": value} | ({"n": n, "unit": unit} if unit else {})
+
+
+def _fitness_rows(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    return [_measured(r, "fitness", r.target, f"fitness after {r.eval_step} steps") for r in rows.itertuples()]
+
+
+def _first_names(names: Sequence[Any]) -> str:
+    shown = ", ".join(map(str, names[:_MAX_NAMES]))
+    return shown + (f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else "")
+
+
+def _most_needed(result: LesionResult) -> list[Claim]:
+    """Which hidden channel is needed most."""
+    dose, step = middle_dose(result.config), result.config.eval_steps[-1]
+    where: dict[str, Any] = {"phase": "adult", "intervention": "partial", "dose": dose, "eval_step": step}
+    rows, atlas, halves = _hidden(result, **where), result.atlas, result.half_doses
+    if rows.empty and not (atlas[list(where)] == pd.Series(where)).all(axis=1).any():
+        return []
+    if rows.empty:
+        note = "No run has a body to lose, or no hidden channel holds anything."
+        return [Claim(_NAME, "The fitness after the loss of a hidden channel is not defined.", evidence(), note=note)]
+    worst = rows.iloc[0]
+    control = atlas[(atlas.role == "control") & (atlas[list(where)] == pd.Series(where)).all(axis=1)]
+    halves = halves[(halves.phase == "adult") & (halves.eval_step == step) & (halves.role == "hidden")]
+    halves = halves[halves.half_dose.notna()].sort_values("half_dose")
+    doses = [_row(r.target, "dose that halves the fitness", r.half_dose) for r in halves.itertuples()]
+    text = (
+        f"When one hidden channel decays by {percent(dose)} per step, losing {worst.target} hurts most: fitness "
+        f"{number(worst.fitness)} after {step} steps (1 = unperturbed, 0 = dead), in the trained basis."
+    )
+    numbers = {"dose": dose, "eval_step": step, "channels": rows.to_dict("records")}
+    table = evidence(*_fitness_rows(rows), *_fitness_rows(control), *doses)
+    return [Claim(_NAME, text, table, numbers | {"half_doses": halves.to_dict("records")})]
+
+
+def _interventions_agree(result: LesionResult) -> list[Claim]:
+    """Whether lasting interventions agree on which channel is needed most."""
+    dose, step = middle_dose(result.config), result.config.eval_steps[0]
+    rows, fitness, repeats = _hidden(result, phase="adult", eval_step=step), {}, {}
+    for name in INTERVENTIONS:
+        of_name = rows[rows.intervention == name]
+        of_name = of_name[of_name.dose == dose] if name == "partial" else of_name.drop_duplicates("target")
+        if name not in ONCE and len(of_name) > 2 and of_name.fitness.nunique() > 1:
+            values = of_name.set_index("target").fitness
+            repeats[name] = split_half_correlation(result.atlas_runs, name, dose, step, list(values.index))
+            if repeats[name] >= _REPEATS:
+                fitness[name] = values
+    if len(fitness) < 2:
+        return []
+    worst = {name: str(values.idxmin()) for name, values in fitness.items()}
+    most_often = max(worst.values(), key=list(worst.values()).count)
+    pairs = {f"{a}, {b}": float(fitness[a].corr(fitness[b], method="spearman")) for a, b in combinations(fitness, 2)}
+    unsure = [name for name in repeats if name not in fitness]
+    n, measure = len(next(iter(fitness.values()))), "rank correlation of fitness over channels"
+    table = [_row(name, f"lowest fitness, of {worst[name]}", values.min()) for name, values in fitness.items()]
+    table += [_row(pair, measure, value, n, "channels") for pair, value in pairs.items()]
+    table += [_row(name, f"{measure}, two halves of the runs", r, n, "channels") for name, r in repeats.items()]
+    text = (
+        f"{list(worst.values()).count(most_often)} of {len(fitness)} lasting interventions find {most_often} to be "
+        f"needed most; between two of them the rank correlation of fitness is "
+        f"{number(float(np.median(list(pairs.values()))))} (median; 0 = no agreement)."
+    )
+    numbers = {"worst": worst, "rank_correlation": pairs, "split_half_correlation": repeats}
+    note = f"Left out, since their ranking does not repeat in two halves of the runs: {', '.join(unsure)}."
+    return [Claim(_NAME, text, evidence(*table), numbers, note if unsure else "")]
+
+
+def _phases(result: LesionResult) -> list[Claim]:
+    """How many channels each phase cannot do without."""
+    dose, phases, table = middle_dose(result.config), dict[str, Any](), []
+    for phase in PHASES:
+        rows = _hidden(result, phase=phase, intervention="partial", dose=dose)
+        if rows.empty:
+            continue
+        step, n = int(rows.eval_step.max()), rows.target.nunique()
+        rows = rows[rows.eval_step == step]
+        halved = rows[rows.fitness < _HALF].target.tolist()
+        phases[phase] = {"below_half": halved, "n": n, "eval_step": step}
+        table.append(_row(phase, f"fitness below 0.5 after {step} steps", len(halved), n, "channels"))
+        table.append(_row(phase, "median fitness over channels", rows.fitness.median(), n, "channels"))
+    if len(phases) < 2:
+        return []
+    listed = ", ".join(f"{len(p['below_half'])} of {p['n']} ({phase})" for phase, p in phases.items())
+    text = f"Losing {percent(dose)} of a hidden channel per step costs half of the fitness or more for {listed}."
+    return [Claim(_NAME, text, evidence(*table), phases)]
+
+
+def _erased(result: LesionResult) -> list[Claim]:
+    """Whether a channel that was erased once comes back, compared with as large a change elsewhere."""
+    first, step = result.config.eval_steps[0], result.config.eval_steps[-1]
+    rows, null, resampled = (
+        _hidden(result, phase="adult", intervention=name, eval_step=step)
+        for name in ("erase", "random-direction", "resample")
+    )
+    early = _hidden(result, phase="adult", intervention="erase", eval_step=first)
+    if rows.empty or null.empty:
+        return []
+    worst, recovered = rows.iloc[0], int((rows.fitness >= _INTACT).sum())
+    p = float((1 + (null.fitness <= worst.fitness).sum()) / (len(null) + 1))
+    table = _fitness_rows(rows)
+    table[0] |= {"null_median": null.fitness.median(), "null_low": null.fitness.min(), "null_high": null.fitness.max()}
+    table[0]["p"] = p
+    if len(resampled):
+        low, high = resampled.fitness.min(), resampled.fitness.max()
+        row = _row("values of another run", f"fitness after {step} steps", resampled.fitness.median())
+        table.append(row | {"low": low, "high": high, "n": len(resampled), "unit": "channels"})
+    text = (
+        f"{recovered} of {plural(len(rows), 'hidden channel')} can be set to zero once without harm {step} steps later "
+        f"(fitness at least {_INTACT}); {worst.target} does worst, with {number(worst.fitness)}."
+    )
+    numbers = {"recovered": recovered, "n": len(rows), "p": p, "channels": rows.to_dict("records")}
+    numbers |= {"recovered_early": int((early.fitness >= _INTACT).sum()), "early_step": first}
+    note = (
+        f"The null is {len(null)} changes as large along random hidden directions; p (at least "
+        f"{probability(1 / (len(null) + 1))}) is not corrected for choosing the worst of {len(rows)}."
+    )
+    return [Claim(_NAME, text, evidence(*table), numbers, note)]
+
+
+def _inner_targets(result: LesionResult) -> list[Claim]:
+    """Filters and groups of hidden units."""
+    claims, rows = [], result.atlas
+    rows = rows[(rows.intervention == "mean") & rows.fitness.notna() & (rows.cells_changed > 0)]
+    for target_type, name in (("filter", "filters of the perception"), ("units", "groups of hidden units")):
+        shown = rows[rows.target_type == target_type].sort_values("fitness")
+        if len(shown):
+            worst, spared = shown.iloc[0], int((shown.fitness >= _INTACT).sum())
+            text = (
+                f"{spared} of {len(shown)} {name} can be held at their mean for {int(worst.eval_step)} steps without "
+                f"harm (fitness at least {_INTACT}); {worst.target} is needed most, with {number(worst.fitness)}."
+            )
+            numbers = {"target_type": target_type, "rows": shown.to_dict("records")}
+            claims.append(Claim(_NAME, text, evidence(*_fitness_rows(shown)), numbers))
+    return claims
+
+
+def _components(result: LesionResult) -> list[Claim]:
+    """Whether the first principal component is needed more than random directions, for the variance along it."""
+    rows = result.atlas
+    rows = rows[(rows.target_type == "direction") & (rows.intervention == "partial") & rows.fitness.notna()]
+    rows = rows[rows.dose == rows.dose.max()]
+    components, random = rows[rows.role == "component"], rows[(rows.role == "random") & (rows.variance_share > 0)]
+    if random.empty or components.empty or not components.iloc[0].variance_share > 0:
+        return []
+    first = components.iloc[0]
+    harm = (1 - first.fitness) / first.variance_share
+    null = (1 - random.fitness.to_numpy()) / random.variance_share.to_numpy()
+    p = float((1 + (null >= harm).sum()) / (len(null) + 1))
+    row = _row("PC1", "lost fitness per share of variance", harm, int(first.runs), "runs")
+    row |= {"null_median": np.median(null), "null_low": null.min(), "null_high": null.max(), "p": p}
+    table = [row, *_fitness_rows(components)]
+    table += [_row(r.target, "share of the hidden variance", r.variance_share) for r in components.itertuples()]
+    row = _row("random directions", f"fitness after {int(first.eval_step)} steps", random.fitness.median())
+    low, high = random.fitness.min(), random.fitness.max()
+    table.append(row | {"low": low, "high": high, "n": len(random), "unit": "directions"})
+    text = (
+        f"For the variance along it, losing the first principal component costs "
+        f"{'more than' if p <= _MAX_P else 'no more than some of'} {len(null)} random directions "
+        f"(p = {probability(p)})."
+    )
+    note = (
+        f"{percent(first.dose)} is removed per step, and along PC1 lies {percent(first.variance_share)} of the "
+        "variance, so that more is removed than along a random direction."
+    )
+    below = components[components.fitness < random.fitness.min()].target.tolist()
+    numbers = {"p": p, "below_all_random": below, "rows": rows.to_dict("records")}
+    return [Claim(_NAME, text, evidence(*table), numbers, note)]
+
+
+def _overgrowth(result: LesionResult) -> list[Claim]:
+    """Lesions under which bodies grow without end."""
+    rows = result.atlas[result.atlas.role != "control"]
+    lesions = rows.drop_duplicates(["phase", "target_type", "target", "intervention", "dose"], keep="last")
+    numbers, table = {}, []
+    for event in ("overgrown", "exploded"):
+        hit = lesions[lesions[f"{event}_runs"] > 0].sort_values(f"{event}_step")
+        numbers[event] = hit.to_dict("records")
+        for r in hit.itertuples():
+            runs = getattr(r, f"{event}_runs")
+            table.append(_row(f"{r.intervention} of {r.target}, {r.phase}", f"runs {event}", runs, r.runs, "runs"))
+    text = (
+        f"{len(numbers['overgrown'])} of {plural(len(lesions), 'lesion')} make the body overgrow in some run, and "
+        f"{len(numbers['exploded'])} make it explode."
+    )
+    note = "Overgrown: more than twice the control’s mature cells; exploded: a value beyond 1,000; the run stops there."
+    return [Claim(_NAME, text, evidence(*table), numbers, note)]
+
+
+def _backup(result: LesionResult) -> Claim:
+    """Which channels back each other up."""
+    pairs, runs = result.pairs, result.double_lesions.sizes["run"]
+    is_control = (pairs.a == "control") | (pairs.b == "control")
+    names = (*INTERACTIONS, *(f"{name} on fitness" for name in INTERACTIONS), "masked")
+    by_name = {name: pairs[pairs.interaction == name] for name in names}
+    backup = by_name["backup"]
+    shown = pairs[~pairs.interaction.isin(("none", "masked"))]
+    table: list[dict[str, Any]] = []
+    for row in (pairs.iloc[:1] if shown.empty else shown).itertuples():
+        for suffix, measure in (("", "epsilon on fitness"), ("_log", "epsilon on −log10 MSE")):
+            values = _measured(row, f"epsilon{suffix}", f"{row.a} and {row.b} ({row.interaction})", measure)
+            table.append(values | {"p": getattr(row, f"p{suffix}"), "q": getattr(row, f"q{suffix}")})
+    table += [_row("all pairs", name, len(rows), len(pairs), "pairs") for name, rows in by_name.items() if len(rows)]
+    if is_control.any():
+        largest = float(pairs[is_control].epsilon.abs().max())
+        table.append(_row("pairs with the control channel", "largest |epsilon| on fitness", largest, runs, "runs"))
+    listed = f" ({_first_names([f'{r.a} and {r.b}' for r in backup.itertuples()])})" if len(backup) else ""
+    text = (
+        f"{len(backup)} of {plural(int((~is_control).sum()), 'pair')} of hidden channels back each other up, in the "
+        f"trained basis{listed}."
+    )
+    floor = sign_flip_floor(runs)
+    note = (
+        f"Named where epsilon on fitness is at least {MIN_EPSILON} in size with q ≤ {MAX_Q} and −log10 MSE agrees; the "
+        f"null is a random sign for each run, p at least {probability(floor) if floor >= 0.001 else scientific(floor)}."
+    )
+    numbers = {name: rows.to_dict("records") for name, rows in by_name.items()} | {"p_floor": floor}
+    return Claim(_NAME, text, evidence(*table), numbers, note)
+
+
+def _periods(result: LesionResult) -> Claim:
+    """When channels are needed."""
+    bounds = result.period_bounds[result.period_bounds.channel != "control"]
+    control = result.period_bounds[result.period_bounds.channel == "control"]
+    critical = bounds[bounds.period == "critical"].sort_values("start")
+    table = [
+        _measured(row, end, row.channel, f"{end} of the critical period (step)")
+        for row in critical.itertuples()
+        for end in ("start", "end")
+    ]
+    for period, rows in bounds[bounds.period != "critical"].groupby("period"):
+        table.append(_row(_first_names(rows.channel.tolist()), str(period), len(rows), len(bounds), "channels"))
+    table += [_row("control channel", "effect of the full ablation", row.effect) for row in control.itertuples()]
+    text = (
+        f"{len(critical)} of {plural(len(bounds), 'hidden channel')} have a critical period: ablating the channel "
+        "before or after it reduces fitness."
+    )
+    numbers = {"channels": result.period_bounds.to_dict("records")}
+    return Claim(_NAME, text, evidence(*table), numbers, "Ablations within a period were not tested.")
+
+
+def _repair(result: LesionResult) -> Claim:
+    """What the other channels make up for."""
+    effects = result.repair_effects
+    effects = effects[(effects.channel != "control") & (effects.arm == "lesion")]
+    zero = effects[effects.intervention == "zero"]
+    clear = zero[zero.share.notna()].sort_values("share", ascending=False)
+    helped, harmed = int((clear.share_low > 0).sum()), int((clear.share_high < 0).sum())
+    compared = clear[clear.beyond_null.notna()] if "beyond_null" in clear else clear[:0]
+    beyond = int((compared.beyond_null_low > 0).sum()) if len(compared) else 0
+    measures = {"share": "share repaired", "direct": "direct effect", "total": "total effect"}
+    table = [_measured(r, name, r.channel, label) for r in clear.itertuples() for name, label in measures.items()]
+    table += [_measured(r, "beyond_null", r.channel, "repair beyond the null") for r in compared.itertuples()]
+    total = {name: effects[effects.intervention == name].set_index("channel").total for name in ("erase", "erase-held")}
+    own = (total["erase-held"] - total["erase"]).dropna()
+    if len(own):
+        measure = "further effect of erasing once where its own updates are held"
+        table += [_row("median channel", measure, own.median()), _row(str(own.idxmax()), measure, own.max())]
+    text = (
+        f"The other hidden channels repair a part of the loss of {helped} of {plural(len(clear), 'channel')} and make "
+        f"it worse for {harmed}; for {beyond} of {len(compared)} they repair more than after as large a change "
+        "elsewhere in the channel."
+    )
+    unclear = len(zero) - len(clear)
+    note = f"Of {plural(unclear, 'channel')} the direct effect is too small or too uncertain for a share."
+    numbers = {"channels": result.repair_effects.to_dict("records"), "compared": len(compared), "beyond_null": beyond}
+    return Claim(_NAME, text, evidence(*table), numbers, note if unclear else "")
+
+
+def _control_channel(result: LesionResult) -> Claim:
+    """What lesions of the channel that no cell reads do."""
+    changes: dict[str, float] = {}
+    if len(result.atlas_runs) and (rows := result.atlas_runs[result.atlas_runs.role == "control"]).size:
+        changes["value of another channel"] = float(rows.side_effect.max())
+        changes["fitness"] = float((rows.fitness - 1).abs().max())
+    if len(result.period_bounds):
+        rows = result.period_bounds[result.period_bounds.channel == "control"]
+        changes["fitness at the end of growth"] = float(rows.effect.abs().max())
+    changes = {name: value for name, value in changes.items() if np.isfinite(value)}
+    text = "No control channel was lesioned."
+    if result.organism.rule.spec.channels < 4:
+        text = "There is no control channel: one more would change the meaning of so few channels."
+    elif changes:
+        largest = max(changes.values())
+        verdict = "nothing" if largest <= _ROUNDING else f"something by {largest:.2g}: distrust these results"
+        text = f"Lesions of a control channel, which every cell writes and none reads, change {verdict}."
+    table = [_row(name, "largest change", value) for name, value in changes.items()]
+    unchanged = sorted(set(result.atlas[result.atlas.cells_changed == 0].target)) if len(result.atlas) else []
+    note = f"Some lesion changed no cell, since its target held nothing: {_first_names(unchanged)}."
+    return Claim(_NAME, text, evidence(*table), changes, note if unchanged else "")
+
+
+def _method(result: LesionResult) -> str:
+    used = [name for name in INTERVENTIONS if name in result.config.interventions]
+    interventions = "; ".join(f"{name}: {INTERVENTIONS[name]}" for name in used)
+    parts = [
+        "Every lesioned run is paired with its control: the run of the same key without the lesion, which shares all "
+        "fire masks. Fitness = 1 − (MSE − MSE of the control) / (MSE of an empty canvas − MSE of the control): 1 is "
+        "unperturbed, 0 dead, negative overgrown; it is not defined where the control has no body. A run that "
+        "overgrows or explodes stops there. A control channel, which every cell writes and none reads, is lesioned "
+        f"like the others. Runs follow from seed {result.config.seed}; they repeat one network and say nothing about "
+        "others. Intervals are percentile bootstraps over runs; with fewer than six runs they cannot reach 95 %.",
+        f"Interventions: {interventions}. Noise and directions leave colour and alpha alone. Hidden units are grouped "
+        "by the channel that they write to most. Channels are those of the trained basis: a rule that reads all "
+        "hidden channels through the same filters can be written in another basis, where other channels matter.",
+    ]
+    if len(result.pairs):
+        parts.append(
+            "Double lesions: epsilon = W_ij − W_i − W_j + W_0 on the fitness W of the same key, and the same on "
+            "−log10 MSE; p by drawing each run’s sign, q over all pairs (Benjamini & Hochberg). A backup also costs "
+            "0.05 more than (√(1 − W_i) + √(1 − W_j))², which two changes of one colour that merely add may cost."
+        )
+    if len(result.period_bounds):
+        parts.append(
+            "Critical periods: the start is the step t at which ablation on (0, t] first costs half of the full "
+            "lesion’s effect, the end that at which ablation from t on no longer does, interpolated linearly."
+        )
+    if len(result.repair_effects):
+        parts.append(
+            "Self-repair: the share is 1 − total / direct effect, given where the direct effect is at least 0.05 and "
+            "its interval excludes 0. For the direct effect the updates of the other hidden channels are held to those "
+            "of the control. The null changes the same channel by as much, with the same power at every spatial scale "
+            "of the body, elsewhere."
+        )
+    return "\n\n".join(parts)

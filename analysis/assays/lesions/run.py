@@ -1,0 +1,216 @@
+"""Every lesion experiment on one organism: what `nca lesion` computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from analysis import metrics
+from analysis.assays.lesions.atlas import half_doses, list_lesions, run_lesions, summarise_lesions
+from analysis.assays.lesions.config import LesionConfig
+from analysis.assays.lesions.critical_periods import critical_periods, period_bounds
+from analysis.assays.lesions.epistasis import double_lesions, pair_table
+from analysis.assays.lesions.interventions import (
+    TWO_RUNS,
+    Lesion,
+    Specimen,
+    add_control_channel,
+    control_channel_of,
+    prepare_specimen,
+)
+from analysis.assays.lesions.self_repair import REPAIR_INTERVENTIONS, repair_effects, self_repair
+from analysis.paired import measured_steps, run_controls
+from analysis.progress import Log, Progress, silent
+from analysis.report.notebook import ReportHtml
+from analysis.rollouts import grow_runs, run_keys
+from nca.damage import cut
+from nca.errors import UserError
+from nca.organism import Organism
+from nca.spec import hidden_channels
+
+_SLOW = ("partial", "erase", "resample", "random-direction")  # the outcome of partial ablation takes time: all steps
+
+
+@dataclass(frozen=True)
+class LesionResult(ReportHtml):
+    """Outcome of the lesion experiments on one organism.
+
+    Attributes:
+        organism: what was lesioned, without the control channel.
+        config: with which options.
+        atlas_runs: a row for each lesion, run and evaluation step (`run_lesions`).
+        atlas: the same over runs (`summarise_lesions`).
+        half_doses: dose of partial ablation at which half of the fitness is lost (`atlas.half_doses`).
+        double_lesions: fitness by pair and run (`epistasis.double_lesions`).
+        pairs: a row for each pair (`pair_table`).
+        critical_periods: fitness by side, channel, step and run (`critical_periods.critical_periods`).
+        period_bounds: a row for each channel (`critical_periods.period_bounds`).
+        self_repair: effect by intervention, arm, channel and run (`self_repair.self_repair`).
+        repair_effects: a row for each intervention, arm and channel (`self_repair.repair_effects`).
+        skipped: why a method or phase has no results, by its name.
+        portrait: the first run's adult body, premultiplied RGBA (y, x, 4).
+    """
+
+    organism: Organism
+    config: LesionConfig
+    atlas_runs: pd.DataFrame = field(default_factory=pd.DataFrame)
+    atlas: pd.DataFrame = field(default_factory=pd.DataFrame)
+    half_doses: pd.DataFrame = field(default_factory=pd.DataFrame)
+    double_lesions: xr.Dataset = field(default_factory=xr.Dataset)
+    pairs: pd.DataFrame = field(default_factory=pd.DataFrame)
+    critical_periods: xr.Dataset = field(default_factory=xr.Dataset)
+    period_bounds: pd.DataFrame = field(default_factory=pd.DataFrame)
+    self_repair: xr.Dataset = field(default_factory=xr.Dataset)
+    repair_effects: pd.DataFrame = field(default_factory=pd.DataFrame)
+    skipped: dict[str, str] = field(default_factory=dict)
+    portrait: np.ndarray | None = None
+
+
+def run(organism: Organism, config: LesionConfig | None = None, *, log: Log = silent) -> LesionResult:
+    """Make every lesion that the configuration asks for.
+
+    Args:
+        organism: what is lesioned; it grows with a control channel (`add_control_channel`).
+        config: which lesions, when; by default those of `nca lesion`.
+        log: receives the progress and the time left.
+
+    Returns:
+        The results; a method that makes no sense for this organism has its reason in `skipped` instead.
+    """
+    config = (config or LesionConfig()).filled()
+    experiment = _Experiment(organism, config, log)
+    methods: dict[str, Callable[[], dict[str, Any]]] = {
+        "atlas": experiment.atlas,
+        "epistasis": experiment.epistasis,
+        "critical-periods": experiment.critical_periods,
+        "self-repair": experiment.self_repair,
+    }
+    results: dict[str, Any] = {}
+    for name in config.methods:
+        try:
+            results |= methods[name]()
+        except UserError as error:
+            experiment.skipped[name] = str(error)
+    portrait = np.asarray(metrics.picture(experiment.organism.rule.spec, jnp.asarray(experiment.adult[0])))
+    return LesionResult(organism, config, **results, skipped=experiment.skipped, portrait=portrait)
+
+
+class _Experiment:
+    """One organism with its control channel, and the adult runs that all methods share."""
+
+    def __init__(self, original: Organism, config: LesionConfig, log: Log) -> None:
+        self.organism, self.config = add_control_channel(original), config
+        self.control_channel = control_channel_of(self.organism, original)
+        names, self.hidden = self.organism.rule.channel_names, hidden_channels(self.organism.rule.spec)
+        self.names = ["control" if n == self.control_channel else names[n] for n in self.hidden]
+        self.skipped: dict[str, str] = {}
+        self.progress = Progress(log)
+        runs = max(config.runs, config.epistasis_runs, config.repair_runs)
+        self.keys = run_keys(config.seed, runs)
+        self.progress.start(f"growing {original.name}", runs * config.adult_step)
+        self.adult = np.asarray(grow_runs(self.organism, config.adult_step, self.keys, tick=self.progress.tick))
+
+    def schedule(self, phase: str) -> dict[tuple[int, ...], list[Lesion]]:
+        """The atlas's lesions of a phase, by the steps at which their outcome is measured."""
+        config, full = self.config, self.config.full
+        among: Sequence[str]
+        doses: tuple[float, ...]
+        lesions: dict[tuple[int, ...], list[Lesion]] = {}
+
+        def add(target: str, among: Sequence[str], doses: Sequence[float], eval_steps: tuple[int, ...]) -> None:
+            if target not in config.targets:
+                return
+            names = [name for name in config.interventions if name in among]
+            names = [name for name in names if config.runs > 1 or name not in TWO_RUNS]
+            listed = list_lesions(self.organism, target, names, doses, config.noise_sd, self.control_channel)
+            lesions.setdefault(eval_steps, []).extend(listed)
+
+        if phase == "growing":
+            among = config.interventions if full else ("partial", "erase", "zero", "random-direction")
+            add("channel", among, config.doses, (config.growing_eval_steps,))
+        elif phase == "regenerating":
+            among = config.interventions if full else ("partial", "erase")
+            doses = config.doses if full else (middle_dose(config),)
+            add("channel", among, doses, config.eval_steps if full else config.eval_steps[-1:])
+        else:
+            fast = [name for name in config.interventions if name not in _SLOW]
+            add("channel", _SLOW, config.doses, config.eval_steps)
+            add("channel", fast, config.doses, config.eval_steps if full else config.eval_steps[:1])
+            doses = config.doses if full else config.doses[-1:]
+            for target in ("filter", "direction", "units"):
+                among = ("zero", "mean", *(("partial",) if full else ()))
+                among = ("partial", "erase", "random-direction") if target == "direction" else among
+                add(target, among, doses, config.eval_steps[:1])
+            add("unit", ("zero",), doses, config.eval_steps[:1])
+        return {eval_steps: listed for eval_steps, listed in lesions.items() if listed}
+
+    def specimen(self, runs: int, eval_steps: Sequence[int], phase: str = "adult") -> Specimen:
+        """The first runs, from the first step of a phase on."""
+        states, first = self.adult[:runs], self.config.adult_step
+        if phase == "growing":
+            first = self.config.growing_step
+            states = np.asarray(grow_runs(self.organism, first, self.keys[:runs]))
+        elif phase == "regenerating":
+            states = np.where(cut(states.shape[1:3], self.config.cut)[..., None], 0, states)
+        steps = measured_steps(first, eval_steps)
+        controls = run_controls(self.organism, states, self.keys[:runs], steps, tick=self.progress.tick)
+        if reason := metrics.missing_body(self.organism.rule, states, first):
+            raise UserError(reason)
+        return prepare_specimen(self.organism, controls, self.control_channel, self.config.seed)
+
+    def atlas(self) -> dict[str, Any]:
+        runs, tables, reasons = self.config.runs, [], dict[str, str]()
+        for phase in self.config.phases:
+            try:
+                for eval_steps, lesions in self.schedule(phase).items():
+                    self.progress.start(f"atlas, {phase}", (len(lesions) + 1) * runs * max(eval_steps))
+                    specimen, tick = self.specimen(runs, eval_steps, phase), self.progress.tick
+                    tables.append(run_lesions(specimen, lesions, eval_steps, phase=phase, unchanged="keep", tick=tick))
+            except UserError as error:
+                reasons[phase] = str(error)
+        if not tables:
+            raise UserError(next(iter(reasons.values()), "No target has any of these interventions in these phases."))
+        self.skipped |= reasons
+        table = pd.concat(tables, ignore_index=True)
+        atlas = summarise_lesions(table)
+        return {"atlas_runs": table, "atlas": atlas, "half_doses": half_doses(atlas)}
+
+    def epistasis(self) -> dict[str, Any]:
+        runs, eval_step, size = self.config.epistasis_runs, self.config.epistasis_eval_steps, len(self.hidden)
+        self.progress.start("epistasis", (size * (size + 1) // 2 + 1) * runs * eval_step)
+        specimen = self.specimen(runs, (eval_step,))
+        doubles = double_lesions(specimen, self.hidden, eval_step, names=self.names, tick=self.progress.tick)
+        return {"double_lesions": doubles, "pairs": pair_table(doubles, self.config.seed)}
+
+    def critical_periods(self) -> dict[str, Any]:
+        self.progress.start("critical periods")
+        periods = critical_periods(
+            self.organism,
+            self.hidden,
+            self.config.period_runs,
+            self.config.seed,
+            eval_step=self.config.period_eval_step,
+            spacing=self.config.period_spacing,
+            names=self.names,
+            tick=self.progress.tick,
+        )
+        return {"critical_periods": periods, "period_bounds": period_bounds(periods, seed=self.config.seed)}
+
+    def self_repair(self) -> dict[str, Any]:
+        runs, eval_step = self.config.repair_runs, self.config.repair_eval_steps
+        rows = 4 * len(REPAIR_INTERVENTIONS) * len(self.hidden)  # lesion and null, with the others free and held
+        self.progress.start("self-repair", (rows + 3) * runs * eval_step)
+        specimen = self.specimen(runs, (eval_step,))
+        repairs = self_repair(specimen, self.hidden, eval_step, names=self.names, tick=self.progress.tick)
+        return {"self_repair": repairs, "repair_effects": repair_effects(repairs, seed=self.config.seed)}
+
+
+def middle_dose(config: LesionConfig) -> float:
+    """The dose of partial ablation that claims and the regenerating phase use."""
+    return config.doses[len(config.doses) // 2]
