@@ -28,10 +28,10 @@ class Export:
 
 def export(command: Export) -> None:
     """Write the files and print their paths."""
-    from analysis.populations.sources import one_of
+    from analysis.populations.population import find_organism
     from nca.interop.export import SUFFIXES, export_organism
 
-    organism = one_of(command.organism, "nca export")
+    organism = find_organism(command.organism, "nca export")
     path = command.out or Path(Path(command.organism).stem + SUFFIXES[command.to])
     for written in export_organism(organism, command.to, path):
         print_result(str(written))

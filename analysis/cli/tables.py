@@ -10,7 +10,7 @@ from nca.organism import Organism
 from nca.training.config import TrainConfig
 
 if TYPE_CHECKING:
-    from analysis.populations.members import Population
+    from analysis.populations.population import Population
 
 Rows = list[tuple[str, str]]
 CUTS = ("bottom", "top", "right", "left", "centre")

@@ -1,4 +1,4 @@
-"""How an organism is disturbed: one frozen record that is the command line, the call and the file."""
+"""How an organism is perturbed: one frozen record that is the command line, the call and the file."""
 
 from __future__ import annotations
 
@@ -7,54 +7,78 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nca.errors import UserError
-from nca.validation import as_tuples, where_left
+from nca.validation import check_at_least, convert_to_tuples, replace_defaults
 
-FULL: dict[str, Any] = {"runs": 16, "horizon": 500, "edges": (8, 6, 4, 3, 2, 1, 0, -1, -2, -4, -8)}
+_FULL: dict[str, Any] = {
+    "runs": 16,
+    "eval_steps": 500,
+    "canvas_margins": (8, 6, 4, 3, 2, 1, 0, -1, -2, -4, -8),
+}
+RENAMED_OPTIONS = {
+    "--at": "--adult-step",
+    "--horizon": "--eval-steps",
+    "--once": "--state-noise",
+    "--lasting": "--state-noise-per-step",
+    "--weights": "--weight-noise",
+    "--rates": "--fire-rates",
+    "--edges": "--canvas-margins",
+}
 
 
 @dataclass(frozen=True)
 class RobustnessConfig:
-    """Kinds of disturbance and their doses; an empty list leaves a kind out.
+    """Perturbations and their doses; an empty list leaves a perturbation out.
 
     Attributes:
-        runs: runs that are disturbed.
-        seed: number that all randomness follows from.
-        at: step at which the body counts as grown.
-        horizon: steps that a grown body is followed after its state was disturbed.
-        once: state noise added once at `at`: standard deviations, as shares of each channel's over the
+        runs: number of runs that are perturbed.
+        seed: seed of all randomness.
+        adult_step: step at which the body counts as grown.
+        eval_steps: steps after state noise at which the outcome is measured.
+        state_noise: state noise added once at the adult step, in standard deviations of each channel over the
             mature cells.
-        lasting: the same, added at every step from `at` on.
-        weights: noise on the weights, from the seed on: shares of each array's norm.
-        rates: fire rates, from the seed on.
-        edges: cells left between the grown body and the canvas's edge, from the seed on: below 0 the
-            body does not fit.
-        full: 16 runs, horizon 500, more edges, wherever a value was left as it is.
+        state_noise_per_step: the same, added at every step from the adult step on.
+        weight_noise: noise on the weights, from the seed on, as shares of each array's norm.
+        fire_rates: fire rates, from the seed on.
+        canvas_margins: cells between the grown body and the edge of the canvas, from the seed on; below 0 the body
+            does not fit.
+        full: use the larger preset for every option you did not set: 16 runs, 500 steps, 11 canvas margins.
     """
 
     runs: int = 4
     seed: int = 0
-    at: int = 200
-    horizon: int = 200
-    once: tuple[float, ...] = (0.1, 0.25, 0.5, 1.0, 2.0)
-    lasting: tuple[float, ...] = (0.01, 0.03, 0.1, 0.2)
-    weights: tuple[float, ...] = (0.01, 0.03, 0.1, 0.2)
-    rates: tuple[float, ...] = (0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
-    edges: tuple[int, ...] = (4, 1, 0, -2)
+    adult_step: int = 200
+    eval_steps: int = 200
+    state_noise: tuple[float, ...] = (0.1, 0.25, 0.5, 1.0, 2.0)
+    state_noise_per_step: tuple[float, ...] = (0.01, 0.03, 0.1, 0.2)
+    weight_noise: tuple[float, ...] = (0.01, 0.03, 0.1, 0.2)
+    fire_rates: tuple[float, ...] = (0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
+    canvas_margins: tuple[int, ...] = (4, 1, 0, -2)
     full: bool = False
 
     def __post_init__(self) -> None:
-        as_tuples(self, "once", "lasting", "weights", "rates", "edges")
-        if min(self.runs, self.at, self.horizon) < 1:
-            raise UserError("runs, at and horizon must be at least 1.")
-        doses = (*self.once, *self.lasting, *self.weights)
+        convert_to_tuples(self, "state_noise", "state_noise_per_step", "weight_noise", "fire_rates", "canvas_margins")
+        check_at_least(1, self, "runs", "adult_step", "eval_steps")
+        doses = (*self.state_noise, *self.state_noise_per_step, *self.weight_noise)
         if not all(0 < dose < math.inf for dose in doses):
             raise UserError(f"Doses of noise must be above 0, got {doses}.")
-        if not all(0.01 <= rate <= 1 for rate in self.rates):
-            raise UserError(f"Fire rates must be from 0.01 to 1, got {self.rates}.")
+        if not all(0.01 <= rate <= 1 for rate in self.fire_rates):
+            raise UserError(f"Fire rates must be from 0.01 to 1, got {self.fire_rates}.")
+
+    @classmethod
+    def quick(cls) -> RobustnessConfig:
+        """Two runs and two or three doses of each perturbation, as in the short dissection."""
+        return cls(
+            runs=2,
+            state_noise=(0.25, 1.0),
+            state_noise_per_step=(0.03, 0.1),
+            weight_noise=(0.03, 0.1),
+            fire_rates=(0.3, 0.8, 1.0),
+            canvas_margins=(),
+        )
 
     def filled(self) -> RobustnessConfig:
-        """With `full`, every value left at its default is the larger one."""
-        return where_left(self, FULL) if self.full else self
+        """With `full`, the larger preset in every field that was left at its default."""
+        return replace_defaults(self, _FULL) if self.full else self
 
     def to_json(self) -> dict[str, Any]:
         """The fields as plain JSON values."""

@@ -1,0 +1,224 @@
+"""Robustness as a section of a report: claims, evidence tables and figures from finished results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.assays.robustness import plots
+from analysis.assays.robustness.canalization import canalization
+from analysis.assays.robustness.config import RobustnessConfig
+from analysis.assays.robustness.dose_response import PERTURBATIONS, dose_summary
+from analysis.assays.robustness.run import RobustnessResult
+from analysis.report.format import NOT_DEFINED, as_given, interval_label, number, plural
+from analysis.report.model import Claim, Section, SvgFigure, evidence, svg_figure
+from analysis.report.plots import style
+
+_NAME = "robustness"
+_TOLERATED = 0.9  # fitness from which on a dose counts as tolerated
+_EMPTY_DISTANCE = 1.0  # of an empty canvas from any control, as a share of the control's norm
+
+
+def sections(results: Sequence[RobustnessResult]) -> list[Section]:
+    """How much perturbation one or several organisms tolerate, as one section."""
+    shown = [result for result in results if not result.no_body]
+    claims = [c for r in shown for c in (*_dose_claims(r), *_return_claims(r), *_canalization_claims(r))]
+    skipped = [f"{r.organism.name}: {reason}" for r in results for reason in (r.no_body, *r.skipped) if reason]
+    section = Section(
+        _NAME,
+        "Robustness",
+        claims,
+        figures=_figures(shown),
+        lookup={f"Doses, {r.organism.name}": _dose_table(r) for r in shown if len(r.doses)},
+        tables=_tables(shown),
+        method=_method(results[0].config),
+        skipped=skipped,
+        data={f"{_NAME}-{n}": r.returns for n, r in enumerate(shown) if r.returns},
+    )
+    return [section]
+
+
+def _dose_claims(result: RobustnessResult) -> list[Claim]:
+    """Which doses of each perturbation are tolerated?"""
+    claims = []
+    for name, (label, dose_label) in PERTURBATIONS.items():
+        doses = result.doses[result.doses.perturbation == name] if len(result.doses) else result.doses
+        if doses.empty:
+            continue
+        summary = dose_summary(doses)
+        n = int(summary.runs.max())
+        rows = []
+        for row in summary.itertuples():
+            quantity = {"quantity": f"{label}, {as_given(row.dose)}", "n": row.runs, "unit": "runs"}
+            interval = {"value": row.fitness, "low": row.fitness_low, "high": row.fitness_high}
+            rows.append({**quantity, "measure": "fitness", **interval})
+            for count, outcome in ((row.overgrown_runs, "overgrown runs"), (row.exploded_runs, "exploded runs")):
+                if count:
+                    rows.append({**quantity, "measure": outcome, "value": count})
+        note = (
+            f"Dose: {dose_label}; median and {interval_label(n)}; the control of the same key has a fitness of 1, an "
+            "empty canvas 0."
+        )
+        numbers = {"organism": result.organism.name, "perturbation": name, "doses": summary.to_dict("records")}
+        text = f"{result.organism.name} {_tolerance(name, summary)}."
+        claims.append(Claim(_NAME, text, evidence(*rows), numbers, note))
+    return claims
+
+
+def _tolerance(name: str, summary: pd.DataFrame) -> str:
+    """Which doses keep the body whole, as the rest of a sentence about the organism."""
+    label, defined = PERTURBATIONS[name][0], summary[summary.fitness.notna()]
+    if defined.empty:
+        return f"has no body to lose, so that its fitness under {label} is not defined"
+    tolerated = f"(fitness ≥ {_TOLERATED})"
+    if name.startswith("fire_rate"):
+        rates = ", ".join(f"{rate:g}" for rate in sorted(defined[defined.fitness >= _TOLERATED].dose))
+        text = f"tolerates fire rates of {rates} {tolerated}" if rates else f"tolerates no other fire rate {tolerated}"
+        return f"{text}, measured after as many updates per cell" if name == "fire_rate_updates" else text
+    downwards = name in ("canvas_margin", "seed_offset")  # less room is the larger dose
+    ordered = defined.sort_values("dose", ascending=not downwards)
+    to, harmful = "down to" if downwards else "up to", ordered[ordered.fitness < _TOLERATED]
+    if harmful.empty:
+        return f"tolerates {label} at every dose, {to} {as_given(ordered.dose.iloc[-1])} {tolerated}"
+    first = as_given(harmful.dose.iloc[0])
+    before = ordered[: ordered.index.get_loc(harmful.index[0])]
+    if before.empty:
+        fitness = number(harmful.fitness.iloc[0])
+        return f"does not tolerate {label}: at the smallest dose, {first}, its fitness is {fitness}"
+    return f"tolerates {label} {to} {as_given(before.dose.iloc[-1])} {tolerated}, but not {first}"
+
+
+def _return_claims(result: RobustnessResult) -> list[Claim]:
+    """Does a perturbed state return to its control?"""
+    if not result.returns:
+        return []
+    distance, name = result.returns.distance, result.organism.name
+    per_run = {"n": result.config.runs, "unit": "runs"}
+    rows, halved = [], 0
+    for dose in distance.dose.values:
+        values = distance.sel(dose=dose).values
+        first, last = np.median(values[:, 0]), np.median(values[:, -1])
+        halved += bool(np.median(values[:, -1] / values[:, 0]) <= 0.5 and last < _EMPTY_DISTANCE)
+        quantity = f"distance to the control, {dose:g} SD"
+        rows += [
+            {"quantity": quantity, "measure": "just after the noise", "value": first, **per_run},
+            {"quantity": quantity, "measure": f"{result.config.eval_steps} steps later", "value": last, **per_run},
+        ]
+    between = float(np.median(result.returns.between_runs.values[:, -1]))
+    if np.isfinite(between):
+        quantity = {"quantity": "distance to another run", "measure": f"{result.config.eval_steps} steps later"}
+        rows.append({**quantity, "value": between, **per_run})
+    text = (
+        f"{name} at least halves its distance to the control after {halved} of {plural(len(distance.dose), 'dose')} "
+        "of state noise added once."
+    )
+    note = "Distance of all channels as a share of the control’s norm, same fire masks; an empty canvas is 1 away."
+    return [Claim(_NAME, text, evidence(*rows), {"organism": name, "halved": halved}, note)]
+
+
+def _canalization_claims(result: RobustnessResult) -> list[Claim]:
+    """Do runs become more similar as they grow?"""
+    ratios, name = canalization(result.spread), result.organism.name
+    if not ratios:
+        return []
+    steps, per_run = result.spread.step.values, {"n": result.config.runs, "unit": "runs"}
+    rows = []
+    for view, (ratio, low, high) in ratios.items():
+        quantity = {"quantity": {"hidden": "hidden channels"}.get(view, view), **per_run}
+        measure = f"distance between runs at step {steps[-1]} over its median before"
+        rows.append({**quantity, "measure": measure, "value": ratio, "low": low, "high": high})
+        for k in (0, -1):
+            median = float(np.nanmedian(result.spread[view].values[:, k]))
+            rows.append({**quantity, "measure": f"distance between runs at step {steps[k]}", "value": median})
+    converge = all(high < 1 for _, _, high in ratios.values())
+    text = f"The runs of {name} {'become' if converge else 'do not clearly become'} more similar as they grow."
+    note = "Distances are shares of the norm; the interval is a bootstrap over runs."
+    return [Claim(_NAME, text, evidence(*rows), {"organism": name, "canalization": ratios}, note)]
+
+
+def _fitness_cell(row: Any) -> str:
+    if not np.isfinite(row.fitness):
+        return NOT_DEFINED if np.isnan(row.fitness) else "exploded"
+    return f"{number(row.fitness)} ({number(row.fitness_low)} to {number(row.fitness_high)})"
+
+
+def _dose_table(result: RobustnessResult) -> pd.DataFrame:
+    """Medians by perturbation and dose, for a reader."""
+    summary = dose_summary(result.doses)
+    return pd.DataFrame(
+        {
+            "perturbation": [PERTURBATIONS[name][0] for name in summary.perturbation],
+            "dose": [as_given(dose) for dose in summary.dose],
+            "fitness": [_fitness_cell(row) for row in summary.itertuples()],
+            "rise of log10 MSE": [number(rise) for rise in summary.log_mse_rise],
+            "overgrown": summary.overgrown_runs,
+            "exploded": summary.exploded_runs,
+        }
+    )
+
+
+def _tables(results: Sequence[RobustnessResult]) -> dict[str, pd.DataFrame]:
+    """Every run, medians, and every distance; the organism is the first column."""
+    frames: dict[str, list[pd.DataFrame]] = {}
+    for result in results:
+        tables = {"spread-between-runs": result.spread.to_dataframe().reset_index()}
+        if len(result.doses):
+            tables |= {"robustness-runs": result.doses, "robustness": dose_summary(result.doses)}
+        if result.returns:
+            tables["return-to-control"] = result.returns.distance.to_dataframe().reset_index()
+        for name, table in tables.items():
+            table = table.copy()
+            table.insert(0, "organism", result.organism.name)
+            frames.setdefault(name, []).append(table)
+    return {name: pd.concat(tables, ignore_index=True) for name, tables in frames.items()}
+
+
+def _figures(results: Sequence[RobustnessResult]) -> list[SvgFigure]:
+    if not results:
+        return []
+    config, runs = results[0].config, plural(results[0].config.runs, "run")
+    figures = []
+    with style():
+        if any(len(result.doses) for result in results):
+            caption = (
+                f"Fitness against dose: every one of {runs} (dots), the median and its bootstrap interval. Green: the "
+                f"control; dashed: an empty canvas; fitness below {as_given(plots.MIN_DRAWN)} is drawn there. State "
+                f"noise acts on grown bodies and is measured {config.eval_steps} steps later; all else acts from the "
+                f"seed to step {config.adult_step}. Faint vertical line: the trained fire rate, at which the curve is "
+                "1 by definition. Crosses: fitness not defined, as there was no body to lose."
+            )
+            figures.append(svg_figure("dose-response", plots.doses_figure(results), caption))
+        if any(result.returns for result in results):
+            caption = (
+                "Distance of all channels to the control after noise was added once to the grown body (in standard "
+                f"deviations of each channel), under the same fire masks: every one of {runs} and the median. Dashed: "
+                "distance to the control of another key."
+            )
+            figures.append(svg_figure("return-to-control", plots.returns_figure(results), caption))
+        if config.runs > 1:
+            caption = (
+                f"Distance between runs as bodies grow: every pair of {runs} (thin) and the median, as a share of the "
+                "norm of the picture (left) and of the hidden channels (right)."
+            )
+            figures.append(svg_figure("spread-between-runs", plots.spread_figure(results), caption))
+    return figures
+
+
+def _method(config: RobustnessConfig) -> str:
+    return (
+        "Fitness = 1 − (MSE − MSE of the control) / (MSE of an empty canvas − MSE of the control). The MSE is taken to "
+        "the target (to the control where there is none); the control has the same key and fire masks. Fitness is not "
+        "defined where the control has no body to lose; an explosion (−∞) is below all numbers. State noise is "
+        f"Gaussian, on the cells mature at step {config.adult_step}, as a share of each channel’s standard deviation "
+        "over them. Weight noise is Gaussian, as a share of each array’s norm, another draw for every run; the same "
+        "draw grows with the dose. Another fire rate thresholds the same random numbers at another level; the outcome "
+        f"is measured at step {config.adult_step} and, as growth is slower or faster, after as many updates per cell "
+        "(rounded to 20 steps). A smaller canvas loses as many cells on every side and sees the masks of the larger "
+        "one around the seed; a moved seed takes target, control and masks along, and what leaves the canvas is not "
+        "measured. Cells to the edge are counted from the bounding box of the grown bodies of all runs. Canalization: "
+        "the median distance between runs at the end over the median of those at the steps before. Runs repeat one "
+        "network: their intervals say nothing about other networks."
+    )

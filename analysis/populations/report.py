@@ -1,0 +1,395 @@
+"""A population as sections of a report: what increases over the regimes, what does not, and who was included."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.assays.population import Measure
+from analysis.populations import plots
+from analysis.populations.comparisons import TREND_REGIMES, Study, member_values, regime_medians, regime_tests
+from analysis.populations.population import GrownMember
+from analysis.populations.run import PopulationResult
+from analysis.report.format import number, plural, probability, scientific
+from analysis.report.model import Claim, Section, SvgFigure, evidence, svg_figure
+from analysis.report.plots import style
+from analysis.stats.trends import BOUNDED, CLEAR
+
+_MIN_LINEAGES = 3  # of which anything is claimed
+_UNITS = (
+    "The unit is the network, never a cell or a run. Networks that were trained on from one another, or that began "
+    "with the same weights, are one lineage; lineages are independent, and intervals and p are computed over them. "
+    "Regimes are compared within lineages: a lineage that lacks a regime is left out of its comparisons, and several "
+    "networks of one lineage and regime count once, by their median. Over three regimes in their order: Page’s trend "
+    "test, exact, with the mean over lineages of the rank correlation with the order as effect size. From one regime "
+    "to the next, and against the value of a null: Wilcoxon’s signed rank test, exact, with the matched-pairs "
+    "rank-biserial correlation. All p are two-sided; ties get mean ranks. q is p corrected over the tests of one kind "
+    "(Holm), the main measures apart from those shown for contrast. Intervals are 95 % percentile bootstraps over "
+    f"{BOUNDED} lineages or more, widened as so few need (Hesterberg 2015); they are still too narrow for effects near "
+    "1 or −1."
+)
+_INCLUSION = (
+    "A network is included with a log10 MSE of at most {limit} at the step of the comparison, median over runs; "
+    "the others are drawn as crosses and enter no statistic. Networks trained as growing are expected to fail at step "
+    "200: their training looked at no step after some 95, so that nothing asked them to hold their body longer. An "
+    "overgrown body says little about what a grown one codes, so the rule stands; but it leaves no growing network to "
+    "compare with. The same question is therefore asked at step 96 too, to which all three regimes were trained. "
+    "Neither answer is the better one: at step 96 bodies have one age, but those of the persistent and regenerating "
+    "networks still change; at step 200 they are at rest, but the growing ones are missing. Inclusion selects on the "
+    "outcome of training, and the regimes of a lineage differ in how long it was trained as well as in how; neither "
+    "can be separated from the regime here."
+)
+_TESTS = {
+    "trend": ("Page’s trend test", "rank correlation with the order of the regimes"),
+    "change": ("Wilcoxon’s signed rank test", "matched-pairs rank-biserial correlation"),
+}
+
+
+def sections(results: Sequence[PopulationResult]) -> list[Section]:
+    """A section for each assay of a population."""
+    return [_section(result) for result in results]
+
+
+def _section(result: PopulationResult) -> Section:
+    name = result.assay.name
+    # Those that compare most regimes come first.
+    studies = sorted(result.studies, key=lambda study: -len(study.regimes))
+    by_value, by_z = [regime_tests(s) for s in studies], [regime_tests(s.select("z")) for s in studies if _has_z(s)]
+    tests = [t.assign(statistic=n) for n, tables in (("value", by_value), ("z", by_z)) for t in tables]
+    limit = number(result.max_log_mse)
+    return Section(
+        name,
+        f"{name.capitalize()} over the regimes",
+        [*comparison_claims(studies), *inclusion_claims(result)],
+        figures=_figures(name, studies),
+        lookup={f"Networks, {when(study)}": _network_table(study) for study in studies},
+        tables={
+            f"{name}-values": pd.concat([member_values(study) for study in studies], ignore_index=True),
+            f"{name}-tests": pd.concat(tests, ignore_index=True),
+        },
+        method="\n\n".join([_UNITS, _INCLUSION.format(limit=limit), result.assay.method(result.config)]),
+        skipped=[f"{member}, {when(s)}: {why}" for s in studies for member, why in s.skipped.items()],
+    )
+
+
+def when(study: Study) -> str:
+    """When the networks of a study are measured, such as "at step 200"."""
+    if study.assay.end_step is None:
+        return f"at step {study.step}"
+    return f"from step {study.step} to {study.assay.end_step(study.config)}"
+
+
+def _has_z(study: Study) -> bool:
+    return "z" in study.values
+
+
+# Claims
+
+
+def comparison_claims(studies: Sequence[Study]) -> list[Claim]:
+    """What changes over the regimes, step by step and against the null; then the measures shown for contrast."""
+    main = [[m for m in study.measures if m.main] for study in studies]
+    others = [[m for m in study.measures if not m.main] for study in studies]
+    claims = [_trend_claim(s, measures) for s, measures in zip(studies, main, strict=True)]
+    claims += [
+        _step_claim(s, measures) for s, measures in zip(studies, main, strict=True) if len(s.regimes) >= TREND_REGIMES
+    ]
+    claims += [
+        _null_claim(s, measures)
+        for s, measures in zip(studies, main, strict=True)
+        if s.regimes and any(m.null is not None for m in measures)
+    ]
+    claims += [
+        _trend_claim(s, measures, "For contrast, ") for s, measures in zip(studies, others, strict=True) if measures
+    ]
+    return claims
+
+
+def _trend_claim(study: Study, measures: Sequence[Measure], opening: str = "") -> Claim:
+    """Do the measures change over the regimes?"""
+    regimes = study.regimes
+    if len(regimes) < 2:
+        return _no_comparison(study, measures, opening)
+    kind = "trend" if len(regimes) >= TREND_REGIMES else "change"
+    tests = _tests_of(study, kind, measures)
+    z_tests = _tests_of(study.select("z"), kind, measures) if _has_z(study) else None
+    outcomes = {}
+    for measure in measures:
+        outcome = _outcome(_row(tests, measure))
+        by_z = outcome if z_tests is None else _outcome(_row(z_tests, measure))
+        other = "" if by_z == outcome else f" (in units of the null’s SD: {by_z.format('it')})"
+        outcomes[measure.label] = outcome + other
+    lineages = plural(int(tests.n.max()), "lineage")
+    text = _capitalise(f"{opening}{when(study)}, {lineages} show {_joined_outcomes(outcomes)} from {_path(regimes)}.")
+    medians = regime_medians(study)
+    if medians.significant.notna().any():
+        networks = [medians[medians.measure == m.name] for m in measures]
+        counts = [
+            f"{m.label} is significant in {int(rows.significant.sum())} of {int(rows.networks.sum())} networks"
+            for m, rows in zip(measures, networks, strict=True)
+        ]
+        text += f" Against its own null alone, {_listed(counts)}."
+    rows = []
+    for measure in measures:
+        for row in medians[medians.measure == measure.name].itertuples():
+            rows.append(_row_of(measure, f"median, {row.regime}", value=row.median, n=row.lineages))
+        rows += _test_rows(measure, _row(tests, measure), kind, f"{regimes[0]} to {regimes[-1]}")
+        if z_tests is not None:
+            rows += _test_rows(measure, _row(z_tests, measure), kind, "", " of z")
+    numbers = {"step": study.step, "regimes": regimes, "tests": tests.to_dict("records")}
+    return Claim(study.assay.name, text, evidence(*rows), numbers, _test_note(kind, tests))
+
+
+def _no_comparison(study: Study, measures: Sequence[Measure], opening: str) -> Claim:
+    """There are no two regimes to compare."""
+    if study.regimes:
+        reason = f"only {study.regimes[0]} networks are included"
+    elif study.included:
+        reason = f"the regimes of the {plural(len(study.included), 'included network')} are not known"
+    else:
+        reason = "no network is included"
+    values = member_values(study)
+    values = values[values.included & values.value.notna()]
+    rows = []
+    for measure in measures:
+        own = values[values.measure == measure.name].value
+        if len(own):
+            span = {"low": own.min(), "high": own.max()}
+            rows.append(_row_of(measure, "median and range", value=own.median(), **span, n=len(own), unit="networks"))
+    text = _capitalise(f"{opening}{when(study)}, {reason}, so that no regimes are compared.")
+    return Claim(study.assay.name, text, evidence(*rows), {"step": study.step, "regimes": study.regimes})
+
+
+def _step_claim(study: Study, measures: Sequence[Measure]) -> Claim:
+    """Do the measures change from one regime to the next?"""
+    tests = _tests_of(study, "change", measures)
+    parts, rows = [], []
+    for pair in dict.fromkeys(tests.regimes):
+        own = tests[tests.regimes == pair]
+        parts.append(f"{_joined_outcomes({m.label: _outcome(_row(own, m)) for m in measures})} from {pair}")
+    for measure in measures:
+        for _, test in tests[tests.measure == measure.name].iterrows():
+            rows += _test_rows(measure, test, "change", test.regimes, f", {test.regimes}")
+    text = f"{_capitalise(when(study))}, lineages show {', and '.join(parts)}."
+    numbers = {"step": study.step, "tests": tests.to_dict("records")}
+    return Claim(study.assay.name, text, evidence(*rows), numbers, _test_note("change", tests))
+
+
+def _null_claim(study: Study, measures: Sequence[Measure]) -> Claim:
+    """Does each regime differ from the null: networks from their own, lineages together from its value?"""
+    medians, tests = regime_medians(study), _tests_of(study, "level", measures)
+    own_null = bool(medians.significant.notna().any())
+    parts, rows = [], []
+    for measure in measures:
+        own = medians[medians.measure == measure.name]
+        counts = [
+            f"{row.significant:.0f} of {row.networks} {row.regime}"
+            if own_null
+            else f"{number(row.median)} {row.regime}"
+            for row in own.itertuples()
+        ]
+        parts.append(f"{measure.label} {'in ' if own_null else ''}{_listed(counts)}")
+        for _, test in tests[tests.measure == measure.name].iterrows():
+            rows.append(
+                _row_of(measure, f"median minus null, {test.regimes}", test, ("change", "change_low", "change_high"))
+            )
+        for row in own.itertuples():
+            counted = {"n": row.networks, "unit": "networks"}
+            if own_null:
+                rows.append(
+                    _row_of(measure, f"p ≤ {CLEAR} by its own null, {row.regime}", value=row.significant, **counted)
+                )
+            if np.isfinite(row.readable):
+                rows.append(_row_of(measure, f"R² above 0, {row.regime}", value=row.readable, **counted))
+    against = f"networks beyond their own null (p ≤ {CLEAR}, uncorrected)" if own_null else "medians over lineages"
+    text = f"{_capitalise(when(study))}, {against}: {'; '.join(parts)}."
+    note = f"Compared with {study.assay.null(study.config)}; lineages by Wilcoxon’s signed rank test, q by Holm."
+    return Claim(study.assay.name, text, evidence(*rows), {"step": study.step, "tests": tests.to_dict("records")}, note)
+
+
+def inclusion_claims(result: PopulationResult) -> list[Claim]:
+    """Which networks enter the statistics at each step, and which members could not be examined."""
+    name, missing = result.assay.name, result.population.missing
+    claims = []
+    for study in result.studies:
+        included = study.included
+        rows, counts = [], []
+        for regime in result.population.regimes:
+            own = [g for g in study.grown if g.member.regime == regime]
+            count, median = sum(g.included for g in own), float(np.median([g.log_mse for g in own]))
+            counts.append(f"{count} of {len(own)} {regime}")
+            rows += [
+                {"quantity": regime, "measure": "included networks", "value": count, "n": len(own), "unit": "networks"},
+                {"quantity": regime, "measure": "median log10 MSE", "value": median, "n": len(own), "unit": "networks"},
+            ]
+        excluded = {g.member.name: g.exclusion for g in study.grown if not g.included}
+        rows += [
+            {"quantity": g.member.name, "measure": f"excluded: {g.exclusion}", "value": g.log_mse}
+            for g in study.grown
+            if not g.included
+        ]
+        text = (
+            f"At step {study.step}, {len(included)} of {plural(len(study.grown), 'network')} of "
+            f"{result.population.name} are included ({', '.join(counts)}), from "
+            f"{plural(len({m.lineage for m in included}), 'independent lineage')}."
+        )
+        note = (
+            f"A network is included with a log10 MSE of at most {number(result.max_log_mse)} at step {study.step}, "
+            f"median over {plural(len(study.grown[0].run_log_mse), 'run')}."
+        )
+        numbers = {"step": study.step, "included": [m.name for m in included], "excluded": excluded}
+        claims.append(Claim(name, text, evidence(*rows), numbers, note))
+    if missing:
+        text = f"{plural(len(missing), 'member')} that the folder lists could not be examined."
+        rows = [{"quantity": member, "measure": reason} for member, reason in missing.items()]
+        claims.append(Claim(name, text, evidence(*rows), {"missing": dict(missing)}))
+    return claims
+
+
+def _outcome(test: pd.Series | None) -> str:
+    """What a test says, as a phrase with a gap for the measure."""
+    if test is None or not test.n:
+        return "no lineage with all regimes for {}"
+    lineages = plural(int(test.n), "lineage")
+    if test.holm <= CLEAR and test.n >= _MIN_LINEAGES:
+        return "an increase in {}" if test.effect > 0 else "a decrease in {}"
+    if test.n < _MIN_LINEAGES or test.floor * test.family > CLEAR:
+        if test.low <= 0 <= test.high or test.effect == 0:  # no interval with few lineages
+            return f"nothing conclusive about {{}} ({lineages} are too few)"
+        tendency = "an upward" if test.effect > 0 else "a downward"
+        return f"{tendency} tendency in {{}} ({lineages} are too few to decide)"
+    return "no clear trend in {}"
+
+
+def _joined_outcomes(outcomes: Mapping[str, str]) -> str:
+    """Outcomes by measure as one phrase, measures with the same outcome together."""
+    groups: dict[str, list[str]] = {}
+    for label, outcome in outcomes.items():
+        groups.setdefault(outcome, []).append(label)
+    return "; ".join(outcome.format(_listed(labels)) for outcome, labels in groups.items())
+
+
+def _row_of(
+    measure: Measure,
+    statistic: str,
+    test: pd.Series | None = None,
+    columns: Sequence[str] = ("effect", "low", "high"),
+    **values: Any,
+) -> dict[str, Any]:
+    """A row of evidence about a measure: given values, or those of a test."""
+    row: dict[str, Any] = {"quantity": measure.label, "measure": statistic, "unit": "lineages", **values}
+    if test is not None:
+        row |= dict(zip(("value", "low", "high"), (test[c] for c in columns), strict=True))
+        row |= {"p": test.p, "q": test.holm, "n": test.n}
+    return row
+
+
+def _test_rows(
+    measure: Measure, test: pd.Series | None, kind: str, ends: str, suffix: str = ""
+) -> list[dict[str, Any]]:
+    """The effect of a test with its p, and where `ends` names two regimes the median change between them."""
+    if test is None or not test.n:
+        return []
+    rows = [_row_of(measure, _TESTS[kind][1] + suffix, test)]
+    if ends:
+        change = {"value": test.change, "low": test.change_low, "high": test.change_high}
+        rows.append(_row_of(measure, f"median change, {ends}", **change, n=test.n))
+    return rows
+
+
+def _test_note(kind: str, tests: pd.DataFrame) -> str:
+    """Which test it was, of how many, and the least p that it can give."""
+    tests = tests[tests.n > 0]
+    if tests.empty:
+        return f"{_TESTS[kind][0]} needs a lineage with every regime."
+    floor, family = float(tests.floor.min()), int(tests.family.max())
+    return (
+        f"{_TESTS[kind][0]}, exact, two-sided; q is corrected over {plural(family, 'test')} (Holm); with "
+        f"{plural(int(tests.n.min()), 'lineage')} p is at least {_small(floor)} and q at least "
+        f"{_small(min(1.0, floor * family))}."
+    )
+
+
+def _tests_of(study: Study, kind: str, measures: Sequence[Measure]) -> pd.DataFrame:
+    tests = regime_tests(study)
+    return tests[(tests.test == kind) & tests.measure.isin([m.name for m in measures])]
+
+
+def _row(tests: pd.DataFrame, measure: Measure) -> pd.Series | None:
+    own = tests[tests.measure == measure.name]
+    return own.iloc[0] if len(own) else None
+
+
+def _path(regimes: Sequence[str]) -> str:
+    return " to ".join(regimes)
+
+
+def _listed(words: Sequence[str]) -> str:
+    """Words as one speaks them: a, b and c."""
+    if len(words) < 2:
+        return words[0] if words else "none"
+    return ", ".join(words[:-1]) + " and " + words[-1]
+
+
+def _small(p: float) -> str:
+    return scientific(p) if p < 0.001 else probability(p)
+
+
+def _capitalise(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+# Figures and tables
+
+
+def _figures(name: str, studies: Sequence[Study]) -> list[SvgFigure]:
+    with style():
+        figures = [
+            svg_figure(f"{name}-regimes", plots.regimes_figure(studies, [when(s) for s in studies]), _caption(studies))
+        ]
+        for study in sorted(studies, key=lambda study: -study.step):
+            caption = (
+                f"The first run of every network at step {study.step}, by regime (rows) and lineage (columns), with "
+                "its log10 MSE, median over runs. Pale, with a cross: excluded."
+            )
+            figures.append(svg_figure(f"{name}-bodies-{study.step}", plots.bodies_figure(study.grown), caption))
+    return figures
+
+
+def _caption(studies: Sequence[Study]) -> str:
+    """What the figure of regimes shows."""
+    counts = "; ".join(
+        f"{when(s)}, {len(s.included)} networks of {len({m.lineage for m in s.included})} lineages" for s in studies
+    )
+    caption = f"Every network (circles), joined within its lineage; bars are medians over lineages ({counts})."
+    if any(plots.draws_excluded(study) for study in studies):
+        caption += " Crosses: networks excluded by their log10 MSE."
+    null = studies[0].assay.null(studies[0].config)
+    if "low" in studies[0].values:
+        return f"{caption} Grey: 5 to 95 % of {null}, median over the networks of a regime."
+    return f"{caption} The tests compare with {null}."
+
+
+def _network_table(study: Study) -> pd.DataFrame:
+    """Every network in a row, for a reader."""
+    values = member_values(study)
+    wide = values.pivot_table(index="member", columns="measure", values="value", sort=False, dropna=False)
+
+    def cells(grown: GrownMember) -> dict[str, str]:
+        member = grown.member
+        row = {
+            "network": member.name,
+            "regime": member.regime,
+            "lineage": member.lineage,
+            f"log10 MSE at {study.step}": number(grown.log_mse),
+            "included": "yes" if grown.included else "no",
+        }
+        for measure in study.measures:
+            column = wide[measure.name] if measure.name in wide else pd.Series(dtype=float)
+            row[measure.title or measure.label] = number(float(column.get(member.name, float("nan"))))
+        return row
+
+    return pd.DataFrame([cells(grown) for grown in study.grown])
