@@ -19,13 +19,14 @@ import numpy as np
 from PIL import Image
 
 from analysis import metrics
-from analysis.assays.axes import protocol as axes
+from analysis.assays.axes.decoding import position_tests
+from analysis.assays.axes.pca import pca
 from analysis.assays.regeneration import regeneration
 from analysis.recording import label_states
 from analysis.rollouts import grow_runs, run_keys
 from nca.damage import CUTS
 from nca.errors import UserError
-from nca.interop.build import opened, organism_of
+from nca.interop.importing import build_organism, open_weights
 from nca.organism import Organism
 
 FILES = {
@@ -41,7 +42,7 @@ Row = tuple[str, float, float, float]
 def organism(folder: Path, file: str) -> Organism:
     """A published organism from its author's file, with its picture where there is one."""
     path = folder / file
-    bare = organism_of(opened(path, like="distill-web"), name=path.parent.name)
+    bare = build_organism(open_weights(path, preset="distill-web"), name=path.parent.name)
     picture = path.parent / "target.png"
     target = None
     if picture.is_file():
@@ -90,18 +91,17 @@ def place(one: Organism, expected: dict[str, Any], surrogates: int) -> Iterator[
     known = expected["axes"]["seed0"]
     states = np.asarray(grow_runs(one, 200, run_keys(0, 1), fire=masks(0, 200)[None]))
     recording = label_states(one, states[:, None], steps=[200])
-    found = axes.pca(recording)
-    yield "variance of PC1", float(found.explained[0]), known["explained_hidden12"][0], 1e-3
+    components = pca(recording)
+    yield "variance of PC1", float(components.explained[0]), known["explained_hidden12"][0], 1e-3
     for k, pc in enumerate(known["pc"][:3]):
-        yield f"plane R2 of PC{k + 1}", float(found.plane_r2[0, k]), pc["plane_r2"], 1e-3
-        yield f"radius rank of PC{k + 1}", float(found.radius[0, k]), pc["abs_spearman_radius"], 1e-3
-    many = axes.position_tests(recording, found, surrogates=19)
-    tests = axes.position_tests(recording, found, surrogates=surrogates, deals=1)
+        yield f"plane R2 of PC{k + 1}", float(components.plane_r2[0, k]), pc["plane_r2"], 1e-3
+        yield f"radius rank of PC{k + 1}", float(components.radius_correlation[0, k]), pc["abs_spearman_radius"], 1e-3
+    repeated = position_tests(recording, components, surrogates=19)
+    tests = position_tests(recording, components, surrogates=surrogates, cv_repeats=1)
     for name, theirs in known["decode"].items():
-        statistic = f"R2 of {name}"
-        row, mean = tests.sel(statistic=statistic), float(many.observed.sel(statistic=statistic))
-        yield f"A1 R2 of {name}", mean, theirs["r2_deals_mean"], 2 * theirs["r2_deals_sd"]
-        # p is of one deal of folds, there and here; four standard errors of the difference, and the floor.
+        row, mean = (t.sel(quantity=name, measure="r2") for t in (tests, repeated))
+        yield f"A1 R2 of {name}", float(mean.observed), theirs["r2_deals_mean"], 2 * theirs["r2_deals_sd"]
+        # p is of one assignment to folds, there and here; four standard errors of the difference, and the floor.
         error = 4 * np.sqrt(theirs["p"] * (1 - theirs["p"]) * (1 / 99 + 1 / surrogates)) + 0.02
         yield f"A2 p of {name}", float(row.p), theirs["p"], error
 

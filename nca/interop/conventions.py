@@ -1,35 +1,21 @@
-"""What the files of growing NCA do not say, as one record; who said what; presets and sidecar files.
+"""What files of NCA rules do not say: one record, a source for each of its fields, and presets by project.
 
-A field that nobody said is open: `probe` tries the loud ones, the others are assumed, and told.
+A field without a source is open: `probe` tries those whose error shows in growth, the others are assumed
+and listed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, get_args, get_type_hints
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple, get_args, get_type_hints
 
 from nca.errors import UserError
 
-Order = Literal["kernel-major", "channel-major"]
-Boundary = Literal["zero", "circular"]
-Alive = Literal["both", "after", "gate", "none"]
-Reads = Literal["state", "masked"]
-Fire = Literal["u<=r", "u<r", "u>r", "always"]
-Squash = Literal["none", "tanh"]
-Seed = Literal["hidden", "alpha", "rgba", "ones", "file"]
 FILTERS = (
-    "identity",
-    "dx",
-    "dy",
-    "-dx",
-    "-dy",
-    "laplacian",
-    "laplacian4",
-    "laplacian8",
-    "average",
-    "gradient",
-)
+    "identity", "dx", "dy", "-dx", "-dy", "laplacian", "laplacian4", "laplacian8", "average", "gradient",
+)  # fmt: skip
+_OLD_NAMES = {"leak": "negative_slope"}  # in files exported before the field was renamed
 
 
 @dataclass(frozen=True)
@@ -37,37 +23,38 @@ class Conventions:
     """How a rule's arrays are to be read, and how it steps.
 
     Attributes:
-        order: features by kernel (`k*C + c`) or by channel (`c*K + k`).
-        filters: the perception's filters in the order of the features; used where the file has no kernels.
-        sobel_divisor: what Sobel's kernels are divided by: 8 as published, 1 where they are not divided.
-        laplacian_divisor: the same for the Laplacian [1 2 1; 2 -12 2; 1 2 1], usually 16.
-        summed: each gradient is that of the sum of all channels, as a full convolution filled with one
-            kernel gives.
+        order: order of the features: by kernel (k*C + c) or by channel (c*K + k).
+        filters: filters of the perception, in the order of the features, among identity, dx, dy, -dx, -dy,
+            laplacian, laplacian4, laplacian8, average and gradient; ignored where the file holds kernels.
+        sobel_divisor: divisor of the Sobel kernels: 8 as published, 1 where they are not divided.
+        laplacian_divisor: divisor of the Laplacian [1 2 1; 2 -12 2; 1 2 1], usually 16.
+        summed: each gradient is that of the sum of all channels, as in a full convolution filled with one
+            kernel.
         swap_xy: the author's x is our y (rows), as where the network sees transposed states.
-        flip: kernels are turned half around, as by a true convolution.
+        flip: kernels are rotated by 180 degrees, as by a true convolution.
         perception_activation: the activation also follows a 3x3 convolution found in the file.
-        angle: degrees that the compass is turned by.
+        angle: degrees by which the compass is turned.
         step_size: factor of the update.
         boundary: what perception reads beyond the canvas.
-        alive_boundary: what the living test reads there.
-        alpha: channel of the living test; counted from the end where negative.
-        threshold: alive above it.
-        inclusive: alive also where equal to it (>=).
-        alive: tested before and after, after alone, before to gate the update only, or never.
-        reads: perception of the state, or of the state with dead sites at zero.
-        fire: comparison of a uniform u with the rate r that lets a cell update.
-        fire_rate: that r.
-        leak: slope of the hidden layers below zero; 0 is relu.
-        squash: of the update.
+        alive_boundary: what the alive test reads beyond the canvas.
+        alpha: channel of the alive test; negative numbers count from the last channel.
+        threshold: a cell is alive where alpha is above this.
+        inclusive: a cell is alive also where alpha equals the threshold (>=).
+        alive: alive test before and after the update, after it only, before it to gate the update only, or never.
+        reads: perception of the state, or of the state with dead cells set to zero.
+        fire: comparison of a uniform number u with the rate r that lets a cell update.
+        fire_rate: the rate r.
+        negative_slope: slope of the hidden activation below zero; 0 is relu.
+        squash: function applied to the update.
         clip: range of the state after the update.
-        clip_channels: first channel clipped, and the one before which it ends; all if none.
+        clip_channels: first channel that is clipped, and the channel before which clipping ends; all if not given.
         premultiplied: colour is multiplied by alpha.
-        seed: one cell: alpha and hidden channels 1 ("hidden"), alpha alone, red, green, blue and alpha
-            ("rgba"), all channels ("ones"); or the patch in the file.
+        seed: one cell with alpha and hidden channels at 1 ("hidden"), with alpha alone, with red, green, blue
+            and alpha ("rgba"), with all channels ("ones"); or the patch in the file.
         canvas: height and width in cells.
     """
 
-    order: Order = "kernel-major"
+    order: Literal["kernel-major", "channel-major"] = "kernel-major"
     filters: tuple[str, ...] = ("identity", "dx", "dy")
     sobel_divisor: float = 8.0
     laplacian_divisor: float = 16.0
@@ -77,26 +64,26 @@ class Conventions:
     perception_activation: bool = False
     angle: float = 0.0
     step_size: float = 1.0
-    boundary: Boundary = "zero"
-    alive_boundary: Boundary = "zero"
+    boundary: Literal["zero", "circular"] = "zero"
+    alive_boundary: Literal["zero", "circular"] = "zero"
     alpha: int = 3
     threshold: float = 0.1
     inclusive: bool = False
-    alive: Alive = "both"
-    reads: Reads = "state"
-    fire: Fire = "u<=r"
+    alive: Literal["both", "after", "gate", "none"] = "both"
+    reads: Literal["state", "masked"] = "state"
+    fire: Literal["u<=r", "u<r", "u>r", "always"] = "u<=r"
     fire_rate: float = 0.5
-    leak: float = 0.0
-    squash: Squash = "none"
+    negative_slope: float = 0.0
+    squash: Literal["none", "tanh"] = "none"
     clip: tuple[float, float] | None = None
     clip_channels: tuple[int, int] | None = None
     premultiplied: bool = True
-    seed: Seed = "hidden"
+    seed: Literal["hidden", "alpha", "rgba", "ones", "file"] = "hidden"
     canvas: tuple[int, int] = (72, 72)
 
     def __post_init__(self) -> None:
-        for name, kind in KINDS.items():
-            object.__setattr__(self, name, _checked(name, kind, getattr(self, name)))
+        for name, kind in TYPES.items():
+            object.__setattr__(self, name, _validate(name, kind, getattr(self, name)))
         unknown = [f for f in self.filters if f not in FILTERS]
         if unknown or not 1 <= len(self.filters) <= 16:
             raise UserError(f"filters are among {', '.join(FILTERS)}; got {', '.join(self.filters)[:100]!r}.")
@@ -105,90 +92,91 @@ class Conventions:
         if not 0 <= self.fire_rate <= 1:
             raise UserError(f"fire_rate must be from 0 to 1, got {self.fire_rate}.")
 
-    @property
-    def rate(self) -> float:
-        """Probability that a cell updates."""
-        return {"always": 1.0, "u>r": 1 - self.fire_rate}.get(self.fire, self.fire_rate)
 
-    def to_json(self) -> dict[str, Any]:
-        """The fields as plain JSON values."""
-        return asdict(self)
+TYPES: dict[str, Any] = get_type_hints(Conventions)
 
 
-KINDS: dict[str, Any] = get_type_hints(Conventions)
-PUBLISHED = {"order", "sobel_divisor", "seed", "fire", "fire_rate", "summed", "swap_xy"}
-
-
-def _checked(name: str, kind: Any, value: Any) -> Any:
-    """The value as its field has it, or `UserError`."""
+def _validate(name: str, kind: Any, value: Any) -> Any:
+    """The value as its field holds it; `UserError` where it is of another kind."""
     options = get_args(kind)
     if type(None) in options:
         if value is None:
             return None
         kind = options[0]
         options = get_args(kind)
-    wrong = UserError(f"{name} must be {_described(kind)}; got {str(value)[:60]!r}.")
-    if kind in (bool, int):
-        if type(value) is not kind:
-            raise wrong
-        return value
-    if kind is float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e30:
-            raise wrong
-        return float(value)
-    if getattr(kind, "__origin__", None) is tuple:
-        if not isinstance(value, list | tuple) or (options[-1] is not ... and len(value) != len(options)):
-            raise wrong
-        if options[0] is str:
-            if not all(isinstance(v, str) for v in value):
-                raise wrong
+    is_tuple = getattr(kind, "__origin__", None) is tuple
+    if is_tuple and isinstance(value, list | tuple):
+        if options[0] is str and all(isinstance(v, str) for v in value):
             return tuple(value)
-        return tuple(_checked(name, options[0], v) for v in value)
-    if value not in options:
-        raise wrong
-    return value
-
-
-def _described(kind: Any) -> str:
-    options = get_args(kind)
-    if getattr(kind, "__origin__", None) is tuple:
-        return "a list of names" if options[0] is str else "two numbers"
-    if options:
-        return " or ".join(map(str, options))
-    return {bool: "true or false", int: "a whole number", float: "a number"}[kind]
+        if options[0] is not str and len(value) == len(options):
+            return tuple(_validate(name, options[0], v) for v in value)
+    elif kind in (bool, int):
+        if type(value) is kind:
+            return value
+    elif kind is float:
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e30:
+            return float(value)
+    elif not is_tuple and value in options:
+        return value
+    if is_tuple:
+        required = "a list of names" if options[0] is str else "two numbers"
+    else:
+        required = {bool: "true or false", int: "a whole number", float: "a number"}.get(kind) or " or ".join(options)
+    raise UserError(f"{name} must be {required}; got {str(value)[:60]!r}.")
 
 
 @dataclass(frozen=True)
-class Said:
-    """Conventions with who said each.
+class SourcedConventions:
+    """Conventions with the source of each field.
 
     Attributes:
         values: all fields.
-        sources: for each field that was said, where: preset, file, sidecar or option.
+        sources: for each field that is known, where it comes from: a preset, the file, a sidecar, an option or a
+            probe. Fields without a source hold their defaults.
     """
 
-    values: Conventions
-    sources: Mapping[str, str]
+    values: Conventions = Conventions()
+    sources: Mapping[str, str] = field(default_factory=dict)
 
-    def open(self, name: str) -> bool:
-        """Whether nobody said it."""
-        return name not in self.sources
-
-    def with_(self, source: str, **given: Any) -> Said:
-        """The same with more said, which wins over what was said before."""
-        unknown = sorted(set(given) - set(KINDS))
+    def merge(self, source: str, /, **fields: Any) -> SourcedConventions:
+        """The same with these fields from this source, which replace those known before."""
+        fields = {_OLD_NAMES.get(name, name): value for name, value in fields.items()}
+        unknown = sorted(set(fields) - set(TYPES))
         if unknown:
-            raise UserError(
-                f"There is no convention {', '.join(map(repr, unknown))[:120]}; known are {', '.join(KINDS)}."
-            )
-        return Said(replace(self.values, **given), {**self.sources, **dict.fromkeys(given, source)})
+            names = ", ".join(map(repr, unknown))[:120]
+            raise UserError(f"There is no convention {names}; known are {', '.join(TYPES)}.")
+        return SourcedConventions(replace(self.values, **fields), {**self.sources, **dict.fromkeys(fields, source)})
 
 
-def nothing_said() -> Said:
-    """The defaults, all open."""
-    return Said(Conventions(), {})
+class Preset(NamedTuple):
+    """Conventions of one project: whose they are, and the fields that differ from the defaults."""
+
+    about: str
+    fields: Mapping[str, Any]
 
 
-def names() -> tuple[str, ...]:
-    """The fields."""
-    return tuple(f.name for f in fields(Conventions))
+PRESETS: dict[str, Preset] = {
+    "distill-web": Preset(
+        "Mordvintsev et al. 2020, web JSON as its page runs it: toroidal, alive >=",
+        {"boundary": "circular", "alive_boundary": "circular", "inclusive": True},
+    ),
+    "distill-tf": Preset(
+        "Mordvintsev et al. 2020, TensorFlow: checkpoint or TensorFlow.js, channel-major",
+        {"order": "channel-major"},
+    ),
+    "chen2020": Preset(
+        "chenmingxiang110, PyTorch Linear, and its many descendants: rows first, u > r",
+        {"swap_xy": True, "fire": "u>r"},
+    ),
+    "gorold": Preset("gorold, PyTorch 1x1 Conv2d: u > r", {"fire": "u>r", "canvas": (56, 56)}),
+    "matthewd-so": Preset("matthewd-so, PyTorch {model, config}: channel-major", {"order": "channel-major"}),
+    "jax-nca": Preset(
+        "shyamsn97/jax-nca, Flax msgpack: gradients of the sum of channels, synchronous",
+        {"summed": True, "fire": "always", "fire_rate": 1.0, "canvas": (64, 64)},
+    ),
+    "semvdn": Preset(
+        "semvdn/Growing-NCA-WebUI, web JSON: zero padding, state clipped to [-10, 10]",
+        {"clip": (-10.0, 10.0), "canvas": (64, 64)},
+    ),
+    "published": Preset("the recipe of Mordvintsev et al. 2020 in kernel-major order: our defaults", {}),
+}

@@ -1,7 +1,7 @@
-"""Layers under conventions as a `Rule`: whatever perception a file has, folded into one that is known.
+"""From layers and conventions to a `Rule`: the file's perception expressed by one that the package knows.
 
 The features of a linear perception are kernels, (feature, channel, 3, 3): entry [f, c] is the kernel
-through which feature f sees channel c. Kernels in the span of identity, Sobel and Laplacian are folded
+through which feature f reads channel c. Kernels in the span of identity, Sobel and Laplacian are folded
 into the first matrix, exactly; others are kept as a "learned" perception.
 """
 
@@ -18,133 +18,127 @@ from nca.interop.layers import Layers
 from nca.rule import Rule
 from nca.spec import PERCEPTIONS
 
-DX = np.array([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 8
-IDENTITY = np.array([[0.0, 0, 0], [0, 1, 0], [0, 0, 0]])
-LAPLACIAN = np.array([[1.0, 2, 1], [2, -12, 2], [1, 2, 1]]) / 16
-NAMED = {"identity": IDENTITY, "dx": DX, "dy": DX.T, "laplacian": LAPLACIAN}
-CROSS = np.array([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])
-RING = np.array([[1.0, 1, 1], [1, -8, 1], [1, 1, 1]])
-SAME = 1e-6
-MOST_FEATURES = 2**19
+_IDENTITY = np.array([[0.0, 0, 0], [0, 1, 0], [0, 0, 0]])
+_DX = np.array([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 8
+_LAPLACIAN = np.array([[1.0, 2, 1], [2, -12, 2], [1, 2, 1]]) / 16
+NAMED_KERNELS = {"identity": _IDENTITY, "dx": _DX, "dy": _DX.T, "laplacian": _LAPLACIAN}
+_SPAN_TOLERANCE = 1e-6
+_MAX_ENTRIES = 2**19  # features x channels
+_Matrices = list[np.ndarray]
 
 
-def rule_of(layers: Layers, said: Conventions) -> Rule:
-    """The rule that layers are under conventions.
+def build_rule(layers: Layers, conventions: Conventions) -> Rule:
+    """The rule of these layers under these conventions.
 
     Raises:
         UserError: they do not fit each other.
     """
     weights = [np.asarray(w, np.float64) for w in layers.weights]
-    biases = [np.zeros(w.shape[1]) if b is None else np.asarray(b, np.float64) for w, b in pairs(layers)]
+    biases = [
+        np.zeros(w.shape[1]) if b is None else np.asarray(b, np.float64)
+        for w, b in zip(layers.weights, layers.biases, strict=True)
+    ]
     features = max(len(weights[0]), *(len(k) for k in layers.kernels), 0)
-    if features * layers.channels > MOST_FEATURES:
+    if features * layers.channels > _MAX_ENTRIES:
         raise UserError(f"A perception of {features} features of {layers.channels} channels is too large.")
-    weights[-1], biases[-1] = weights[-1] * said.step_size, biases[-1] * said.step_size
-    if said.squash != "none" and said.step_size != 1:
+    weights[-1], biases[-1] = weights[-1] * conventions.step_size, biases[-1] * conventions.step_size
+    if conventions.squash != "none" and conventions.step_size != 1:
         raise UserError("A squashed update cannot be scaled; give step_size 1, or squash none.")
-    spec = spec_fields(said, layers.channels)
-    if "gradient" in said.filters and not layers.kernels:
-        return _isotropic(weights, biases, said, spec)
-    kernels, weights, biases = perceived(layers, said, weights, biases)
-    return folded(kernels, weights, biases, math.radians(said.angle), spec)
+    spec = _spec_fields(conventions, layers.channels)
+    if "gradient" in conventions.filters and not layers.kernels:
+        return _isotropic_rule(weights, biases, conventions, spec)
+    kernels, weights, biases = _perception_kernels(layers, conventions, weights, biases)
+    return _linear_rule(kernels, weights, biases, math.radians(conventions.angle), spec)
 
 
-def pairs(layers: Layers) -> list[tuple[np.ndarray, np.ndarray | None]]:
-    """Each matrix with its bias."""
-    return list(zip(layers.weights, layers.biases, strict=True))
-
-
-def spec_fields(said: Conventions, channels: int) -> dict[str, Any]:
-    """The fields of `Spec` that conventions give."""
-    alpha = said.alpha + channels if said.alpha < 0 else said.alpha
+def _spec_fields(conventions: Conventions, channels: int) -> dict[str, Any]:
+    alpha = conventions.alpha + channels if conventions.alpha < 0 else conventions.alpha
     if not 0 <= alpha < channels:
-        raise UserError(f"Alpha is channel {said.alpha}, but there are {channels} channels; give alpha.")
+        raise UserError(f"Alpha is channel {conventions.alpha}, but there are {channels} channels; give alpha.")
+    rate = {"always": 1.0, "u>r": 1 - conventions.fire_rate}.get(conventions.fire, conventions.fire_rate)
+    same = ("boundary", "alive_boundary", "threshold", "inclusive", "alive", "reads", "squash", "clip",
+            "clip_channels", "premultiplied")  # fmt: skip
     return {
+        **{name: getattr(conventions, name) for name in same},
         "channels": channels,
-        "boundary": said.boundary,
-        "alive_boundary": said.alive_boundary,
         "alpha": alpha,
         "colours": (0, 1, 2) if alpha > 3 else None,
-        "threshold": said.threshold,
-        "inclusive": said.inclusive,
-        "alive": said.alive,
-        "reads": said.reads,
-        "fire_rate": said.rate,
-        "activation_slope": said.leak,
-        "squash": said.squash,
-        "clip": said.clip,
-        "clip_channels": said.clip_channels,
-        "premultiplied": said.premultiplied,
+        "fire_rate": rate,
+        "activation_slope": conventions.negative_slope,
     }
 
 
-def named_kernel(name: str, said: Conventions) -> np.ndarray:
-    """A filter's kernel, (3, 3)."""
-    sign = -1.0 if name.startswith("-") else 1.0
-    plain = name.removeprefix("-")
-    made = {
-        "identity": IDENTITY,
-        "dx": DX * 8 / said.sobel_divisor,
-        "dy": DX.T * 8 / said.sobel_divisor,
-        "laplacian": LAPLACIAN * 16 / said.laplacian_divisor,
-        "laplacian4": CROSS,
-        "laplacian8": RING,
-        "average": np.full((3, 3), 1 / 9),
-    }
-    return sign * made[plain]
-
-
-def perceived(
-    layers: Layers, said: Conventions, weights: list[np.ndarray], biases: list[np.ndarray]
-) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
+def _perception_kernels(
+    layers: Layers, conventions: Conventions, weights: _Matrices, biases: _Matrices
+) -> tuple[np.ndarray, _Matrices, _Matrices]:
     """Kernels (feature, channel, 3, 3), in the order of the features, and the layers behind them."""
     features, channels = weights[0].shape[0], layers.channels
     if layers.kernels:
-        whole, bias = _from_file(layers, said, features)
-        whole = whole[..., ::-1, ::-1] if said.flip else whole
-        whole = whole.swapaxes(-1, -2) if said.swap_xy else whole
-        if len(weights) == 1 or said.perception_activation:
-            return _as_layer(whole, bias, weights, biases)
-        return whole, weights, [biases[0] + bias @ weights[0], *biases[1:]]
-    if features != len(said.filters) * channels:
+        kernels, bias = _kernels_of_file(layers, conventions, features)
+        kernels = _reorient(kernels, conventions)
+        if len(weights) > 1 and not conventions.perception_activation:
+            return kernels, weights, [biases[0] + bias @ weights[0], *biases[1:]]
+        # A 3x3 convolution with an activation behind it: nine shifted states, and a matrix.
+        first = kernels.reshape(len(kernels), channels, 9).transpose(2, 1, 0).reshape(9 * channels, -1)
+        shifts = _per_channel(np.eye(9).reshape(9, 3, 3), channels, "kernel-major")
+        return shifts, [first, *weights], [bias, *biases]
+    if features != len(conventions.filters) * channels:
         raise UserError(
             f"The first layer takes {features} features, which {channels} channels make with "
-            f"{features / channels:g} filters, but the filters are {', '.join(said.filters)}; give filters."
+            f"{features / channels:g} filters, but the filters are {', '.join(conventions.filters)}; give filters."
         )
-    kernels = np.stack([named_kernel(name, said) for name in said.filters])
-    kernels = kernels[..., ::-1, ::-1] if said.flip else kernels
-    kernels = kernels.swapaxes(-1, -2) if said.swap_xy else kernels
-    return spread(kernels, channels, said.order, said.summed), weights, biases
+    filters = _reorient(np.stack([_filter(name, conventions) for name in conventions.filters]), conventions)
+    return _per_channel(filters, channels, conventions.order, conventions.summed), weights, biases
 
 
-def spread(kernels: np.ndarray, channels: int, order: str, summed: bool = False) -> np.ndarray:
+def _reorient(kernels: np.ndarray, conventions: Conventions) -> np.ndarray:
+    kernels = kernels[..., ::-1, ::-1] if conventions.flip else kernels
+    return kernels.swapaxes(-1, -2) if conventions.swap_xy else kernels
+
+
+def _filter(name: str, conventions: Conventions) -> np.ndarray:
+    """The kernel of a filter that `Conventions` names, (3, 3)."""
+    kernels = {
+        "identity": _IDENTITY,
+        "dx": _DX * 8 / conventions.sobel_divisor,
+        "dy": _DX.T * 8 / conventions.sobel_divisor,
+        "laplacian": _LAPLACIAN * 16 / conventions.laplacian_divisor,
+        "laplacian4": np.array([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]]),
+        "laplacian8": np.array([[1.0, 1, 1], [1, -8, 1], [1, 1, 1]]),
+        "average": np.full((3, 3), 1 / 9),
+    }
+    return -kernels[name[1:]] if name.startswith("-") else kernels[name]
+
+
+def _per_channel(filters: np.ndarray, channels: int, order: str, summed: bool = False) -> np.ndarray:
     """Filters (filter, 3, 3) that all channels share, as (feature, channel, 3, 3)."""
-    whole = np.zeros((len(kernels), channels, channels, 3, 3))
-    for k, kernel in enumerate(kernels):
-        if summed and not np.allclose(kernel, IDENTITY):
-            whole[k] = kernel
+    kernels = np.zeros((len(filters), channels, channels, 3, 3))
+    for k, kernel in enumerate(filters):
+        if summed and not np.allclose(kernel, _IDENTITY):
+            kernels[k] = kernel
         else:
-            whole[k, range(channels), range(channels)] = kernel
+            kernels[k, range(channels), range(channels)] = kernel
     if order == "channel-major":
-        whole = whole.swapaxes(0, 1)
-    return whole.reshape(-1, channels, 3, 3)
+        kernels = kernels.swapaxes(0, 1)
+    return kernels.reshape(-1, channels, 3, 3)
 
 
-def _from_file(layers: Layers, said: Conventions, features: int) -> tuple[np.ndarray, np.ndarray]:
+def _kernels_of_file(layers: Layers, conventions: Conventions, features: int) -> tuple[np.ndarray, np.ndarray]:
     """The kernels of a file as (feature, channel, 3, 3), and their bias."""
     channels = layers.channels
     given = [
         (np.asarray(k, np.float64), np.zeros(len(k)) if b is None else np.asarray(b, np.float64))
         for k, b in zip(layers.kernels, layers.kernel_biases, strict=True)
     ]
-    for missing in (0, channels):
-        # A state of its own is often put before the filtered ones, without a kernel.
-        own = [(spread(IDENTITY[None], channels, "kernel-major"), np.zeros(channels))] if missing else []
-        for used in (given, *([one] for one in given)):
-            wide = [_wide(k, b, channels, features - missing, len(used), said.order) for k, b in used]
-            found = own + [w for w in wide if w is not None]
-            if None not in wide and sum(len(k) for k, _ in found) == features:
-                return np.concatenate([k for k, _ in found]), np.concatenate([b for _, b in found])
+    # Often the state itself is put before the filtered ones, without a kernel.
+    state = (_per_channel(_IDENTITY[None], channels, "kernel-major"), np.zeros(channels))
+    for prefix in ([], [state]):
+        remaining = features - channels * len(prefix)
+        for selection in (given, *([pair] for pair in given)):
+            pairs = [_expand(k, b, channels, remaining, len(selection), conventions.order) for k, b in selection]
+            complete = prefix + [pair for pair in pairs if pair is not None]
+            if None not in pairs and sum(len(k) for k, _ in complete) == features:
+                return np.concatenate([k for k, _ in complete]), np.concatenate([b for _, b in complete])
     shapes = ", ".join("x".join(map(str, k.shape)) for k in layers.kernels)
     raise UserError(
         f"The kernels in the file ({shapes}) do not make the {features} features of {channels} channels "
@@ -152,97 +146,90 @@ def _from_file(layers: Layers, said: Conventions, features: int) -> tuple[np.nda
     )
 
 
-def _wide(
-    kernel: np.ndarray, bias: np.ndarray, channels: int, features: int, parts: int, order: str
+def _expand(
+    kernel: np.ndarray, bias: np.ndarray, channels: int, features: int, arrays: int, order: str
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """One array of kernels as (feature, channel, 3, 3) and its bias, or None if it is none."""
+    """One array of kernels as (feature, channel, 3, 3) and its bias, or None where it cannot be.
+
+    Args:
+        kernel: (outputs, inputs, 3, 3).
+        bias: (outputs,).
+        channels: of the state.
+        features: that all arrays of kernels together make.
+        arrays: how many arrays of kernels there are.
+        order: of the features.
+    """
     outputs, inputs = kernel.shape[:2]
     if inputs == channels and inputs > 1:
         return kernel, bias
     if inputs != 1:
         return None
-    if outputs % channels == 0 and (outputs == features or (parts > 1 and outputs == channels)):
+    if outputs % channels == 0 and (outputs == features or (arrays > 1 and outputs == channels)):
         # A grouped convolution: output o reads channel o // filters.
-        whole = np.zeros((outputs, channels, 3, 3))
-        whole[range(outputs), np.arange(outputs) // (outputs // channels)] = kernel[:, 0]
-        return whole, bias
-    if outputs * channels == features or (parts > 1 and outputs * channels <= features):
+        expanded = np.zeros((outputs, channels, 3, 3))
+        expanded[range(outputs), np.arange(outputs) // (outputs // channels)] = kernel[:, 0]
+        return expanded, bias
+    if outputs * channels == features or (arrays > 1 and outputs * channels <= features):
         repeated = np.repeat(bias, channels) if order == "kernel-major" else np.tile(bias, channels)
-        return spread(kernel[:, 0], channels, order), repeated
+        return _per_channel(kernel[:, 0], channels, order), repeated
     return None
 
 
-def _as_layer(
-    kernels: np.ndarray, bias: np.ndarray, weights: list[np.ndarray], biases: list[np.ndarray]
-) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
-    """A 3x3 convolution with an activation behind it: nine shifted states, and a matrix."""
-    channels = kernels.shape[1]
-    shifts = np.eye(9).reshape(9, 3, 3)
-    first = kernels.reshape(len(kernels), channels, 9).transpose(2, 1, 0).reshape(9 * channels, -1)
-    return spread(shifts, channels, "kernel-major"), [first, *weights], [bias, *biases]
-
-
-def folded(
-    kernels: np.ndarray,
-    weights: list[np.ndarray],
-    biases: list[np.ndarray],
-    angle: float,
-    spec: dict[str, Any],
+def _linear_rule(
+    kernels: np.ndarray, weights: _Matrices, biases: _Matrices, angle: float, spec: dict[str, Any]
 ) -> Rule:
-    """The rule of a linear perception, named where it can be."""
+    """The rule of a linear perception: of named filters where their span holds the kernels, else "learned"."""
     first, channels = weights[0], kernels.shape[1]
     flat = kernels.reshape(-1, 9).T
-    basis = np.stack([k.ravel() for k in NAMED.values()], axis=1)
-    parts = np.linalg.lstsq(basis, flat, rcond=None)[0]
-    parts = np.where(np.abs(parts - np.round(parts * 64) / 64) < 1e-7, np.round(parts * 64) / 64, parts)
-    if np.abs(basis @ parts - flat).max() <= SAME * max(np.abs(flat).max(), 1):
-        mixed = parts.reshape(4, len(kernels), channels)  # (named filter, feature, channel)
-        blocks = {name: mixed[i].T @ first for i, name in enumerate(NAMED)}
-        filters = _smallest({name for i, name in enumerate(NAMED) if mixed[i].any()})
-        whole = np.concatenate([blocks[name] for name in PERCEPTIONS[filters]])
-        return Rule.from_arrays([whole, *weights[1:]], biases, perception=filters, angle=angle, **spec)
+    basis = np.stack([k.ravel() for k in NAMED_KERNELS.values()], axis=1)
+    coefficients = np.linalg.lstsq(basis, flat, rcond=None)[0]
+    rounded = np.round(coefficients * 64) / 64
+    coefficients = np.where(np.abs(coefficients - rounded) < 1e-7, rounded, coefficients)
+    if np.abs(basis @ coefficients - flat).max() <= _SPAN_TOLERANCE * max(np.abs(flat).max(), 1):
+        mixed = dict(zip(NAMED_KERNELS, coefficients.reshape(4, len(kernels), channels), strict=True))
+        perception = "sobel"
+        if mixed["laplacian"].any():
+            perception = "sobel-laplacian" if mixed["dx"].any() or mixed["dy"].any() else "laplacian"
+        first = np.concatenate([mixed[name].T @ first for name in PERCEPTIONS[perception].filters])
+        return Rule.from_arrays([first, *weights[1:]], biases, perception=perception, angle=angle, **spec)
     if angle:
         raise UserError("Kernels that are no Sobel kernels have no compass to turn; give angle 0.")
-    shared, whole = _learned(kernels, first)
-    return Rule.from_arrays([whole, *weights[1:]], biases, kernels=shared, perception="learned", **spec)
+    kernels, first = _learned_perception(kernels, first)
+    return Rule.from_arrays([first, *weights[1:]], biases, kernels=kernels, perception="learned", **spec)
 
 
-def _smallest(needed: set[str]) -> str:
-    """The perception with the fewest filters that has those needed."""
-    if "laplacian" not in needed:
-        return "sobel"
-    return "sobel-laplacian" if {"dx", "dy"} & needed else "laplacian"
-
-
-def _learned(kernels: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _learned_perception(kernels: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Kernels (filter, channel or 1, 3, 3) and the first matrix, filter-major."""
     features, channels = kernels.shape[:2]
     filters = features // channels
     if features == filters * channels:
-        for major in ("kernel-major", "channel-major"):
-            by = kernels.reshape(filters, channels, channels, 3, 3)
-            rows = first.reshape(filters, channels, -1)
-            if major == "channel-major":
-                by = kernels.reshape(channels, filters, channels, 3, 3).swapaxes(0, 1)
-                rows = first.reshape(channels, filters, -1).swapaxes(0, 1)
-            own = by[:, range(channels), range(channels)]
-            if np.count_nonzero(by) == np.count_nonzero(own):
-                one = own[:, :1] if np.array_equal(own, np.broadcast_to(own[:, :1], own.shape)) else own
-                return one, rows.reshape(features, -1)
-    # Every feature may read every channel: nine shifted states say the same.
+        for channel_major in (False, True):
+            shape = (channels, filters) if channel_major else (filters, channels)
+            by_filter, rows = kernels.reshape(*shape, channels, 3, 3), first.reshape(*shape, -1)
+            if channel_major:
+                by_filter, rows = by_filter.swapaxes(0, 1), rows.swapaxes(0, 1)
+            own = by_filter[:, range(channels), range(channels)]
+            if np.count_nonzero(by_filter) == np.count_nonzero(own):
+                shared = np.array_equal(own, np.broadcast_to(own[:, :1], own.shape))
+                return own[:, :1] if shared else own, rows.reshape(features, -1)
+    # Every feature may read every channel: nine shifted states express the same.
     moved = kernels.reshape(features, channels, 9).transpose(2, 1, 0) @ first
     return np.eye(9).reshape(9, 1, 3, 3), moved.reshape(9 * channels, -1)
 
 
-def _isotropic(weights: list[np.ndarray], biases: list[np.ndarray], said: Conventions, spec: dict[str, Any]) -> Rule:
+def _isotropic_rule(weights: _Matrices, biases: _Matrices, conventions: Conventions, spec: dict[str, Any]) -> Rule:
     """Identity, Laplacian and the gradient's length, in any order."""
-    names = PERCEPTIONS["isotropic"]
-    channels = spec["channels"]
-    if sorted(said.filters) != sorted(names) or weights[0].shape[0] != 3 * channels:
-        raise UserError(f"A gradient's length is a filter beside identity and laplacian; {said.filters} came.")
-    scale = {"identity": 1.0, "laplacian": 16 / said.laplacian_divisor, "gradient": 8 / said.sobel_divisor}
-    shape = (3, channels, -1) if said.order == "kernel-major" else (channels, 3, -1)
-    blocks = weights[0].reshape(shape)
-    blocks = blocks if said.order == "kernel-major" else blocks.swapaxes(0, 1)
-    rows = [blocks[said.filters.index(name)] * scale[name] for name in names]
-    return Rule.from_arrays([np.concatenate(rows), *weights[1:]], biases, perception="isotropic", **spec)
+    names, filters, channels = PERCEPTIONS["isotropic"].filters, conventions.filters, spec["channels"]
+    if sorted(filters) != sorted(names) or weights[0].shape[0] != 3 * channels:
+        raise UserError(f"The filter gradient needs identity and laplacian beside it; got {', '.join(filters)}.")
+    scales = {
+        "identity": 1.0,
+        "laplacian": 16 / conventions.laplacian_divisor,
+        "gradient": 8 / conventions.sobel_divisor,
+    }
+    if conventions.order == "kernel-major":
+        blocks = weights[0].reshape(3, channels, -1)
+    else:
+        blocks = weights[0].reshape(channels, 3, -1).swapaxes(0, 1)
+    first = np.concatenate([blocks[filters.index(name)] * scales[name] for name in names])
+    return Rule.from_arrays([first, *weights[1:]], biases, perception="isotropic", **spec)

@@ -1,7 +1,7 @@
-"""Conventions that nobody said: tried, grown and compared.
+"""Trial growth: conventions that no source states are tried, and the candidates compared.
 
-Only what is loud when wrong can be told in this way: the state dies, explodes or leaves the range that
-pictures have. What grows alike either way is assumed, never told from growth (`build.SILENT`).
+This decides only what shows when wrong: the state dies, explodes, or leaves the range of pictures. Other
+conventions are assumed (`importing.assumptions`).
 """
 
 from __future__ import annotations
@@ -15,25 +15,28 @@ import jax.numpy as jnp
 import numpy as np
 
 from nca.errors import UserError
-from nca.interop.build import Opened, organism_of
-from nca.interop.conventions import Conventions, Said
+from nca.interop.conventions import Conventions, SourcedConventions
+from nca.interop.importing import WeightFile, build_organism
 from nca.organism import Organism
 from nca.rollout import grow, run_key
-from nca.rule import visible
+from nca.rule import to_rgba
 
-MARKS = (48, 96, 144, 192)
-FIRST: dict[str, tuple[Any, ...]] = {
+TRIAL_STEPS = (48, 96, 144, 192)
+_FIRST_STAGE: dict[str, tuple[Any, ...]] = {
     "order": ("kernel-major", "channel-major"),
     "sobel_divisor": (8.0, 1.0),
     "seed": ("hidden", "alpha", "rgba"),
 }
-THEN: dict[str, tuple[Any, ...]] = {**FIRST, "summed": (False, True), "fire": ("u<=r", "always")}
-LAST: dict[str, tuple[Any, ...]] = {**FIRST, "alpha": (3, -1), "alive": ("both", "gate")}
-STAGES = (FIRST, THEN, LAST)
-USUAL = {name: values[0] for stage in STAGES for name, values in stage.items()}
-LARGEST = 1000.0
-CLEAN = 0.05
-UNUSUAL = 2.0
+_STAGES = (
+    _FIRST_STAGE,
+    {**_FIRST_STAGE, "summed": (False, True), "fire": ("u<=r", "always")},
+    {**_FIRST_STAGE, "alpha": (3, -1), "alive": ("both", "gate")},
+)
+_USUAL = {name: values[0] for stage in _STAGES for name, values in stage.items()}
+_MAX_ABS_STATE = 1000.0
+_MIN_CELLS = 12
+_CLEAN = 0.05  # largest excess and drift of a trained body
+_UNUSUAL_PENALTY = 2.0  # factor by which each unusual convention must reduce excess and drift
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,13 +46,13 @@ class Trial:
     Attributes:
         changes: the conventions tried.
         values: all of its conventions.
-        outcome: grows, or why not: dies, explodes, fills the canvas, does not grow.
-        excess: mean of what its colours and alpha have beyond 0..1 in its body at the last mark; small for
-            what was trained to be a picture.
-        drift: mean change of the picture between the last two marks, in its body.
-        cells: mature cells at the last mark.
-        largest: largest absolute value of the state.
-        pictures: premultiplied RGBA at `MARKS`, as far as it came.
+        outcome: "grows", "dies", "explodes", "fills the canvas" or "does not grow".
+        excess: mean distance of colour and alpha from the range 0..1, over the cells of its body at the last
+            step; small for what was trained to be a picture. inf unless it grows.
+        drift: mean absolute change of the picture between the last two steps, in its body. inf unless it grows.
+        cells: mature cells at the last step.
+        max_abs_state: largest absolute value of the state.
+        pictures: premultiplied RGBA (y, x, 4) at `TRIAL_STEPS`, as far as it came.
     """
 
     changes: Mapping[str, Any]
@@ -58,145 +61,133 @@ class Trial:
     excess: float
     drift: float
     cells: int
-    largest: float
+    max_abs_state: float
     pictures: tuple[np.ndarray, ...]
 
-    @property
-    def score(self) -> float:
-        """Excess and drift, the smaller the more like a trained body; each unusual choice must halve it."""
-        unusual = sum(value != USUAL[k] for k, value in self.changes.items())
-        return (self.excess + self.drift) * UNUSUAL**unusual
 
-    @property
-    def rank(self) -> tuple[bool, float]:
-        """What grows comes first, the smaller score before the larger."""
-        return self.outcome != "grows", self.score
-
-    @property
-    def clean(self) -> bool:
-        """Whether it is what a trained body is like."""
-        return self.outcome == "grows" and self.excess < CLEAN and self.drift < CLEAN
-
-
-def trials(opened: Opened, say: Callable[[str], None] = lambda line: None) -> list[Trial]:
-    """Candidates for what is open, best first; more is tried as long as nothing grows cleanly.
+def run_trials(file: WeightFile, log: Callable[[str], None] = lambda line: None) -> list[Trial]:
+    """Grow candidates for the open conventions, best first; more are tried until one grows like a trained body.
 
     Args:
-        opened: the file.
-        say: told what is being tried.
+        file: the file.
+        log: receives a line for each candidate.
 
     Raises:
-        UserError: no candidate fits the file's arrays at all.
+        UserError: no candidate fits the file's arrays.
     """
-    done: dict[str, Trial] = {}
-    refused: UserError | None = None
-    for stage in STAGES:
-        for changes in candidates(opened, stage):
-            values = replace(opened.said.values, **changes)
-            name = str(sorted(values.to_json().items(), key=str))
-            if name in done:
+    trials: dict[str, Trial] = {}
+    refusal = UserError("No convention fits the arrays in the file.")
+    for stage in _STAGES:
+        for changes in _candidates(file, stage):
+            values = replace(file.conventions.values, **changes)
+            key = repr(values)
+            if key in trials:
                 continue
             try:
-                done[name] = trial(organism_of(opened, values), values, changes)
+                trials[key] = _grow_trial(build_organism(file, values), values, changes)
             except UserError as error:
-                refused = error
+                refusal = error
                 continue
-            say(f"tried {described(changes) or 'what is said'}: {done[name].outcome}")
-        ranked = sorted(done.values(), key=lambda t: t.rank)
-        if ranked and ranked[0].clean:
+            log(f"tried {describe(changes) or 'the conventions as stated'}: {trials[key].outcome}")
+        ranked = sorted(trials.values(), key=_rank)
+        if ranked and _is_clean(ranked[0]):
             return ranked
-    if not done:
-        raise refused or UserError("No convention fits the arrays in the file.")
-    return sorted(done.values(), key=lambda t: t.rank)
+    if not trials:
+        raise refusal
+    return ranked
 
 
-def candidates(opened: Opened, stage: Mapping[str, tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
-    """Combinations of the stage's values for the fields that are open and matter for this file."""
-    free = {k: v for k, v in stage.items() if opened.said.open(k) and _matters(opened, k)}
+def _rank(trial: Trial) -> tuple[bool, float]:
+    """What grows comes first; then by excess and drift, with a penalty for unusual conventions."""
+    unusual = sum(value != _USUAL[name] for name, value in trial.changes.items())
+    return trial.outcome != "grows", (trial.excess + trial.drift) * _UNUSUAL_PENALTY**unusual
+
+
+def _is_clean(trial: Trial) -> bool:
+    return trial.outcome == "grows" and trial.excess < _CLEAN and trial.drift < _CLEAN
+
+
+def _candidates(file: WeightFile, stage: Mapping[str, tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
+    """Combinations of the stage's values, for the fields that are open and matter for this file."""
+    free = {k: v for k, v in stage.items() if k not in file.conventions.sources and _matters(file, k)}
     for combination in itertools.product(*free.values()):
         yield dict(zip(free, combination, strict=True))
 
 
-def _matters(opened: Opened, name: str) -> bool:
-    kernels = opened.layers.kernels
+def _matters(file: WeightFile, name: str) -> bool:
+    kernels, channels = file.layers.kernels, file.layers.channels
     if name in ("sobel_divisor", "summed"):
-        return not kernels and bool({"dx", "dy", "-dx", "-dy"} & set(opened.said.values.filters))
+        return not kernels and bool({"dx", "dy", "-dx", "-dy"} & set(file.conventions.values.filters))
     if name == "order":
-        return not kernels or any(k.shape[1] == 1 and k.shape[0] % opened.layers.channels for k in kernels)
-    if name == "alpha":
-        return opened.layers.channels > 4
-    return True
+        return not kernels or any(k.shape[1] == 1 and k.shape[0] % channels for k in kernels)
+    return name != "alpha" or channels > 4
 
 
-def trial(organism: Organism, values: Conventions, changes: Mapping[str, Any]) -> Trial:
-    """Grow a candidate and look at it."""
-    key, spec, pictures = run_key(0, 0), organism.rule.spec, []
-    state = np.asarray(organism.start())
-    begun, largest, size = 0, 1.0, 0
-    for mark in MARKS:
-        state = np.asarray(grow(organism, mark - begun, key=key, start=begun, state=jnp.asarray(state)))
-        begun = mark
-        whole = np.isfinite(state).all()
-        largest = float(np.abs(state).max()) if whole else np.inf
-        if not whole or largest > LARGEST:
+def _grow_trial(organism: Organism, values: Conventions, changes: Mapping[str, Any]) -> Trial:
+    key, spec = run_key(0, 0), organism.rule.spec
+    pictures: list[np.ndarray] = []
+    state = np.asarray(organism.initial_state())
+    start, max_abs_state, cells = 0, 1.0, 0
+    for step in TRIAL_STEPS:
+        state = np.asarray(grow(organism, step - start, key=key, start=start, state=jnp.asarray(state)))
+        start = step
+        max_abs_state = float(np.abs(state).max()) if np.isfinite(state).all() else np.inf
+        if max_abs_state > _MAX_ABS_STATE:
             break
-        pictures.append(np.asarray(visible(spec, jnp.asarray(state))))
-        size = int((state[..., spec.alpha] > spec.threshold).sum())
-        if not size:
+        pictures.append(np.asarray(to_rgba(spec, jnp.asarray(state))))
+        cells = int((state[..., spec.alpha] > spec.threshold).sum())
+        if not cells:
             break
-    outcome = _outcome(size, largest, values.canvas, pictures)
+    if max_abs_state > _MAX_ABS_STATE:
+        outcome = "explodes"
+    elif not cells:
+        outcome = "dies"
+    elif cells > 0.9 * values.canvas[0] * values.canvas[1]:
+        outcome = "fills the canvas"
+    else:
+        outcome = "grows" if cells > _MIN_CELLS else "does not grow"
     excess, drift = np.inf, np.inf
     if outcome == "grows":
-        excess, drift = _excess(state[state[..., spec.alpha] > spec.threshold], spec), _drift(pictures)
-    return Trial(changes, values, outcome, excess, drift, size, largest, tuple(pictures))
-
-
-def _outcome(size: int, largest: float, canvas: tuple[int, int], pictures: list[np.ndarray]) -> str:
-    if largest > LARGEST:
-        return "explodes"
-    if not size:
-        return "dies"
-    if size > 0.9 * canvas[0] * canvas[1]:
-        return "fills the canvas"
-    return "grows" if size > 12 and len(pictures) == len(MARKS) else "does not grow"
+        excess, drift = _excess(state[state[..., spec.alpha] > spec.threshold], spec), _drift(*pictures[-2:])
+    return Trial(changes, values, outcome, excess, drift, cells, max_abs_state, tuple(pictures))
 
 
 def _excess(cells: np.ndarray, spec: Any) -> float:
-    """How far the visible channels of a body's cells are from being a picture."""
-    alpha = cells[:, spec.alpha]
-    rest = spec.colours or [c for c in range(min(4, spec.channels)) if c != spec.alpha]
-    seen = np.stack([alpha, *([cells[:, c] for c in rest] if spec.channels > 3 else [])])
-    beyond = np.maximum(seen - 1, 0) + np.maximum(-seen, 0)
-    return float(beyond.mean())
+    """Mean distance of the visible channels of these cells, (cell, channel), from 0..1."""
+    rgb = spec.colours or [c for c in range(4) if c != spec.alpha]
+    shown = cells[:, [spec.alpha, *(rgb if spec.channels > 3 else [])]]
+    return float((np.maximum(shown - 1, 0) + np.maximum(-shown, 0)).mean())
 
 
-def _drift(pictures: list[np.ndarray]) -> float:
-    before, after = pictures[-2], pictures[-1]
+def _drift(before: np.ndarray, after: np.ndarray) -> float:
     body = (before[..., 3] > 0.1) | (after[..., 3] > 0.1)
     return float(np.abs(after - before)[body].mean()) if body.any() else np.inf
 
 
-def settled(opened: Opened, best: Trial) -> Opened:
-    """The file with the best candidate's conventions, which were found by trial."""
-    said = opened.said.with_("trial", **{k: getattr(best.values, k) for k in best.changes})
-    return replace(opened, said=Said(best.values, said.sources))
+def adopt(file: WeightFile, best: Trial) -> WeightFile:
+    """The file with the best candidate's conventions, their source being the probe."""
+    probed = {name: getattr(best.values, name) for name in best.changes}
+    sources = file.conventions.merge("probe", **probed).sources
+    return replace(file, conventions=SourcedConventions(best.values, sources))
 
 
 def doubts(ranked: list[Trial]) -> list[str]:
-    """What the trials leave open, in words; empty where one candidate stands alone."""
+    """What the trials leave open, one line each; empty where only one candidate grows, and like a trained body."""
     best = ranked[0]
     if best.outcome != "grows":
-        return [f"nothing that was tried grows; the nearest {best.outcome}"]
-    out = []
-    if not best.clean:
-        out.append(f"even the best is little like a trained body: excess {best.excess:.3f}, drift {best.drift:.3f}")
+        return [f"No candidate grows; the best one {best.outcome}."]
+    lines = []
+    if not _is_clean(best):
+        lines.append(
+            f"The best candidate differs from a trained body: excess {best.excess:.3f}, drift {best.drift:.3f}."
+        )
     for rival in [t for t in ranked[1:] if t.outcome == "grows"][:4]:
-        names = [k for k in USUAL if getattr(best.values, k) != getattr(rival.values, k)]
+        names = [k for k in _USUAL if getattr(best.values, k) != getattr(rival.values, k)]
         theirs, ours = ({k: getattr(t.values, k) for k in names} for t in (rival, best))
-        out.append(f"{described(theirs)} grows too; {described(ours)} was taken")
-    return out
+        lines.append(f"{describe(theirs)} also grows; {describe(ours)} was taken.")
+    return lines
 
 
-def described(changes: Mapping[str, Any]) -> str:
-    """Conventions in few words."""
+def describe(changes: Mapping[str, Any]) -> str:
+    """Conventions as `name value, name value`."""
     return ", ".join(f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in changes.items())

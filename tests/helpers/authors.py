@@ -1,5 +1,6 @@
 """Other people's files, written by the tests, and their rules worked out literally."""
 
+import base64
 import io
 import json
 import zipfile
@@ -10,8 +11,8 @@ import msgpack
 import numpy as np
 import scipy.ndimage
 
-from nca.interop import torch_writer
-from nca.interop.wire import put
+from nca.interop import torch
+from nca.interop.protobuf import encode_field
 
 SOBEL = np.array([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])
 IDENTITY = np.array([[0.0, 0, 0], [0, 1, 0], [0, 0, 0]])
@@ -26,13 +27,13 @@ def network(number, inputs, channels, hidden=(7,)):
     return [(weight.astype(np.float32), bias.astype(np.float32)) for weight, bias in pairs]
 
 
-def filtered(state, kernel, mode="constant", turned=False):
+def filter_channels(state, kernel, mode="constant", flipped=False):
     """A field correlated (or convolved) with a kernel, channel by channel."""
-    work = scipy.ndimage.convolve if turned else scipy.ndimage.correlate
+    work = scipy.ndimage.convolve if flipped else scipy.ndimage.correlate
     return np.stack([work(state[..., c], kernel, mode=mode) for c in range(state.shape[-1])], axis=-1)
 
 
-def answer(features, layers, slope=0.0):
+def dense_layers(features, layers, slope=0.0):
     """The dense layers."""
     values = features
     for i, (weight, bias) in enumerate(layers):
@@ -49,7 +50,7 @@ def npz(arrays):
     return out.getvalue()
 
 
-def named(layers, **more):
+def by_name(layers, **more):
     """Layers under our documented names."""
     out = {}
     for i, (weight, bias) in enumerate(layers, 1):
@@ -68,13 +69,13 @@ def state_dict(layers, conv=False, prefix="net.", **more):
 
 def torch_zip(root):
     """A file of torch.save."""
-    return torch_writer.written(root)
+    return torch.encode_torch(root)
 
 
 def torch_old(model):
     """A file of torch.save before 1.6, with a storage for each tensor."""
     storages = []
-    body = torch_writer._value(model, storages)
+    body = torch._pickle_value(model, storages)
     out = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19." + b"\x80\x02M\xe9\x03."
     out += b"\x80\x02}X\x0d\x00\x00\x00little_endian\x88s." + b"\x80\x02" + body.replace(b"tQ", b"NtQ") + b"."
     keys = b"".join(b"X\x01\x00\x00\x00" + str(i).encode() for i in range(len(storages)))
@@ -87,28 +88,28 @@ def torch_old(model):
 def flax(layers):
     """`flax.serialization.to_bytes` of nested dictionaries."""
 
-    def packed(array):
-        inside = msgpack.packb((array.shape, array.dtype.name, array.tobytes()))
-        return msgpack.ExtType(1, inside)
+    def pack(array):
+        inner = msgpack.packb((array.shape, array.dtype.name, array.tobytes()))
+        return msgpack.ExtType(1, inner)
 
-    tree = {f"Dense_{i}": {"kernel": packed(w), "bias": packed(b)} for i, (w, b) in enumerate(layers)}
+    tree = {f"Dense_{i}": {"kernel": pack(w), "bias": pack(b)} for i, (w, b) in enumerate(layers)}
     return msgpack.packb({"params": tree})
 
 
 def onnx(layers):
-    """A model of initializers alone, and one node."""
+    """A model of initializers and one node."""
     tensors = []
     for i, (weight, bias) in enumerate(layers):
         for name, array in ((f"fc{i}.weight", weight), (f"fc{i}.bias", bias)):
-            dims = b"".join(put(1, n) for n in array.shape)
-            tensors.append(put(5, dims + put(2, 1) + put(8, name) + put(9, array.astype("<f4").tobytes())))
-    graph = put(1, put(2, "y") + put(4, "Relu")) + b"".join(tensors)
-    return put(1, 8) + put(7, graph)
+            dims = b"".join(encode_field(1, n) for n in array.shape)
+            raw = encode_field(9, array.astype("<f4").tobytes())
+            tensors.append(encode_field(5, dims + encode_field(2, 1) + encode_field(8, name) + raw))
+    graph = encode_field(1, encode_field(2, "y") + encode_field(4, "Relu")) + b"".join(tensors)
+    return encode_field(1, 8) + encode_field(7, graph)
 
 
 def tensorflow_js(layers):
-    """A graph of constants, each inside its node, which name each other in a circle."""
-    import base64
+    """A graph of constants, each inner its node, which name each other in a circle."""
 
     def node(name, array):
         dims = [{"size": str(n)} for n in array.shape]
@@ -124,8 +125,8 @@ def tensorflow_js(layers):
 
 def keras(layers):
     """A `.keras` file of Keras 3."""
-    inside = io.BytesIO()
-    with h5py.File(inside, "w") as file:
+    inner = io.BytesIO()
+    with h5py.File(inner, "w") as file:
         for i, (weight, bias) in enumerate(layers):
             group = file.create_group(f"layers/conv2d_{i}/vars")
             group.create_dataset("0", data=weight[None, None])
@@ -133,7 +134,7 @@ def keras(layers):
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         archive.writestr("config.json", "{}")
-        archive.writestr("model.weights.h5", inside.getvalue())
+        archive.writestr("model.weights.h5", inner.getvalue())
     return out.getvalue()
 
 
@@ -145,14 +146,20 @@ def safetensors(layers):
 
 
 def web_json(layers):
-    """Layers of bytes."""
-    from nca.interop.export import quantised
-
-    return json.dumps([quantised(w, b) for w, b in layers]).encode()
+    """Layers of bytes, the bias in the last row."""
+    rows = []
+    for weight, bias in layers:
+        scales = [2 * float(np.abs(values).max()) for values in (weight, bias)]
+        scaled = np.concatenate([weight.astype(float) / scales[0], bias[None].astype(float) / scales[1]])
+        levels = np.round((scaled + 0.5) * 255).astype(np.uint8)
+        sizes = {"in_ch": weight.shape[0], "out_ch": weight.shape[1], "type": "uint8"}
+        data = base64.b64encode(levels.tobytes()).decode()
+        rows.append({**sizes, "weight_scale": scales[0], "bias_scale": scales[1], "data_b64": data})
+    return json.dumps(rows).encode()
 
 
 EXACT = {
-    "npz": ("npz", lambda layers: npz(named(layers))),
+    "npz": ("npz", lambda layers: npz(by_name(layers))),
     "torch": ("pth", lambda layers: torch_zip(state_dict(layers))),
     "torch conv": (
         "pt",

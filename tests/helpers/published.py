@@ -54,60 +54,60 @@ class Published:
         return self.arrays[f"state_{step}"]
 
 
-def read(folder: Path, name: str) -> Published:
-    says = json.loads((folder / name / "meta.json").read_text())["neutral"]
+def load_published(folder: Path, name: str) -> Published:
+    meta = json.loads((folder / name / "meta.json").read_text())["neutral"]
     with np.load(folder / name / "reference.npz") as file:
         arrays = dict(file)
     weights = [arrays[k] for k in ("w1", "w2", "w3") if k in arrays]
     biases = [arrays.get(k.replace("w", "b")) for k in ("w1", "w2", "w3") if k in arrays]
     inputs, hidden = weights[0].shape
-    if says["feature_order"] == "channel_major":
-        by_channel = weights[0].reshape(says["channels"], says["n_kernels"], hidden)
+    if meta["feature_order"] == "channel_major":
+        by_channel = weights[0].reshape(meta["channels"], meta["n_kernels"], hidden)
         weights[0] = by_channel.transpose(1, 0, 2).reshape(inputs, hidden)
     rows_first = np.allclose(arrays["kernels"][1], SOBEL.T)
     if rows_first:
-        blocks = weights[0].reshape(3, says["channels"], hidden)
+        blocks = weights[0].reshape(3, meta["channels"], hidden)
         weights[0] = blocks[[0, 2, 1]].reshape(inputs, hidden)
-    rule = Rule.from_arrays(weights, biases, **_conventions(says))
-    organism = Organism(rule, canvas=tuple(says["grid"]), name=name)
+    rule = Rule.from_arrays(weights, biases, **_conventions(meta))
+    organism = Organism(rule, canvas=tuple(meta["grid"]), name=name)
     steps, height, width = arrays["mask_shape"]
     bits = np.unpackbits(arrays["masks_packed"], axis=1)[:, : height * width]
     return Published(organism, arrays, bits.reshape(steps, height, width).astype(bool))
 
 
-def with_its_own_kernels(found: Published) -> Rule:
-    """The same rule, but reading the kernels of its file in the order of its file."""
-    says = found.organism.rule.spec
-    order = found.arrays["kernels"]
-    weights = [np.asarray(w[...]) for w in found.organism.rule.weights]
-    blocks = weights[0].reshape(3, says.channels, -1)
-    if np.allclose(order[1], SOBEL.T):
+def with_learned_kernels(published: Published) -> Rule:
+    """The same rule with a learned perception: the kernels of its file, in the order of its file."""
+    spec = published.organism.rule.spec
+    kernels = published.arrays["kernels"]
+    weights = [np.asarray(w[...]) for w in published.organism.rule.weights]
+    blocks = weights[0].reshape(3, spec.channels, -1)
+    if np.allclose(kernels[1], SOBEL.T):
         blocks = blocks[[0, 2, 1]]
     return Rule.from_arrays(
         [blocks.reshape(weights[0].shape), *weights[1:]],
-        [np.asarray(b[...]) for b in found.organism.rule.biases],
-        kernels=order[:, None],
-        **{k: v for k, v in says.to_json().items() if k not in ("perception", "clip")},
+        [np.asarray(b[...]) for b in published.organism.rule.biases],
+        kernels=kernels[:, None],
+        **{k: v for k, v in spec.to_json().items() if k not in ("perception", "clip")},
         perception="learned",
-        clip=says.clip,
+        clip=spec.clip,
     )
 
 
-def _conventions(says):
-    clips = says["clamp_pre"]
+def _conventions(meta):
+    clips = meta["clamp_pre"]
     return {
-        "boundary": says["pad"],
-        "alive_boundary": says["alive_pool_pad"],
-        "alpha": says["alive_channel"],
-        "threshold": says["alive_thresh"],
-        "inclusive": says["alive_cmp"] == ">=",
+        "boundary": meta["pad"],
+        "alive_boundary": meta["alive_pool_pad"],
+        "alpha": meta["alive_channel"],
+        "threshold": meta["alive_thresh"],
+        "inclusive": meta["alive_cmp"] == ">=",
         "alive": "both",
-        "fire_rate": says["fire_rate"],
+        "fire_rate": meta["fire_rate"],
         "clip": tuple(clips[0][2:]) if clips else None,
     }
 
 
-def from_web(path: Path, name: str) -> Organism:
+def from_web_json(path: Path, name: str) -> Organism:
     """An organism from the bytes of its author's page: weights of one byte, inputs kernel-major."""
     layers = json.loads(path.read_text())
     weights, biases = [], []
@@ -116,15 +116,15 @@ def from_web(path: Path, name: str) -> Organism:
         values = raw.reshape(layer["in_ch"] + 1, layer["out_ch"]) / 255 - 0.5
         weights.append(values[:-1] * layer["weight_scale"])
         biases.append(values[-1] * layer["bias_scale"])
-    says = {"boundary": "circular", "alive_boundary": "circular", "inclusive": True}
-    return Organism(Rule.from_arrays(weights, biases, **says), name=name)
+    conventions = {"boundary": "circular", "alive_boundary": "circular", "inclusive": True}
+    return Organism(Rule.from_arrays(weights, biases, **conventions), name=name)
 
 
 def expected_next(net, state, fire):
     """The oracle on the box around the body, where alone anything can happen; its loops are slow."""
-    if net.says["boundary"] == "circular" or net.says["alive_boundary"] == "circular":
+    if net.meta["boundary"] == "circular" or net.meta["alive_boundary"] == "circular":
         return oracle.step(net, state, fire)["next"]
-    living = np.argwhere(state[..., net.says["alpha"]] > 0)
+    living = np.argwhere(state[..., net.meta["alpha"]] > 0)
     (top, left), (bottom, right) = np.maximum(living.min(0) - 4, 0), living.max(0) + 5
     out = np.zeros(state.shape)
     part = np.s_[top:bottom, left:right]

@@ -124,7 +124,7 @@ def test_the_lizard_grows_as_in_python(lizard_data, untouched, tmp_path):
 def test_organisms_of_other_people_grow_as_their_authors_say(published, tmp_path):
     jobs, wanted = [], []
     for name in ("chen-gecko", "distill-gecko-regenerating", "google-planarian", "jaxnca-gecko-flax"):
-        found = others.read(published, name)
+        found = others.load_published(published, name)
         fires = base64.b64encode(found.fires[:100].astype(np.uint8).tobytes()).decode()
         job = {"organism": described(found.organism, steps=0), "start": packed(found.state(0))}
         jobs.append({"kind": "steps", **job, "fires": fires, "marks": [1, 10, 100]})
@@ -181,7 +181,7 @@ def test_the_twin_is_intact_and_shares_the_masks(lizard, lizard_data, untouched,
     want = untouched[30]
     assert difference(found["twins"]["30"], want) < 1e-4
     hurt = viewing.array(found["states"]["30"], want.shape)
-    spec, goal = lizard.rule.spec, lizard.picture()
+    spec, goal = lizard.rule.spec, lizard.padded_target()
     series = {name: values["30"] for name, values in found["series"].items()}
     assert series["error"] == pytest.approx(float(metrics.mse(spec, hurt, goal)), rel=1e-4)
     apart = float(metrics.mse(spec, hurt, metrics.picture(spec, want)))

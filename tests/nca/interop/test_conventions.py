@@ -1,31 +1,31 @@
 """Whatever an author's conventions, the imported rule computes what the author's own code would."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 from helpers import authors
 
 from nca.errors import UserError
-from nca.interop.build import opened, organism_of, untold
-from nca.interop.conventions import Conventions, names
-from nca.interop.presets import PRESETS
+from nca.interop.conventions import PRESETS, TYPES, Conventions
+from nca.interop.importing import assumptions, build_organism, open_weights
 from nca.rollout import grow, replay
-from nca.rule import visible
+from nca.rule import to_rgba
 
 C = 6
 CANVAS = (9, 8)
 LIKE = {"atol": 1e-5, "rtol": 1e-5}
 
 
-def a_state(number=0, channels=C):
+def random_state(number=0, channels=C):
     return np.random.default_rng(number).normal(size=(*CANVAS, channels)).astype(np.float32)
 
 
-def imported(tmp_path, arrays, **given):
+def import_npz(tmp_path, arrays, **options):
     path = tmp_path / "author.npz"
     path.write_bytes(authors.npz(arrays))
-    return organism_of(opened(path, **{"canvas": CANVAS, **given}))
+    return build_organism(open_weights(path, **{"canvas": CANVAS, **options}))
 
 
 def delta(organism, state):
@@ -33,11 +33,11 @@ def delta(organism, state):
 
 
 def by_kernel(state, kernels, **how):
-    return np.concatenate([authors.filtered(state, k, **how) for k in kernels], axis=-1)
+    return np.concatenate([authors.filter_channels(state, k, **how) for k in kernels], axis=-1)
 
 
 def by_channel(state, kernels, **how):
-    parts = [authors.filtered(state[..., c : c + 1], k, **how) for c in range(state.shape[-1]) for k in kernels]
+    parts = [authors.filter_channels(state[..., c : c + 1], k, **how) for c in range(state.shape[-1]) for k in kernels]
     return np.concatenate(parts, axis=-1)
 
 
@@ -51,7 +51,7 @@ CASES = {
     "rows first": ({"swap_xy": True}, lambda s: by_kernel(s, [I, DX.T, DX])),
     "rows first, named": ({"filters": ("identity", "dy", "dx")}, lambda s: by_kernel(s, [I, DX.T, DX])),
     "dy upwards": ({"filters": ("identity", "dx", "-dy")}, lambda s: by_kernel(s, [I, DX, -DX.T])),
-    "true convolution": ({"flip": True}, lambda s: by_kernel(s, [I, DX, DX.T], turned=True)),
+    "true convolution": ({"flip": True}, lambda s: by_kernel(s, [I, DX, DX.T], flipped=True)),
     "toroidal": ({"boundary": "circular"}, lambda s: by_kernel(s, [I, DX, DX.T], mode="wrap")),
     "laplacian fourth": (
         {"filters": ("identity", "dx", "dy", "laplacian"), "order": "channel-major"},
@@ -68,7 +68,7 @@ CASES = {
     "summed": (
         {"summed": True},
         lambda s: np.concatenate(
-            [s, *(np.repeat(authors.filtered(s, k).sum(-1, keepdims=True), C, -1) for k in (DX, DX.T))], -1
+            [s, *(np.repeat(authors.filter_channels(s, k).sum(-1, keepdims=True), C, -1) for k in (DX, DX.T))], -1
         ),
     ),
     "gradient's length": (
@@ -76,8 +76,8 @@ CASES = {
         lambda s: np.stack(
             [
                 s,
-                authors.filtered(s, LAP / 16),
-                np.hypot(authors.filtered(s, DX), authors.filtered(s, DX.T)),
+                authors.filter_channels(s, LAP / 16),
+                np.hypot(authors.filter_channels(s, DX), authors.filter_channels(s, DX.T)),
             ],
             axis=-1,
         ).reshape(*CANVAS, -1),
@@ -87,12 +87,12 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_perception_without_kernels_in_the_file_is_the_authors(tmp_path, case):
-    given, features = CASES[case]
-    state = a_state()
+    options, features = CASES[case]
+    state = random_state()
     seen = features(state.astype(float))
     layers = authors.network(1, seen.shape[-1], C)
-    organism = imported(tmp_path, authors.named(layers), **given)
-    np.testing.assert_allclose(delta(organism, state), authors.answer(seen, layers), atol=1e-4, rtol=1e-4)
+    organism = import_npz(tmp_path, authors.by_name(layers), **options)
+    np.testing.assert_allclose(delta(organism, state), authors.dense_layers(seen, layers), atol=1e-4, rtol=1e-4)
 
 
 def random_kernels(*shape):
@@ -102,12 +102,12 @@ def random_kernels(*shape):
 def depthwise(state, kernels):
     """A grouped convolution: output o reads channel o // filters."""
     each = len(kernels) // C
-    parts = [authors.filtered(state[..., o // each : o // each + 1], k) for o, k in enumerate(kernels[:, 0])]
+    parts = [authors.filter_channels(state[..., o // each : o // each + 1], k) for o, k in enumerate(kernels[:, 0])]
     return np.concatenate(parts, axis=-1)
 
 
 def dense(state, kernels):
-    return np.stack([sum(authors.filtered(state, k[c])[..., c] for c in range(C)) for k in kernels], axis=-1)
+    return np.stack([sum(authors.filter_channels(state, k[c])[..., c] for c in range(C)) for k in kernels], axis=-1)
 
 
 IN_FILE = {
@@ -122,23 +122,23 @@ IN_FILE = {
 @pytest.mark.parametrize("case", IN_FILE)
 def test_kernels_in_the_file_are_used(tmp_path, case):
     shape, features, inputs = IN_FILE[case]
-    kernels, state = random_kernels(*shape), a_state()
+    kernels, state = random_kernels(*shape), random_state()
     layers = authors.network(2, inputs, C)
     path = tmp_path / "author.pth"
     path.write_bytes(authors.torch_zip(authors.state_dict(layers, True, **{"perceive.weight": kernels})))
-    organism = organism_of(opened(path, canvas=CANVAS))
-    expected = authors.answer(features(state.astype(float), kernels), layers)
+    organism = build_organism(open_weights(path, canvas=CANVAS))
+    expected = authors.dense_layers(features(state.astype(float), kernels), layers)
     np.testing.assert_allclose(delta(organism, state), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_a_3x3_convolution_may_be_the_hidden_layer(tmp_path):
-    kernels, state = random_kernels(9, C), a_state()
+    kernels, state = random_kernels(9, C), random_state()
     (weight, bias), own = authors.network(3, 9, C, hidden=())[0], np.linspace(-1, 1, 9, dtype=np.float32)
     model = {"a.weight": kernels, "a.bias": own, "b.weight": weight.T[:, :, None, None], "b.bias": bias}
     path = tmp_path / "author.pth"
     path.write_bytes(authors.torch_zip(model))
     hidden = np.maximum(dense(state.astype(float), kernels) + own, 0)
-    organism = organism_of(opened(path, canvas=CANVAS))
+    organism = build_organism(open_weights(path, canvas=CANVAS))
     np.testing.assert_allclose(delta(organism, state), hidden @ weight + bias, atol=1e-4, rtol=1e-4)
 
 
@@ -147,29 +147,29 @@ def test_sobel_kernels_in_the_file_become_a_compass_that_turns(tmp_path):
     model = authors.state_dict(authors.network(1, 3 * C, C), True, **{"k.weight": kernels})
     path = tmp_path / "author.pth"
     path.write_bytes(authors.torch_zip(model))
-    organism = organism_of(opened(path, canvas=CANVAS, angle=90.0))
+    organism = build_organism(open_weights(path, canvas=CANVAS, angle=90.0))
     assert organism.rule.spec.perception == "sobel"
     assert float(organism.rule.angle[...]) == pytest.approx(np.pi / 2)
 
 
-def plain(tmp_path, channels=C, hidden=(7,), **given):
-    return imported(tmp_path, authors.named(authors.network(1, 3 * channels, channels, hidden)), **given)
+def import_plain(tmp_path, channels=C, hidden=(7,), **options):
+    return import_npz(tmp_path, authors.by_name(authors.network(1, 3 * channels, channels, hidden)), **options)
 
 
 def test_five_to_37_channels_and_two_hidden_layers_are_read(tmp_path):
     for channels in (5, 37):
-        organism = plain(tmp_path, channels, hidden=(8, 9))
+        organism = import_plain(tmp_path, channels, hidden=(8, 9))
         assert organism.rule.spec.channels == channels
         assert len(organism.rule.weights) == 3
 
 
 def test_an_alpha_that_comes_last_leaves_the_first_three_channels_to_colour(tmp_path):
-    spec = plain(tmp_path, alpha=-1).rule.spec
-    state = a_state()
+    spec = import_plain(tmp_path, alpha=-1).rule.spec
+    state = random_state()
     assert spec.alpha == C - 1
-    assert plain(tmp_path, alpha=-1).rule.channel_names == ("r", "g", "b", "h0", "h1", "alpha")
-    np.testing.assert_allclose(visible(spec, state)[..., :3], state[..., :3].clip(0, 1))
-    np.testing.assert_allclose(visible(spec, state)[..., 3], state[..., -1].clip(0, 1))
+    assert import_plain(tmp_path, alpha=-1).rule.channel_names == ("r", "g", "b", "h0", "h1", "alpha")
+    np.testing.assert_allclose(to_rgba(spec, state)[..., :3], state[..., :3].clip(0, 1))
+    np.testing.assert_allclose(to_rgba(spec, state)[..., 3], state[..., -1].clip(0, 1))
 
 
 @pytest.mark.parametrize(
@@ -182,22 +182,22 @@ def test_an_alpha_that_comes_last_leaves_the_first_three_channels_to_colour(tmp_
     ],
 )
 def test_a_seed_is_one_cell_of_its_kind(tmp_path, kind, cell):
-    assert plain(tmp_path, seed=kind).seed.tolist() == [[cell]]
+    assert import_plain(tmp_path, seed=kind).seed.tolist() == [[cell]]
 
 
 def test_a_seed_in_the_file_is_used(tmp_path):
     patch = np.zeros((3, 3, C), np.float32)
     patch[0, 1] = 1
     layers = authors.network(1, 3 * C, C)
-    organism = imported(tmp_path, authors.named(layers, seed=patch))
-    np.testing.assert_array_equal(organism.start()[3:6, 3:6], patch)
+    organism = import_npz(tmp_path, authors.by_name(layers, seed=patch))
+    np.testing.assert_array_equal(organism.initial_state()[3:6, 3:6], patch)
 
 
 def test_a_clip_of_some_channels_leaves_the_others_and_the_compact_step_equals_the_dense(tmp_path):
-    organism = plain(tmp_path, clip=(0.0, 0.5), clip_channels=(0, 4), step_size=0.5)
+    organism = import_plain(tmp_path, clip=(0.0, 0.5), clip_channels=(0, 4), step_size=0.5)
     fires = np.random.default_rng(0).random((4, *CANVAS)) < 0.5
     compact = grow(organism, 4, fire=fires)
-    state = np.asarray(organism.start())
+    state = np.asarray(organism.initial_state())
     for step in range(4):
         state = np.asarray(replay(organism, state, step, fire=fires[step])["next"])
     np.testing.assert_allclose(compact, state, **LIKE)
@@ -206,55 +206,59 @@ def test_a_clip_of_some_channels_leaves_the_others_and_the_compact_step_equals_t
 
 
 def test_each_convention_of_the_step_reaches_the_rule(tmp_path):
-    said = {
+    conventions = {
         "boundary": "circular", "alive_boundary": "circular", "threshold": 0.2, "inclusive": True,
         "alive": "gate", "reads": "masked", "squash": "tanh", "premultiplied": False, "clip": (-1.0, 1.0),
     }  # fmt: skip
-    spec = plain(tmp_path, **said, leak=0.1, fire="u>r", fire_rate=0.3).rule.spec
-    assert {k: getattr(spec, k) for k in said} == said
+    spec = import_plain(tmp_path, **conventions, negative_slope=0.1, fire="u>r", fire_rate=0.3).rule.spec
+    assert {k: getattr(spec, k) for k in conventions} == conventions
     assert (spec.activation_slope, spec.fire_rate) == (0.1, 0.7)
-    assert plain(tmp_path, fire="always").rule.spec.fire_rate == 1.0
+    assert import_plain(tmp_path, fire="always").rule.spec.fire_rate == 1.0
 
 
 def test_options_win_over_the_sidecar_and_that_over_the_preset(tmp_path):
     path = tmp_path / "a.npz"
-    path.write_bytes(authors.npz(authors.named(authors.network(1, 3 * C, C))))
+    path.write_bytes(authors.npz(authors.by_name(authors.network(1, 3 * C, C))))
     (tmp_path / "a.npz.conventions.json").write_text(json.dumps({"threshold": 0.2, "fire_rate": 0.25}))
-    said = opened(path, like="distill-web", fire_rate=0.75).said
-    assert (said.values.inclusive, said.values.threshold, said.values.fire_rate) == (True, 0.2, 0.75)
-    assert said.sources["inclusive"] == "preset distill-web"
-    assert (said.sources["threshold"], said.sources["fire_rate"]) == ("sidecar", "option")
+    conventions = open_weights(path, preset="distill-web", fire_rate=0.75).conventions
+    assert (conventions.values.inclusive, conventions.values.threshold, conventions.values.fire_rate) == (
+        True,
+        0.2,
+        0.75,
+    )
+    assert conventions.sources["inclusive"] == "preset distill-web"
+    assert (conventions.sources["threshold"], conventions.sources["fire_rate"]) == ("sidecar", "option")
 
 
-def test_settings_beside_the_weights_are_read_and_told(tmp_path):
+def test_settings_beside_the_weights_are_used(tmp_path):
     model = authors.state_dict(authors.network(1, 3 * C, C))
     path = tmp_path / "a.pth"
     path.write_bytes(authors.torch_zip({"model": model, "config": {"fire_rate": 0.25, "alive_threshold": 0.2}}))
-    said = opened(path).said
-    assert (said.values.fire_rate, said.values.threshold) == (0.25, 0.2)
-    assert said.sources == {"fire_rate": "the file", "threshold": "the file"}
+    conventions = open_weights(path).conventions
+    assert (conventions.values.fire_rate, conventions.values.threshold) == (0.25, 0.2)
+    assert conventions.sources == {"fire_rate": "the file", "threshold": "the file"}
 
 
-def test_what_nobody_said_and_growth_cannot_show_is_told(tmp_path):
+def test_conventions_without_a_source_that_growth_does_not_verify_are_listed(tmp_path):
     path = tmp_path / "a.npz"
-    path.write_bytes(authors.npz(authors.named(authors.network(1, 3 * C, C))))
-    silent = "\n".join(untold(opened(path)))
+    path.write_bytes(authors.npz(authors.by_name(authors.network(1, 3 * C, C))))
+    lines = "\n".join(assumptions(open_weights(path)))
     for name in ("swap_xy = False", "inclusive = False", "alive = both", "filters", "premultiplied = True"):
-        assert name in silent
-    assert untold(opened(path, like="chen2020")) == []
+        assert name in lines
+    assert assumptions(open_weights(path, preset="chen2020")) == []
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_is_a_full_set_of_conventions(tmp_path, name):
     path = tmp_path / "a.npz"
-    path.write_bytes(authors.npz(authors.named(authors.network(1, 3 * C, C))))
-    said = opened(path, like=name).said
-    assert set(said.sources) >= set(names()) - {"canvas"}
-    assert Conventions(**json.loads(json.dumps(said.values.to_json()))) == said.values
+    path.write_bytes(authors.npz(authors.by_name(authors.network(1, 3 * C, C))))
+    conventions = open_weights(path, preset=name).conventions
+    assert set(conventions.sources) >= set(TYPES) - {"canvas"}
+    assert Conventions(**json.loads(json.dumps(asdict(conventions.values)))) == conventions.values
 
 
 @pytest.mark.parametrize(
-    ("given", "needed"),
+    ("options", "expected"),
     [
         ({"order": "sideways"}, "kernel-major or channel-major"),
         ({"alpha": 9}, "6 channels"),
@@ -271,11 +275,27 @@ def test_every_preset_is_a_full_set_of_conventions(tmp_path, name):
         ({"canvas": (0, 5)}, "canvas"),
     ],
 )
-def test_conventions_that_cannot_be_are_refused_in_a_sentence(tmp_path, given, needed):
-    with pytest.raises(UserError, match=needed):
-        plain(tmp_path, **given)
+def test_conventions_that_cannot_be_are_refused_in_a_sentence(tmp_path, options, expected):
+    with pytest.raises(UserError, match=expected):
+        import_plain(tmp_path, **options)
 
 
 def test_a_preset_that_does_not_exist_is_refused(tmp_path):
     with pytest.raises(UserError, match="chen2020"):
-        plain(tmp_path, like="nobody")
+        import_plain(tmp_path, preset="nobody")
+
+
+def test_a_field_under_its_former_name_is_read(tmp_path):
+    path = tmp_path / "a.npz"
+    path.write_bytes(authors.npz(authors.by_name(authors.network(1, 3 * C, C))))
+    (tmp_path / "a.npz.conventions.json").write_text(json.dumps({"leak": 0.25}))
+    assert open_weights(path).conventions.values.negative_slope == 0.25
+
+
+@pytest.mark.parametrize("text", ["[1]", '{"order"', '{"self": 1}', '{"source": 1}'])
+def test_a_sidecar_that_holds_no_conventions_is_refused(tmp_path, text):
+    path = tmp_path / "a.npz"
+    path.write_bytes(authors.npz(authors.by_name(authors.network(1, 3 * C, C))))
+    (tmp_path / "a.npz.conventions.json").write_text(text)
+    with pytest.raises(UserError, match="convention"):
+        open_weights(path)

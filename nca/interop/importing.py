@@ -1,0 +1,225 @@
+"""From a file to an organism, with a record of how the file was interpreted."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nca.errors import UserError
+from nca.interop.containers import read_contents
+from nca.interop.conventions import PRESETS, Conventions, SourcedConventions
+from nca.interop.features import build_rule
+from nca.interop.layers import Layers, find_layers
+from nca.interop.untrusted import Contents, parse_json, read_bytes
+from nca.organism import Organism
+
+# For conventions that growth does not verify: the question, and what happens if the answer is wrong.
+_UNVERIFIABLE = {
+    "swap_xy": ("are x and y exchanged?", "the picture grows transposed"),
+    "flip": ("are kernels rotated by 180 degrees?", "the picture grows rotated by 180 degrees"),
+    "filters": ("which signs do the gradients have?", "the picture grows mirrored"),
+    "inclusive": ("is a cell alive at > or at >= the threshold?", "the picture is the same"),
+    "alive": ("are cells tested before the update too?", "the picture is nearly the same"),
+    "boundary": ("what does perception read beyond the canvas?", "the picture is the same until it reaches the edge"),
+    "alive_boundary": (
+        "what does the alive test read beyond the canvas?",
+        "the picture is the same until it reaches the edge",
+    ),
+    "reads": ("does perception read dead cells?", "the picture is nearly the same"),
+    "fire_rate": ("how often does a cell update?", "the body grows at another speed, often to the same picture"),
+    "fire": ("which side of the fire rate updates?", "at a rate of 0.5 the picture is the same"),
+    "premultiplied": ("is colour multiplied by alpha?", "the body grows the same in other colours"),
+}
+# Names under which files keep settings.
+_SETTINGS = {
+    "fire_rate": ("fire_rate", "cell_fire_rate", "fire_prob", "update_prob", "update_rate"),
+    "threshold": ("alive_threshold", "alpha_threshold", "living_threshold", "alive_thresh"),
+    "negative_slope": ("negative_slope",),
+    "canvas": ("train_grid_size", "grid_size"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class WeightFile:
+    """A file of weights, read and taken apart, with the conventions known so far.
+
+    Attributes:
+        path: the file.
+        contents: its arrays.
+        layers: its network.
+        conventions: what is known of its conventions, and from where.
+    """
+
+    path: Path
+    contents: Contents
+    layers: Layers
+    conventions: SourcedConventions
+
+
+def open_weights(
+    path: Path,
+    *,
+    preset: str | None = None,
+    sidecar: Path | None = None,
+    sizes: str | None = None,
+    **options: Any,
+) -> WeightFile:
+    """Read a file and gather what is known of its conventions.
+
+    Options win over the sidecar, the sidecar over the file's own settings, and those over the preset.
+
+    Args:
+        path: the file.
+        preset: a name among `PRESETS`.
+        sidecar: JSON file with fields of `Conventions`; `NAME.conventions.json` beside the file if not given.
+        sizes: of the arrays in a headerless file, as for `read_contents`.
+        **options: fields of `Conventions`.
+
+    Raises:
+        UserError: the file or its conventions cannot be used.
+    """
+    contents = read_contents(path, sizes)
+    layers = find_layers(contents)
+    conventions = SourcedConventions()
+    if preset is not None:
+        if preset not in PRESETS:
+            raise UserError(f"There is no preset {preset!r}; known are {', '.join(PRESETS)}.")
+        defaults = {name: value for name, value in vars(Conventions()).items() if name != "canvas"}
+        conventions = conventions.merge(f"preset {preset}", **{**defaults, **PRESETS[preset].fields})
+    conventions = _with_settings(conventions, contents.settings, "the file")
+    conventions = _with_sibling(conventions, path)
+    if layers.seed is not None:
+        conventions = conventions.merge("the file", seed="file")
+    if contents.conventions is not None:
+        conventions = conventions.merge("the file", **contents.conventions)
+    sidecar_path = sidecar or path.with_name(path.name + ".conventions.json")
+    if sidecar is not None or sidecar_path.is_file():
+        try:
+            fields = parse_json(read_bytes(sidecar_path, 2**20), dict)
+        except UserError as error:
+            raise UserError(f"{sidecar_path} must hold a JSON object of conventions: {error}") from error
+        conventions = conventions.merge("sidecar", **fields)
+    conventions = _inferred_from_shapes(conventions.merge("option", **options), contents, layers)
+    return WeightFile(path, contents, layers, conventions)
+
+
+def _with_settings(conventions: SourcedConventions, settings: Mapping[str, Any], source: str) -> SourcedConventions:
+    """Conventions among a file's settings, under names in common use."""
+    for name, synonyms in _SETTINGS.items():
+        value = next((settings[k] for k in synonyms if k in settings), None)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        if name == "canvas":
+            if isinstance(value, int) and 3 <= value <= 512:
+                conventions = conventions.merge(source, canvas=(value, value))
+        elif 0 <= value <= 1:
+            conventions = conventions.merge(source, **{name: float(value)})
+    return conventions
+
+
+def _with_sibling(conventions: SourcedConventions, path: Path) -> SourcedConventions:
+    """Training options in a JSON file of the same name, as some authors leave them."""
+    sibling = path.with_suffix(".json")
+    if sibling == path or not sibling.is_file() or sibling.stat().st_size > 2**20:
+        return conventions
+    try:
+        settings = parse_json(sibling.read_bytes(), dict)
+    except (UserError, OSError):
+        return conventions
+    return _with_settings(conventions, settings, sibling.name)
+
+
+def _inferred_from_shapes(conventions: SourcedConventions, contents: Contents, layers: Layers) -> SourcedConventions:
+    """Open fields that follow from shapes or from the kind of file."""
+    channels, features = layers.channels, layers.weights[0].shape[0]
+    sources = conventions.sources
+    if "alpha" not in sources and channels < 4:
+        conventions = conventions.merge("few channels", alpha=channels - 1)
+    if "filters" not in sources and not layers.kernels and features % channels == 0:
+        count = features // channels
+        usual = {1: ("identity",), 2: ("identity", "laplacian"), 4: ("identity", "dx", "dy", "laplacian")}
+        if count in usual:
+            conventions = conventions.merge(f"{count} filters", filters=usual[count])
+    if "order" not in sources and contents.feature_order:
+        # The usual order of this kind of file: a better default, still open to the probe.
+        values = Conventions(**{**vars(conventions.values), "order": contents.feature_order})
+        conventions = SourcedConventions(values, conventions.sources)
+    return conventions
+
+
+def build_organism(file: WeightFile, conventions: Conventions | None = None, *, name: str = "") -> Organism:
+    """The organism that a file holds.
+
+    Args:
+        file: the file.
+        conventions: instead of those of the file.
+        name: of the organism; the file's name if not given.
+
+    Raises:
+        UserError: the arrays do not fit the conventions.
+    """
+    values = conventions or file.conventions.values
+    rule = build_rule(file.layers, values)
+    spec = rule.spec
+    target = file.contents.arrays.get("target")
+    if target is not None and not (target.ndim == 3 and target.shape[2] == 4 and np.isfinite(target).all()):
+        target = None
+    return Organism(
+        rule,
+        seed=seed_cells(values.seed, spec.channels, spec.alpha, spec.colours, file.layers.seed),
+        canvas=values.canvas,
+        target=target,
+        name=name or file.path.stem,
+        provenance={"imported": _provenance(file, values)},
+    )
+
+
+def _provenance(file: WeightFile, values: Conventions) -> dict[str, Any]:
+    """Origin of an organism: the file, its unusual conventions, and where each came from."""
+    raw = file.path.read_bytes() if file.path.is_file() else b""
+    defaults, sources = asdict(Conventions()), file.conventions.sources
+    return {
+        "file": file.path.name,
+        "sha256": hashlib.sha256(raw).hexdigest(),
+        "container": file.contents.container,
+        "conventions": {k: v for k, v in asdict(values).items() if v != defaults[k]},
+        "sources": {s: sorted(k for k, v in sources.items() if v == s) for s in sorted(set(sources.values()))},
+        "assumed": [k for k in defaults if k not in sources],
+        "arrays": list(file.layers.used),
+        "unused": list(file.layers.unused),
+    }
+
+
+def seed_cells(
+    kind: str, channels: int, alpha: int, colours: tuple[int, int, int] | None, patch: np.ndarray | None
+) -> np.ndarray:
+    """The cells of a seed, (y, x, channel): one cell of a kind that `Conventions` names, or the file's patch."""
+    if kind == "file":
+        if patch is None:
+            raise UserError("The file holds no seed; give seed hidden, alpha, rgba or ones.")
+        return patch
+    rgb = list(colours or ())
+    if not colours and channels >= 4:
+        rgb = [c for c in range(4) if c != alpha]
+    cell = np.zeros((1, 1, channels), np.float32)
+    cell[..., alpha] = 1
+    if kind in ("hidden", "ones"):
+        cell[...] = 1
+    if kind in ("hidden", "rgba"):
+        cell[..., rgb] = float(kind == "rgba")
+    return cell
+
+
+def assumptions(file: WeightFile) -> list[str]:
+    """The conventions that no source states and growth does not verify, with the values taken; one line each."""
+    values = file.conventions.values
+    return [
+        f"{name} = {getattr(values, name)} ({question} If this is wrong, {consequence}.)"
+        for name, (question, consequence) in _UNVERIFIABLE.items()
+        if name not in file.conventions.sources
+    ]
