@@ -1,7 +1,6 @@
 from .assays.axes.config import AxesConfig as AxesConfig
-from .assays.axes.examination import examine_axes as examine_axes
 from .assays.axes.pca import pca as pca
-from .assays.axes.sections import axes_section as axes_section
+from .assays.axes.run import axes as axes
 from .assays.lesions.config import LesionConfig as LesionConfig
 from .cell_table import cells as cells
 from .cell_table import to_anndata as to_anndata

@@ -1,47 +1,61 @@
-"""Which organisms were trained on from others: such networks are not independent."""
+"""Which organisms were trained from which others: networks of one lineage are not independent."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from itertools import combinations
+from collections.abc import Hashable, Mapping, Sequence
+from itertools import combinations, pairwise
 from typing import Any
+
+import numpy as np
+from scipy.sparse.csgraph import connected_components
 
 from nca.organism import Organism
 
 
-def ancestors(organism: Organism) -> Iterator[str]:
-    """The hashes of the organisms that this one was trained on from."""
-    parent = organism.provenance.get("started_from")
-    while isinstance(parent, Mapping):
-        if parent.get("hash"):
-            yield str(parent["hash"])
-        parent = parent.get("started_from")
-
-
 def related(organisms: Sequence[Organism]) -> list[tuple[str, str]]:
-    """Pairs that share an ancestor, or of which one is the other's: no independent networks."""
-    lines = [{o.hash, *ancestors(o)} for o in organisms]
-    return [
-        (organisms[i].name, organisms[j].name) for i, j in combinations(range(len(lines)), 2) if lines[i] & lines[j]
-    ]
+    """Names of the pairs that share an ancestor, or of which one is the other's ancestor."""
+    hashes = [_own_and_ancestor_hashes(organism) for organism in organisms]
+    pairs = combinations(range(len(organisms)), 2)
+    return [(organisms[i].name, organisms[j].name) for i, j in pairs if hashes[i] & hashes[j]]
 
 
-def lineages(organisms: Sequence[Organism], alike: Sequence[Hashable | None] = ()) -> list[int]:
-    """Which independent line each organism belongs to, numbered from 0 in their order.
+def lineages(organisms: Sequence[Organism], origins: Sequence[Hashable | None] = ()) -> list[int]:
+    """The lineage of each organism, numbered from 0 in their order.
 
     Args:
-        organisms: two of them are of one line if they share an ancestor, or one is the other's, or a
-            third joins them.
-        alike: of each, something that organisms of one line have in common besides, such as the
-            weights they began with; None where nothing is known.
+        organisms: two of them are of one lineage if they share an ancestor, if one is the other's ancestor,
+            or if a third joins them.
+        origins: of each organism, what else only organisms of one lineage share, such as the initial weights;
+            None where unknown.
     """
-    shared: list[set[Any]] = [{o.hash, *ancestors(o)} for o in organisms]
-    for marks, also in zip(shared, alike, strict=False):
-        marks |= set() if also is None else {("alike", also)}
-    lines = list(range(len(organisms)))
-    for i, j in combinations(range(len(organisms)), 2):
-        if shared[i] & shared[j]:
-            old, new = max(lines[i], lines[j]), min(lines[i], lines[j])
-            lines = [new if line == old else line for line in lines]
-    numbers = {line: n for n, line in enumerate(dict.fromkeys(lines))}
-    return [numbers[line] for line in lines]
+    traits: list[set[Any]] = [_own_and_ancestor_hashes(organism) for organism in organisms]
+    for own, origin in zip(traits, origins, strict=False):
+        own |= set() if origin is None else {("origin", origin)}
+    joined = np.asarray([[bool(a & b) for b in traits] for a in traits]).reshape(len(traits), len(traits))
+    labels = connected_components(joined, directed=False)[1].tolist()
+    numbers = {label: n for n, label in enumerate(dict.fromkeys(labels))}
+    return [numbers[label] for label in labels]
+
+
+def _own_and_ancestor_hashes(organism: Organism) -> set[str]:
+    hashes, parent = {organism.hash}, organism.provenance.get("started_from")
+    while isinstance(parent, Mapping):
+        if parent.get("hash"):
+            hashes.add(str(parent["hash"]))
+        parent = parent.get("started_from")
+    return hashes
+
+
+def training_step(organism: Organism) -> int | None:
+    """Number of training steps of the organism's last training run; None where its file does not state it."""
+    steps = organism.provenance.get("steps")
+    return steps if isinstance(steps, int) and not isinstance(steps, bool) else None
+
+
+def same_training_run(organisms: Sequence[Organism]) -> bool:
+    """Whether these are two or more snapshots of one training run, in their order."""
+    steps = [training_step(organism) for organism in organisms]
+    configs = [dict(organism.provenance.get("config", {})) for organism in organisms]
+    defined = [step for step in steps if step is not None]
+    ascending = len(defined) == len(steps) > 1 and all(a < b for a, b in pairwise(defined))
+    return ascending and bool(configs[0]) and all(config == configs[0] for config in configs)

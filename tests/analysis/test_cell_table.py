@@ -8,7 +8,7 @@ from helpers import bodies
 
 import analysis
 from analysis import recording as rec
-from analysis.assays.axes.protocol import pca
+from analysis.assays.axes.pca import pca
 from analysis.cell_table import cells, save_anndata, to_anndata
 from nca.errors import UserError
 

@@ -1,213 +1,234 @@
-"""Is the same axis formed in independent networks? Networks, not cells or runs, are counted here. (A5)"""
+"""Is the same axis formed in independent networks? The unit is the network, not the cell or the run. (A5)"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float
 
-from analysis.assays.axes.decoding import residuals, weights
-from analysis.assays.axes.reading import cells_of
+from analysis.assays.axes.decoding import QUANTITIES, pca_body_states, residual_products, ridge_weights
 from analysis.geometry import positions
-from analysis.stats.nulls import with_surrogates
-from analysis.stats.surrogates import haar, p_value
+from analysis.lineage import training_step
+from analysis.stats.nulls import fdr, p_value, with_surrogates
+from analysis.stats.surrogates import haar_frames
 from nca.errors import UserError
+from nca.organism import Organism
 
-FEWEST = 3
+if TYPE_CHECKING:
+    from analysis.assays.axes.run import AxesResult
+
+MIN_NETWORKS = 3
 CODES = {"x and y": ("x", "y"), "radius and edge": ("radius", "edge")}
 
 
-def code_direction(
+def decoder_direction(
     recording: xr.Dataset,
     components: xr.Dataset,
     *,
     run: int = 0,
     surrogates: int = 199,
-    deals: int = 10,
+    cv_repeats: int = 10,
     seed: int = 0,
 ) -> xr.Dataset:
-    """Along which direction across the body its position is decoded best, and how well.
+    """The direction across the body along which position is decoded best.
 
     Args:
         recording: as given to `pca`.
-        components: what `pca` returned; its channels and step are used.
+        components: result of `pca`; its channels and step are used.
         run: the run.
-        surrogates: band-rotated surrogates, each with its own best direction: the shape of a body
-            favours some directions even where no axis is planted.
-        deals: ways to deal blocks to folds, whose errors are added up.
-        seed: what the surrogates are drawn from.
+        surrogates: band-rotated surrogates, each with its own best direction: the shape of a body favours
+            some directions even where no axis is encoded.
+        cv_repeats: assignments of blocks to folds, whose errors are averaged.
+        seed: seed of the surrogates.
 
     Returns:
-        Dataset: angle, degrees modulo 180 from the x axis towards y (down), of the gradient of the
-        best decoder; best and worst, R2 along and across it; body_angle, of the body's long axis;
-        elongation, its length over its width; and over surrogate, null_angle and null_best. Over
-        (code, part): decoder (channel), orthonormal directions of the decoders of x and y, and of
-        radius and edge, in units of each channel's sd.
+        Dataset: angle, degrees modulo 180 from the x axis towards y (down), of the direction decoded best;
+        best_r2 and worst_r2, R² along and across it; body_angle, of the body's long axis; elongation, its
+        length over its width; null_angle and null_r2 (surrogate,). Over (code, axis): decoder (channel),
+        orthonormal directions of the decoders of x and y, and of radius and edge, in sd of each channel.
     """
-    rows, mask, at = cells_of(recording, components, run)
-    where = positions(mask)
-    position = np.stack([where["x"], where["y"]], 1)
-    fields = with_surrogates(rows, mask, surrogates, seed)
-    lost = residuals(fields, position, np.argwhere(mask), deals).mean(1)
-    centred = position - position.mean(0)
-    angle, best, worst = angle_of_code(lost, centred.T @ centred)
-    body_angle, elongation = long_axis(mask)
-    spread = np.where(rows.std(0) > 0, rows.std(0), 1.0)
+    states, mask = pca_body_states(recording, components, run)
+    position = positions(mask)
+    xy = np.stack([position["x"], position["y"]], 1)
+    fields = with_surrogates(states, mask, surrogates, seed)
+    errors = residual_products(fields, xy, np.argwhere(mask), cv_repeats).mean(1)
+    centred = xy - xy.mean(0)
+    angle, best, worst = _best_direction(errors, centred.T @ centred)
+    body_angle, elongation = _long_axis(mask)
+    sd = np.where(states.std(0) > 0, states.std(0), 1.0)
     frames = []
     for pair in CODES.values():
-        found = weights(rows, np.stack([where[q] for q in pair], 1)) * spread[:, None]
-        frames.append(np.linalg.qr(found)[0].T)
-    size = min(f.shape[0] for f in frames)
+        weights = ridge_weights(states, np.stack([position[q] for q in pair], 1)) * sd[:, None]
+        frames.append(np.linalg.qr(weights)[0].T)
+    size = min(len(frame) for frame in frames)
     data = {
         "angle": float(angle[0]),
-        "best": float(best[0]),
-        "worst": float(worst[0]),
+        "best_r2": float(best[0]),
+        "worst_r2": float(worst[0]),
         "body_angle": body_angle,
         "elongation": elongation,
         "null_angle": ("surrogate", angle[1:]),
-        "null_best": ("surrogate", best[1:]),
-        "decoder": (("code", "part", "channel"), np.stack([f[:size] for f in frames])),
+        "null_r2": ("surrogate", best[1:]),
+        "decoder": (("code", "axis", "channel"), np.stack([frame[:size] for frame in frames])),
     }
     coords = {"code": list(CODES), "channel": components.channel.values}
-    attrs = {"organism": recording.attrs["organism"], "hash": recording.attrs["hash"], "cells": len(rows)}
-    return xr.Dataset(data, coords, attrs | {"at": at, "run": run, "deals": deals, "seed": seed})
+    attrs = {"organism": recording.attrs["organism"], "hash": recording.attrs["hash"], "cells": len(states)}
+    attrs |= {"step": components.attrs["step"], "run": run, "cv_repeats": cv_repeats, "seed": seed}
+    return xr.Dataset(data, coords, attrs)
 
 
-def angle_of_code(
-    lost: Float[np.ndarray, "*field 2 2"], spread: Float[np.ndarray, "2 2"]
+def _best_direction(
+    errors: Float[np.ndarray, "*field 2 2"], spread: Float[np.ndarray, "2 2"]
 ) -> tuple[Float[np.ndarray, "*field"], Float[np.ndarray, "*field"], Float[np.ndarray, "*field"]]:
-    """The direction across the body that is decoded best, and how well.
+    """The angle (degrees modulo 180, from x towards y) of the direction decoded best, its R² and the worst R².
 
-    A ridge is linear in what it decodes, so the errors of x cos(a) + y sin(a) follow from those of x
-    and y: R2(a) = 1 - (v' lost v) / (v' spread v) with v = (cos(a), sin(a)).
+    A ridge is linear in what it decodes, so the errors of x cos(a) + y sin(a) follow from those of x and y:
+    R²(a) = 1 - (v' errors v) / (v' spread v) with v = (cos(a), sin(a)).
 
     Args:
-        lost: products of the errors of x and y, of `decoding.residuals`.
+        errors: products of the errors of x and y, of `residual_products`.
         spread: products of x and y about their means.
-
-    Returns:
-        The angle of the best direction in degrees modulo 180 (from x towards y), its R2, and that of
-        the worst direction.
-
-    Raises:
-        UserError: a body that is a line.
     """
     if np.linalg.matrix_rank(spread) < 2:
         raise UserError("Directions need a body that is more than one cell wide.")
     root = np.linalg.inv(np.linalg.cholesky(spread))
-    worth, vectors = np.linalg.eigh(root @ lost @ root.T)
+    share, vectors = np.linalg.eigh(root @ errors @ root.T)
     best = vectors[..., 0] @ root
     angle = np.degrees(np.arctan2(best[..., 1], best[..., 0])) % 180 % 180
-    return angle, 1 - worth[..., 0], 1 - worth[..., 1]
+    return angle, 1 - share[..., 0], 1 - share[..., 1]
 
 
-def long_axis(mask: Bool[np.ndarray, "y x"]) -> tuple[float, float]:
+def _long_axis(mask: Bool[np.ndarray, "y x"]) -> tuple[float, float]:
     """The angle of a body's long axis (degrees modulo 180, from x towards y), and length over width."""
     y, x = np.argwhere(mask).T.astype(float)
-    spread = np.atleast_2d(np.cov(np.stack([x, y])))
-    worth, vectors = np.linalg.eigh(spread)
+    variance, vectors = np.linalg.eigh(np.atleast_2d(np.cov(np.stack([x, y]))))
     angle = float(np.degrees(np.arctan2(vectors[1, 1], vectors[0, 1])) % 180 % 180)
-    return angle, float(np.sqrt(worth[1] / max(worth[0], 1e-12)))
+    return angle, float(np.sqrt(variance[1] / max(variance[0], 1e-12)))
 
 
-def rayleigh(angles: Float[np.ndarray, "*many unit"]) -> tuple[np.ndarray, np.ndarray]:
-    """The axial Rayleigh test.
-
-    Args:
-        angles: degrees modulo 180.
+def _rayleigh_test(angles: Float[np.ndarray, "*draw network"]) -> tuple[np.ndarray, np.ndarray]:
+    """The axial Rayleigh test of angles in degrees modulo 180.
 
     Returns:
-        Length of the mean of the doubled angles (1: all alike, 0: even), and p of uniform angles
-        (Zar 1999, equation 27.4).
+        Length of the mean of the doubled angles (1: all alike, 0: evenly spread), and p under uniform
+        angles (Zar 1999, equation 27.4).
     """
-    many = angles.shape[-1]
+    n = angles.shape[-1]
     length = np.abs(np.exp(2j * np.radians(angles)).mean(-1))
-    sum_ = many * length
-    p = np.exp(np.sqrt(1 + 4 * many + 4 * (many**2 - sum_**2)) - (1 + 2 * many))
+    p = np.exp(np.sqrt(1 + 4 * n + 4 * (n**2 - (n * length) ** 2)) - (1 + 2 * n))
     return length, np.minimum(p, 1.0)
 
 
-def networks(
-    found: Sequence[xr.Dataset],
-    frame: Literal["canvas", "body"] = "canvas",
-    *,
-    draws: int = 1999,
-    seed: int = 0,
+def direction_agreement(
+    directions: Sequence[xr.Dataset], frame: Literal["canvas", "body"] = "canvas", *, draws: int = 1999, seed: int = 0
 ) -> xr.Dataset:
-    """Whether independent networks agree, in the direction of their code and in the channels it uses.
+    """Whether independent networks agree in the direction of their code, and in the channels that carry it.
 
     Args:
-        found: what `code_direction` says of each network.
-        frame: what angles are counted from: the "canvas" (for networks of one target), or the long
-            axis of each "body" (for different ones).
+        directions: `decoder_direction` of each network.
+        frame: what angles are counted from: the "canvas" (for networks of one target), or the long axis of
+            each "body" (for different targets).
         draws: random draws for each null.
-        seed: what they are drawn from.
+        seed: seed of the draws.
 
     Returns:
-        Dataset over network: angle (in the frame), best, worst, elongation; scalars: length (of the
-        mean axial vector), direction (its angle), p_uniform (Rayleigh, against uniform angles),
-        p_surrogates (against one surrogate of each network, which allows for the bodies' shapes),
-        null_length (draw,); over code: alike (mean over pairs of the Procrustes similarity of the
-        decoders' directions: 1 if they span the same channels, k/channels or so by chance), p_alike
-        and null_alike (draw, code), each network's decoder turned at random. `alike` is NaN where
-        networks differ in their channels.
+        Dataset over network: angle (in the frame), best_r2, worst_r2, elongation; scalars: length of the mean
+        axial vector, direction (its angle), p_uniform (Rayleigh, against uniform angles), p_surrogates (against
+        one surrogate of each network, which allows for the bodies' shapes); null_length (draw,). Over code:
+        similarity, the mean over pairs of the Procrustes similarity of the decoders (1 if they span the same
+        channels), with p_similarity and null_similarity (draw, code) of randomly rotated decoders; NaN where
+        the networks differ in their channels.
 
     Raises:
         UserError: fewer than three networks.
     """
-    if len(found) < FEWEST:
-        raise UserError(f"A claim about networks needs {FEWEST} or more of them, got {len(found)}.")
-    turn = [float(f.body_angle) if frame == "body" else 0.0 for f in found]
-    angles = np.asarray([(float(f.angle) - t) % 180 for f, t in zip(found, turn, strict=True)])
-    length, p_uniform = rayleigh(angles)
-    draw = np.random.default_rng(seed)
-    null = [
-        (f.null_angle.values[draw.integers(f.sizes["surrogate"], size=draws)] - t) % 180
-        for f, t in zip(found, turn, strict=True)
+    if len(directions) < MIN_NETWORKS:
+        raise UserError(f"A claim about networks needs {MIN_NETWORKS} or more of them, got {len(directions)}.")
+    origin = np.asarray([float(d.body_angle) if frame == "body" else 0.0 for d in directions])
+    angles = (np.asarray([float(d.angle) for d in directions]) - origin) % 180
+    length, p_uniform = _rayleigh_test(angles)
+    rng = np.random.default_rng(seed)
+    null_angles = [
+        (d.null_angle.values[rng.integers(d.sizes["surrogate"], size=draws)] - o) % 180
+        for d, o in zip(directions, origin, strict=True)
     ]
-    null_length = rayleigh(np.stack(null, 1))[0]
-    alike, null_alike = _alike([f.decoder.values for f in found], draws, draw)
+    null_length = _rayleigh_test(np.stack(null_angles, 1))[0]
+    similarity, null_similarity = _decoder_similarity([d.decoder.values for d in directions], draws, rng)
     mean = np.exp(2j * np.radians(angles)).mean()
-    each = {k: ("network", [float(f[k]) for f in found]) for k in ("best", "worst", "elongation")}
-    data = each | {
+    data = {k: ("network", [float(d[k]) for d in directions]) for k in ("best_r2", "worst_r2", "elongation")} | {
         "angle": ("network", angles),
         "length": float(length),
         "direction": float(np.degrees(np.angle(mean)) / 2 % 180),
         "p_uniform": float(p_uniform),
         "p_surrogates": p_value(float(length), null_length),
         "null_length": ("draw", null_length),
-        "alike": ("code", alike),
-        "null_alike": (("draw", "code"), null_alike),
-        "p_alike": (
-            "code",
-            [p_value(a, n) if np.isfinite(a) else np.nan for a, n in zip(alike, null_alike.T, strict=True)],
-        ),
+        "similarity": ("code", similarity),
+        "null_similarity": (("draw", "code"), null_similarity),
+        "p_similarity": ("code", [p_value(s, n) for s, n in zip(similarity, null_similarity.T, strict=True)]),
     }
-    coords = {"network": [f.attrs["organism"] for f in found], "code": list(CODES)}
+    coords = {"network": [d.attrs["organism"] for d in directions], "code": list(CODES)}
     return xr.Dataset(data, coords, {"frame": frame, "draws": draws, "seed": seed})
 
 
-def _alike(
-    decoders: Sequence[Float[np.ndarray, "code part channel"]], draws: int, draw: np.random.Generator
+def _decoder_similarity(
+    decoders: Sequence[Float[np.ndarray, "code axis channel"]], draws: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean similarity over pairs, by code, and that of random directions."""
-    shapes = {d.shape for d in decoders}
-    if len(shapes) > 1:
+    """Similarity of the decoders of each code, averaged over pairs of networks, and that of random directions."""
+    if len({d.shape for d in decoders}) > 1:
         return np.full(len(CODES), np.nan), np.full((draws, len(CODES)), np.nan)
-    _, parts, channels = decoders[0].shape
-    stack = np.stack(decoders)  # network, code, part, channel
-    observed = np.asarray([_similarity(stack[:, k]) for k in range(len(CODES))])
-    random = haar(draw, channels, parts, draws * len(decoders)).swapaxes(1, 2)
-    null = _similarity(random.reshape(draws, len(decoders), parts, channels).swapaxes(0, 1))
+    _, axes, channels = decoders[0].shape
+    observed = np.asarray([_procrustes(np.stack(decoders)[:, k]) for k in range(len(CODES))])
+    random = haar_frames(rng, channels, axes, draws * len(decoders)).swapaxes(1, 2)
+    null = _procrustes(random.reshape(draws, len(decoders), axes, channels).swapaxes(0, 1))
     return observed, np.repeat(null[:, None], len(CODES), 1)
 
 
-def _similarity(frames: Float[np.ndarray, "network *draw part channel"]) -> np.ndarray:
-    """Procrustes similarity of two frames, the sum of singular values of their products over the number
-    of parts, averaged over pairs of networks."""
+def _procrustes(frames: Float[np.ndarray, "network *draw axis channel"]) -> np.ndarray:
+    """Procrustes similarity of two frames, the mean singular value of their product, averaged over pairs."""
     pairs = [(i, j) for i in range(len(frames)) for j in range(i)]
     values = [np.linalg.svd(frames[i] @ frames[j].swapaxes(-1, -2), compute_uv=False).mean(-1) for i, j in pairs]
     return np.asarray(np.mean(values, 0))
+
+
+def common_frame(organisms: Sequence[Organism]) -> Literal["canvas", "body"]:
+    """What angles are counted from: the canvas for organisms of one target, else each body's long axis."""
+    targets = [o.target for o in organisms]
+    alike = all(t is not None and targets[0] is not None and np.array_equal(t, targets[0]) for t in targets)
+    return "canvas" if alike else "body"
+
+
+def compare_networks(results: Sequence[AxesResult]) -> xr.Dataset:
+    """Decoders and their nulls in every organism.
+
+    Args:
+        results: of the axes assay, one per organism, with equal numbers of surrogates.
+
+    Returns:
+        Dataset over (organism, quantity): r2, null_low, null_median, null_high, p, q (FDR-corrected over all). Over
+        organism: cells; pc1_radius with p_pc1; n_components, for 95 % of the variance; training_step (-1 where
+        unknown). NaN where an organism has no body, or the quantity is not decoded.
+    """
+    names = ("observed", "null_low", "null_median", "null_high", "p")
+    shape = (len(results), len(QUANTITIES))
+    values = {name: np.full(shape, np.nan) for name in names}
+    single = {name: np.full(len(results), np.nan) for name in ("cells", "pc1_radius", "p_pc1", "n_components")}
+    for i, axes in enumerate(results):
+        if axes.pca:
+            single["n_components"][i] = float(axes.pca.n_components.sel(share=95))
+        if axes.position:
+            r2, pc1 = axes.position.sel(measure="r2"), axes.position.sel(quantity="PC1", measure="rank_correlation")
+            for name in names:
+                values[name][i] = r2[name].reindex(quantity=list(QUANTITIES))
+            single["cells"][i] = axes.position.attrs["cells"]
+            single["pc1_radius"][i], single["p_pc1"][i] = float(pc1.observed), float(pc1.p)
+    data: dict[str, Any] = {name: (("organism", "quantity"), v) for name, v in values.items()}
+    data["q"] = (("organism", "quantity"), fdr(values["p"]))
+    data |= {name: ("organism", v) for name, v in single.items()}
+    steps = [training_step(axes.organism) for axes in results]
+    data["training_step"] = ("organism", [-1 if step is None else step for step in steps])
+    coords = {"organism": [axes.organism.name for axes in results], "quantity": list(QUANTITIES)}
+    attrs = {"surrogates": results[0].config.surrogates, "adult_step": results[0].config.adult_step}
+    return xr.Dataset(data, coords, attrs).rename(observed="r2")

@@ -1,61 +1,75 @@
-"""How axes are examined: one frozen record that is the command line, the call and the file."""
+"""Options of the axes assay: one frozen record is the command line, the call and what is written."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from nca.errors import UserError
-from nca.validation import at_least
+from nca.validation import check_at_least, convert_to_tuples, replace_defaults
+
+RENAMED_OPTIONS = {
+    "--deals": "--cv-repeats",
+    "--permutations": "--weight-shuffles",
+    "--course": "--time-course-surrogates",
+    "--randoms": "--random-directions",
+    "--horizon": "--eval-steps",
+    "--steps": "--adult-step",
+}
+FULL: dict[str, Any] = {"runs": 8}
 
 
 @dataclass(frozen=True)
 class AxesConfig:
-    """How axes are examined.
+    """How body axes are tested.
 
     Attributes:
-        runs: runs that are grown; the first is tested, the others show that it repeats.
-        seed: number that all randomness follows from.
-        steps: step at which the body counts as grown.
-        surrogates: fields as smooth as the states that every statistic of place is compared with.
-        deals: ways to deal blocks of cells to folds; R2 is their mean.
-        channels: the hidden channels, or all.
-        scaling: raw states, or z-scored.
-        permutations: rules with shuffled weights that the trained one is compared with; 0 for none.
-        course: surrogates at each step of the time course; 0 for no time course.
-        randoms: random directions, and half as many planes for each code, that pushes along the code are
-            compared with; 0 for no pushes.
-        horizon: steps after which the outcome of a push is measured.
-        angles: turns of the perception while growing, in degrees; none for no compass tests.
+        runs: number of runs; the first is tested, the others show how far results repeat.
+        seed: seed of all randomness.
+        adult_step: step at which the body counts as grown.
+        surrogates: smooth random fields that every statistic of position is compared with.
+        cv_repeats: assignments of cells to cross-validation folds; R² is their mean.
+        channels: use the hidden channels, or all of them.
+        scaling: use raw states, or z-score every channel.
+        weight_shuffles: rules with shuffled weights that the trained rule is compared with; 0 for none.
+        time_course_surrogates: surrogates at each step of the time course; 0 for no time course.
+        random_directions: random directions that pushes along the code are compared with, and twice as many as the
+            null planes of each code; 0 for no interventions.
+        eval_steps: steps after an intervention at which the outcome is measured.
+        angles: rotations of the perception during growth, in degrees; none for no rotation test.
+        full: use 8 runs, unless the number of runs is set, and write the labelled arrays as .nc files.
     """
 
     runs: int = 4
     seed: int = 0
-    steps: int = 200
+    adult_step: int = 200
     surrogates: int = 249
-    deals: int = 10
+    cv_repeats: int = 10
     channels: Literal["hidden", "all"] = "hidden"
     scaling: Literal["raw", "zscore"] = "raw"
-    permutations: int = 99
-    course: int = 39
-    randoms: int = 99
-    horizon: int = 60
-    angles: tuple[float, ...] = (45, 90, 180)
+    weight_shuffles: int = 99
+    time_course_surrogates: int = 39
+    random_directions: int = 99
+    eval_steps: int = 60
+    angles: tuple[float, ...] = (45.0, 90.0, 180.0)
+    full: bool = False
 
     def __post_init__(self) -> None:
-        at_least(1, self, "runs", "steps", "deals", "horizon")
-        for name in ("surrogates", "permutations", "course", "randoms"):
-            value = getattr(self, name)
-            if value < 19 and not (value == 0 and name != "surrogates"):
-                none = "" if name == "surrogates" else ", or 0 for none"
-                raise UserError(f"{name} must be 19 or more, or p cannot reach .05{none}; got {value}.")
+        check_at_least(1, self, "runs", "adult_step", "cv_repeats", "eval_steps")
+        convert_to_tuples(self, "angles")
+        if self.surrogates < 19:
+            raise UserError(f"surrogates must be 19 or more for p to reach 0.05; got {self.surrogates}.")
+        for name in ("weight_shuffles", "time_course_surrogates", "random_directions"):
+            if getattr(self, name) < 19 and getattr(self, name) != 0:
+                raise UserError(f"{name} must be 19 or more for p to reach 0.05, or 0; got {getattr(self, name)}.")
         if self.angles and self.runs < 2:
-            raise UserError("Compass tests take two or more runs: ask for more, or for no angles.")
-        object.__setattr__(self, "angles", tuple(float(a) for a in self.angles))
+            raise UserError("The rotation test needs two or more runs; set runs to 2 or give no angles.")
 
-    def to_json(self) -> dict[str, Any]:
-        """The fields as plain JSON values."""
-        return asdict(self)
+    @classmethod
+    def quick(cls) -> AxesConfig:
+        """Components, decoders, and what shape and colour explain (A0 to A3), without what costs more."""
+        return cls(weight_shuffles=0, time_course_surrogates=0, random_directions=0, angles=())
 
-
-QUICK = AxesConfig(permutations=0, course=0, randoms=0, angles=())
+    def filled(self) -> AxesConfig:
+        """With `full`, the larger preset in every option that has its default value."""
+        return replace_defaults(self, FULL) if self.full else self

@@ -10,13 +10,14 @@ import xarray as xr
 
 from analysis import metrics
 from analysis.assays.axes.config import AxesConfig
-from analysis.assays.axes.pca import LEAST_CELLS, pca
-from analysis.assays.axes.position import position_tests
+from analysis.assays.axes.decoding import position_tests
+from analysis.assays.axes.pca import PCA_MIN_CELLS, pca
 from analysis.assays.population import Measure, PopulationAssay
 from analysis.progress import Log, silent
 from analysis.recording import label_states
 from nca.errors import UserError
 from nca.organism import Organism
+from nca.spec import hidden_channels
 
 _POSITION = (
     Measure("x", "x beyond smoothness", 0.0, title="x"),
@@ -41,12 +42,13 @@ def _measure_position(
         value and r2 are means over runs; low and high are the surrogates' 5 and 95 % on the scale of the value; z is
         the excess over the surrogates' mean in their standard deviations, mean over runs; p is that of the first run.
     """
-    log(f"{organism.name}: decoders and surrogates at step {config.steps}")
+    log(f"{organism.name}: decoders and surrogates at step {config.adult_step}")
     recording, components = _components_of(organism, states, config)
-    names = [f"R2 of {measure.name}" for measure in _POSITION]
-    drawn = {"surrogates": config.surrogates, "deals": config.deals, "seed": config.seed}
+    options = {"surrogates": config.surrogates, "cv_repeats": config.cv_repeats, "seed": config.seed}
     tests = [
-        position_tests(recording, components, run=run, **drawn).sel(statistic=names)
+        position_tests(recording, components, run=run, **options)
+        .sel(measure="r2")
+        .sel(quantity=[m.name for m in _POSITION])
         for run in range(recording.sizes["run"])
     ]
     columns = {
@@ -66,9 +68,9 @@ def _measure_components(
     """How many components there are, and how the first one lies on the body."""
     components = _components_of(organism, states, config)[1]
     return {
-        "needed": float(components.needed.sel(share=95)),
+        "needed": float(components.n_components.sel(share=95)),
         "first": float(components.explained[0]),
-        "radius": float(components.radius[:, 0].mean()),
+        "radius": float(components.radius_correlation[:, 0].mean()),
         "plane": float(components.plane_r2[:, 0].mean()),
     }
 
@@ -80,13 +82,12 @@ def _components_of(organism: Organism, states: np.ndarray, config: AxesConfig) -
         UserError: no run has a body.
     """
     cells = np.asarray(metrics.mature_count(organism.rule, states))
-    complete = (cells >= LEAST_CELLS) & ~np.asarray(metrics.exploded(states))
+    complete = (cells >= PCA_MIN_CELLS) & ~np.asarray(metrics.exploded(states))
     if not complete.any():
-        raise UserError(f"No run has a body of {LEAST_CELLS} or more cells at step {config.steps}.")
-    recording = label_states(organism, states[complete][:, None], steps=[config.steps])
-    hidden = any(str(name).startswith("h") for name in recording.channel.values)
-    channels = config.channels if hidden else "all"
-    return recording, pca(recording, at=config.steps, channels=channels, scaling=config.scaling)
+        raise UserError(f"No run has a body of {PCA_MIN_CELLS} or more cells at step {config.adult_step}.")
+    recording = label_states(organism, states[complete][:, None], steps=[config.adult_step])
+    channels = config.channels if hidden_channels(organism.rule.spec) else "all"
+    return recording, pca(recording, step=config.adult_step, channels=channels, scaling=config.scaling)
 
 
 def _position_method(config: Any) -> str:

@@ -1,4 +1,4 @@
-"""When do the codes of place arise, and how much of them is a clock of each cell's age?"""
+"""When does the code of position arise, and how much of it is a clock of each cell's age?"""
 
 from __future__ import annotations
 
@@ -8,108 +8,92 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from analysis.assays.axes.decoding import decoded
-from analysis.assays.axes.reading import QUANTITIES, body_at, decoded_places
+from analysis.assays.axes.decoding import BLOCK, QUANTITIES, body_states, decode_position, ridge_r2
 from analysis.geometry import cell_ages
-from analysis.stats.nulls import MIN_CELLS, with_surrogates
-from analysis.stats.surrogates import p_value
+from analysis.stats.nulls import MIN_CELLS, p_value, with_surrogates
 from nca.errors import UserError
 
-AGE = "age"
+VARIABLES = (
+    "r2", "null_low", "null_median", "null_high", "p",
+    "r2_age", "gain", "gain_low", "gain_median", "gain_high", "p_gain",
+)  # fmt: skip
 
 
-def course(
+def time_course(
     recording: xr.Dataset,
     components: xr.Dataset,
     *,
     run: int = 0,
     steps: Sequence[int] | None = None,
     surrogates: int = 39,
-    deals: int = 5,
+    cv_repeats: int = 5,
     seed: int = 0,
 ) -> xr.Dataset:
-    """Decoders of place step by step, alone and beside the age of each cell.
+    """Decode position at many steps, from states and from the age of each cell.
 
-    A cell's age is the number of steps since it last became mature. In a body that grows from one
-    seed it is nearly a function of the distance from it, so a state that only counts steps encodes
-    the radius for free.
+    The age of a cell is the number of steps since it last became mature. In a body that grows from one seed it
+    is nearly a function of the distance from the seed, so states that only count steps encode the radius.
 
     Args:
-        recording: of every step (or of equally many between any two).
-        components: what `pca` returned; its channels are used.
+        recording: of every step, or of evenly spaced ones.
+        components: result of `pca`; its channels are used.
         run: the run.
-        steps: recorded steps to look at; some 20 if none.
+        steps: recorded steps to examine; about 20 by default.
         surrogates: band-rotated surrogates at every step.
-        deals: ways to deal blocks to folds.
-        seed: what the surrogates are drawn from.
+        cv_repeats: assignments of cells to folds.
+        seed: seed of the surrogates.
 
     Returns:
-        Dataset over (step, quantity): r2 with null_low, null_median, null_high (5, 50, 95 %) and p
-        (not corrected); by_age, R2 of a decoder that knows only the cell's age; over_age, what the
-        states add to it, with over_age_low, over_age_median, over_age_high of surrogates and p_age;
-        and over step, cells, age_r2, how well the states tell the age. NaN where the body has fewer
-        than 40 cells, lies in one block or holds states that do not vary.
+        Dataset over (step, quantity): r2 of the states, with null_low, null_median, null_high (5, 50, 95 %) and p
+        (not corrected); r2_age, of a decoder of the cell's age alone; gain, what states add to age, with gain_low,
+        gain_median and gain_high of surrogates and p_gain. Over step: cells; age_r2, R² of the age decoded from
+        states. NaN where the body has fewer than 40 cells, lies in one block or has states that do not vary.
 
     Raises:
         UserError: no recorded step has such a body.
     """
-    every = recording.step.values
-    old = cell_ages(recording.mature.isel(run=run).values, every)
-    picked = _spread(every) if steps is None else list(steps)
-    rows = {}
-    for step in picked:
-        values, mask = body_at(recording, run, int(step), list(components.channel.values))
-        age = old[int(np.flatnonzero(every == step)[0])][mask]
-        rows[int(step)] = _moment(values, mask, age, surrogates, deals, seed)
-    if not any(np.isfinite(r["age_r2"]) or np.isfinite(r["r2"]).any() for r in rows.values()):
+    recorded = recording.step.values
+    ages = cell_ages(recording.mature.isel(run=run).values, recorded)
+    selected = _select_steps(recorded) if steps is None else [int(step) for step in steps]
+    table = np.full((len(VARIABLES), len(selected), len(QUANTITIES)), np.nan)
+    age_r2, cells = np.full(len(selected), np.nan), np.zeros(len(selected), int)
+    for k, step in enumerate(selected):
+        states, mask = body_states(recording, run, step, components.channel.values)
+        cells[k] = len(states)
+        blocks = len(np.unique(np.argwhere(mask) // BLOCK, axis=0))
+        varying = len(states) > 0 and np.isfinite(states).all() and (states.std(0) > 1e-9).any()
+        if len(states) >= MIN_CELLS and blocks > 1 and varying:
+            age = ages[int(np.flatnonzero(recorded == step)[0])][mask]
+            table[:, k] = _decode_with_age(with_surrogates(states, mask, surrogates, seed), mask, age, cv_repeats)
+            if age.std() > 0:
+                age_r2[k] = ridge_r2(states, age[:, None], np.argwhere(mask), cv_repeats).mean()
+    if np.isnan(table[0]).all() and np.isnan(age_r2).all():
         raise UserError(f"A time course needs a body of {MIN_CELLS} or more cells at some recorded step.")
-    names = [n for n in next(iter(rows.values())) if n not in ("age_r2", "cells")]
-    data = {n: (("step", "quantity"), np.stack([r[n] for r in rows.values()])) for n in names}
-    single = {n: ("step", np.asarray([r[n] for r in rows.values()])) for n in ("age_r2", "cells")}
-    attrs = {"run": run, "surrogates": surrogates, "deals": deals, "seed": seed}
-    return xr.Dataset(data | single, {"step": list(rows), "quantity": list(QUANTITIES)}, attrs)
+    data = {name: (("step", "quantity"), values) for name, values in zip(VARIABLES, table, strict=True)}
+    attrs = {"run": run, "surrogates": surrogates, "cv_repeats": cv_repeats, "seed": seed}
+    coords = {"step": selected, "quantity": list(QUANTITIES)}
+    return xr.Dataset(data | {"age_r2": ("step", age_r2), "cells": ("step", cells)}, coords, attrs)
 
 
-def _spread(steps: np.ndarray, most: int = 20) -> list[int]:
-    """Recorded steps, dense at first and at even distances later; the last among them."""
-    last = int(steps[-1])
+def _select_steps(recorded: np.ndarray, most: int = 20) -> list[int]:
+    """Recorded steps, dense at first and evenly spaced later; the last among them."""
+    last = int(recorded[-1])
     wanted = sorted({2, 5, 10, 15, last} | {int(n) for n in np.linspace(20, last, most - 5)} - {0})
-    return sorted({int(steps[np.abs(steps - n).argmin()]) for n in wanted if n <= last})
+    return sorted({int(recorded[np.abs(recorded - n).argmin()]) for n in wanted if n <= last})
 
 
-NAMES = (
-    "r2", "null_low", "null_median", "null_high", "p",
-    "by_age", "over_age", "over_age_low", "over_age_median", "over_age_high", "p_age",
-)  # fmt: skip
-
-
-def _moment(
-    values: Float[np.ndarray, "cell channel"],
-    mask: np.ndarray,
-    age: np.ndarray,
-    surrogates: int,
-    deals: int,
-    seed: int,
-) -> dict[str, np.ndarray]:
-    """One step's row of numbers."""
-    row: dict[str, np.ndarray] = {name: np.full(len(QUANTITIES), np.nan) for name in NAMES}
-    row |= {"age_r2": np.asarray(np.nan), "cells": np.asarray(len(values))}
-    blocks = len(np.unique(np.argwhere(mask) // 8, axis=0))
-    steady = len(values) and np.isfinite(values).all() and (values.std(0) > 1e-9).any()
-    if len(values) < MIN_CELLS or blocks < 2 or not steady:
-        return row
-    fields = with_surrogates(values, mask, surrogates, seed)
+def _decode_with_age(
+    fields: Float[np.ndarray, "field cell channel"], mask: np.ndarray, age: np.ndarray, cv_repeats: int
+) -> Float[np.ndarray, "variable quantity"]:
+    """The `VARIABLES` of one step."""
     clock = np.stack([age, np.log1p(age)], 1)
-    plain = decoded_places(fields, mask, deals)
-    timed = decoded_places(clock[None], mask, deals)
-    both = decoded_places(fields, mask, deals, given=clock)
-    for q, scores in plain.items():
-        k, r2, extra = QUANTITIES.index(q), scores.mean(1), (both[q] - timed[q]).mean(1)
-        row["r2"][k], row["by_age"][k], row["over_age"][k] = r2[0], timed[q].mean(), extra[0]
-        row["p"][k], row["p_age"][k] = p_value(r2[0], r2[1:]), p_value(extra[0], extra[1:])
-        for name, null in (("null", r2[1:]), ("over_age", extra[1:])):
-            for end, value in zip(("low", "median", "high"), np.quantile(null, [0.05, 0.5, 0.95]), strict=True):
-                row[f"{name}_{end}"][k] = value
-    if age.std() > 0:
-        row["age_r2"] = decoded(values, age[:, None], np.argwhere(mask), deals).mean()
-    return row
+    from_states = decode_position(fields, mask, cv_repeats)
+    from_age = decode_position(clock[None], mask, cv_repeats)
+    from_both = decode_position(fields, mask, cv_repeats, covariates=clock)
+    columns = np.full((len(QUANTITIES), len(VARIABLES)), np.nan)
+    for q, values in from_states.items():
+        r2, gain = values.mean(1), (from_both[q] - from_age[q]).mean(1)
+        null, null_gain = (np.quantile(v[1:], [0.05, 0.5, 0.95]) for v in (r2, gain))
+        states = (r2[0], *null, p_value(r2[0], r2[1:]))
+        columns[QUANTITIES.index(q)] = (*states, from_age[q].mean(), gain[0], *null_gain, p_value(gain[0], gain[1:]))
+    return columns.T
