@@ -69,7 +69,7 @@ def lesions(organism: Organism, channels: tuple[str, ...], doses: tuple[float, .
 
 def by_sweep(work: Work) -> pd.DataFrame:
     """The sweep's table."""
-    return sweep(work.organism, work.edits, ("log_error",), work.runs, horizons=(work.steps,), untouched=True)
+    return sweep(work.organism, work.edits, ("log_mse",), work.runs, eval_steps=(work.steps,), allow_no_op=True)
 
 
 def by_loop(work: Work) -> np.ndarray:
@@ -100,7 +100,7 @@ def sweep_table(work: Work, repeats: int) -> Table:
     times = alternate(clocks, dict.fromkeys(clocks, repeats))
     found, alone = by_sweep(work), by_loop(work)
     whole = ((found.overgrown < 0) & (found.exploded < 0)).to_numpy()
-    apart = float(np.abs(found.log_error.to_numpy() - alone)[whole].max()) if whole.any() else None
+    apart = float(np.abs(found.log_mse.to_numpy() - alone)[whole].max()) if whole.any() else None
     count = len(work.edits) * work.runs
     rows: list[Row] = [
         {"way": title, "runs": count}

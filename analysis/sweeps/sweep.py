@@ -1,237 +1,294 @@
-"""A sweep: experiments x runs x horizons as one labelled table, each row paired with its control.
+"""Sweeps: experiments x runs x evaluation steps as one table, each run compared with its paired control.
 
-Experiments of one kind (sites, modes, shapes of values) share one compiled program, whatever their
-channel, dose, region or window; runs follow one another on as many threads as there are cores (side
-by side on an accelerator), and a run that overgrows or explodes stops there.
+Experiments whose edits have the same structure (sites, modes, shapes of values) share one compiled
+program, whatever their channel, dose, region or window.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from analysis import metrics as measures
-from analysis.paired import Controls, EditedRun, run_controls, run_edited
-from analysis.progress import Progress
+from analysis.paired import EditedRun, run_controls, run_edited
+from analysis.progress import Log, Progress, silent
 from analysis.rollouts import grow_runs, run_keys
-from analysis.sweeps.store import Found, Plan, Settings, Store
+from analysis.sweeps.rows import (
+    Experiments,
+    Row,
+    RowStore,
+    SweepConfig,
+    describe_sweep,
+    merge,
+    row_keys,
+    rows_table,
+    shard_rows,
+)
 from nca.edits import Edit
 from nca.errors import UserError
+from nca.io import write_file
 from nca.organism import Organism
 from nca.rollout import replay
-from nca.shards import Shard
+from nca.shards import Shard, all_shards
 
-Experiments = Mapping[str, Edit | Sequence[Edit]] | Sequence[Edit]
-Say = Callable[[str], None]
-Fired = dict[tuple[str, int], tuple[int, float]]
+Edits = Mapping[str, Edit | Sequence[Edit]] | Sequence[Edit]
+_DEFAULT_METRICS = ("fitness", "log_mse", "log_mse_increase")
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    organism: Organism
+    experiments: Experiments
+    config: SweepConfig
+    shard: Shard | None
 
 
 def sweep(
     organism: Organism,
-    edits: Experiments,
-    metrics: Sequence[str] = ("fitness", "log_error", "worse"),
+    edits: Edits,
+    metrics: Sequence[str] = _DEFAULT_METRICS,
     runs: int = 8,
     seed: int = 0,
     *,
-    start: int = 0,
-    horizons: Sequence[int] = (200,),
-    untouched: bool = False,
+    adult_step: int = 0,
+    eval_steps: Sequence[int] = (200,),
+    allow_no_op: bool = False,
     store: str | Path | None = None,
-    part: Shard | str | None = None,
-    say: Say | None = None,
+    shard: Shard | str | None = None,
+    log: Log = silent,
 ) -> pd.DataFrame:
-    """Make every experiment on every run, and measure it beside the undisturbed run of the same key.
+    """Run every experiment on every run, paired with the unedited run of the same key.
 
     Args:
         organism: what grows.
-        edits: experiments by name, each an edit or several that act together; or a plain list.
-        metrics: of fitness (W), log_error (L), worse (the rise of L over the control's), e (E), mature
-            (cells of the body).
-        runs: keys.
-        seed: what the keys follow from.
-        start: the step that runs continue from; what comes before is grown once for all.
-        horizons: steps after `start`, ascending, at which rows are measured.
-        untouched: allow experiments that change nothing.
-        store: a .jsonl file that finished rows are added to; rows found there are not made again.
-        part: make only these of the rows, "k/n"; `analysis.merge` makes one table of the n files.
-        say: is told the progress and the time left.
+        edits: experiments by name, each an edit or several that act together; or a list of edits.
+        metrics: some of fitness, log_mse, log_mse_increase (over the control), mse, mature_cells.
+        runs: runs per experiment.
+        seed: of the runs' keys.
+        adult_step: the step that runs continue from; what comes before is grown once for all experiments.
+        eval_steps: steps after `adult_step`, ascending, at which rows are measured.
+        allow_no_op: allow experiments that change nothing.
+        store: a .jsonl file that finished rows are added to; rows that it holds are not computed again.
+        shard: compute only these of the rows, "k/n"; `analysis.merge` makes one table of the n files.
+        log: called with lines of progress.
 
     Returns:
-        A row per experiment, run and horizon: experiment, run, step; the metrics (NaN: not defined);
-        overgrown and exploded, the step where the run was stopped, -1 for never; fired_cells and
-        fired_most, how many cells the edits change at the first step at which they act, and by how
+        One line per experiment, run and evaluation step: experiment, run, step; the metrics (NaN where not
+        defined); overgrown and exploded, the step at which the run was stopped, or -1; cells_changed and
+        largest_change, how many cells the edits change at the first step at which they act, and by how
         much at most.
 
     Raises:
-        UserError: an unknown metric, horizons that do not ascend, an experiment that touches nothing,
-            or a store that holds something else.
+        UserError: an unknown metric, steps that do not ascend, an experiment that changes nothing, or a
+            store that holds something else.
     """
-    times = tuple(int(h) for h in horizons)
-    settings = Settings(tuple(metrics), int(runs), int(seed), int(start), times, bool(untouched))
-    plan = Plan(organism, by_name(edits), settings, None if part is None else Shard.parse(part))
-    kept = Store(store, plan)
-    keys = {row: plan.key(*row) for row in plan.rows} if store is not None else {}
-    found = {row: kept.known[key] for row, key in keys.items() if key in kept.known}
-    todo = [row for row in plan.rows if row not in found]
-    if todo:
-        steps = len(todo) * times[-1] + len({run for _, run in todo}) * (start + times[-1])
-        found |= _made(plan, todo, found, kept, keys, Progress(say or (lambda line: None), steps))
-    elif plan.part is None and not untouched:
-        _check_touched(plan, todo, {row: one["cells"] for row, one in found.items()})
-    return table(settings, plan.rows, [found[row] for row in plan.rows])
+    times = tuple(int(step) for step in eval_steps)
+    config = SweepConfig(tuple(metrics), int(runs), int(seed), int(adult_step), times, bool(allow_no_op))
+    plan = _Plan(organism, _name_experiments(edits), config, None if shard is None else Shard.parse(shard))
+    order = shard_rows(plan.experiments, config.runs, plan.shard)
+    keys = {} if store is None else row_keys(organism, plan.experiments, config, order)
+    file = RowStore(store, describe_sweep(organism, plan.experiments, config, plan.shard), keys)
+    rows = dict(file.rows)
+    if todo := [row for row in order if row not in rows]:
+        rows = _compute_rows(plan, todo, rows, file, log)
+    elif plan.shard is None:
+        _check_effects(plan, plan.experiments, rows)
+    return rows_table(config, order, [rows[row] for row in order])
 
 
-def by_name(edits: Experiments) -> dict[str, tuple[Edit, ...]]:
-    """The experiments, each as a tuple of edits that act together."""
+def sweep_shards(
+    organism: Organism,
+    edits: Edits,
+    metrics: Sequence[str] = _DEFAULT_METRICS,
+    *,
+    shards: int,
+    folder: str | Path,
+    client: Any = None,
+    log: Log = silent,
+    **options: Any,
+) -> pd.DataFrame:
+    """`analysis.sweep` in shards, one after another or on the workers of a Dask client, merged.
+
+    Args:
+        organism: what grows.
+        edits: experiments, as `analysis.sweep` takes them.
+        metrics: as there.
+        shards: number of shards; a few per worker.
+        folder: for the shards' files; created if it does not exist. A worker without a shared disk keeps its
+            own under the same name, and the finished file is copied here.
+        client: a `distributed.Client`; None computes the shards here.
+        log: called with lines of progress.
+        **options: runs, seed, adult_step, eval_steps, allow_no_op, as `analysis.sweep` takes them.
+
+    Returns:
+        The table of the undivided sweep.
+
+    Raises:
+        UserError: what `sweep` and `merge` refuse; or shards failed, because workers were lost. Rows that
+            were finished are kept, and the same call continues.
+    """
+    files = {shard: Path(folder) / shard_filename(shard) for shard in all_shards(shards)}
+    experiments = _name_experiments(edits)
+    _make_folder(Path(folder))
+    if client is None:
+        for shard, path in files.items():
+
+            def log_shard(line: str, shard: Shard = shard) -> None:
+                log(f"shard {shard}, {line}")
+
+            sweep(organism, experiments, metrics, **options, shard=shard, store=path, log=log_shard)
+        return merge(list(files.values()))
+    futures = {
+        shard: client.submit(
+            _sweep_on_worker, organism, experiments, metrics, options, str(shard), str(path.absolute()), pure=False
+        )
+        for shard, path in files.items()
+    }
+    failed: dict[Shard, Exception] = {}
+    for n, (shard, future) in enumerate(futures.items(), 1):
+        try:
+            text = future.result()
+        except UserError:
+            raise
+        except Exception as error:
+            failed[shard] = error  # the others go on
+            continue
+        if not files[shard].exists() or files[shard].read_text() != text:
+            write_file(files[shard], text)
+        log(f"shard {shard} is finished, {n - len(failed)} of {len(files)}")
+    if failed:
+        cause = next(iter(failed.values()))
+        raise UserError(
+            f"Shards {', '.join(map(str, failed))} of {len(files)} failed ({type(cause).__name__}: {cause}); finished "
+            "rows are kept, and the same call continues with them."
+        ) from cause
+    return merge(list(files.values()))
+
+
+def shard_filename(shard: Shard) -> str:
+    """The name of a shard's file."""
+    return "rows.jsonl" if shard.n == 1 else f"rows.{shard.label}.jsonl"
+
+
+def _sweep_on_worker(
+    organism: Organism,
+    experiments: Edits,
+    metrics: Sequence[str],
+    options: dict[str, Any],
+    shard: str,
+    path: str,
+) -> str:
+    """Compute a shard on a worker; returns the content of its file."""
+    _make_folder(Path(path).parent)
+    sweep(organism, experiments, metrics, **options, shard=shard, store=path)
+    return Path(path).read_text()
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"Cannot create the folder {folder}: {error.strerror}; choose another.") from error
+
+
+def _name_experiments(edits: Edits) -> Experiments:
+    """The experiments by name, each as a tuple of edits that act together."""
     if not isinstance(edits, Mapping):
         edits = {str(number): edit for number, edit in enumerate(edits)}
     if not edits:
         raise UserError("A sweep needs at least one experiment, got none.")
-    return {str(name): (acting,) if isinstance(acting, Edit) else tuple(acting) for name, acting in edits.items()}
+    return {str(name): (edit,) if isinstance(edit, Edit) else tuple(edit) for name, edit in edits.items()}
 
 
-def _made(
-    plan: Plan,
-    todo: Sequence[tuple[str, int]],
-    known: Mapping[tuple[str, int], Found],
-    kept: Store,
-    keys: Mapping[tuple[str, int], str],
-    progress: Progress,
-) -> dict[tuple[str, int], Found]:
-    """The rows that are still to do, kept as they finish."""
+def _compute_rows(
+    plan: _Plan, todo: Sequence[tuple[str, int]], finished: Mapping[tuple[str, int], Row], file: RowStore, log: Log
+) -> dict[tuple[str, int], Row]:
+    """The finished rows and those that are still to do, which are added to the file one by one."""
+    config, span = plan.config, plan.config.eval_steps[-1]
     runs = sorted({run for _, run in todo})
-    place = {run: number for number, run in enumerate(runs)}
-    controls = _controls(plan, runs, progress)
-    fired = _fired(plan, controls, place, todo)
-    if not plan.settings.untouched:
-        cells = {row: one["cells"] for row, one in known.items()}
-        _check_touched(plan, todo, cells | {row: many for row, (many, _) in fired.items()})
-    kept.open()
-    progress.stage = "experiments"
-    made: dict[tuple[str, int], Found] = {}
+    index = {run: n for n, run in enumerate(runs)}
+    progress = Progress(log)
+    progress.start("controls", len(runs) * (config.adult_step + span))
+    keys = run_keys(config.seed, config.runs)[np.asarray(runs)]
+    states = grow_runs(plan.organism, config.adult_step, keys, tick=progress.tick)
+    controls = run_controls(plan.organism, states, keys, config.steps, tick=progress.tick)
+    effects: dict[tuple[str, int], Row] = {}
+    for name in dict.fromkeys(name for name, _ in todo):
+        own = [run for other, run in todo if other == name]
+        at = np.asarray([index[run] for run in own])
+        by_run = _effects(plan, name, controls.states[at], controls.keys[at])
+        effects |= {(name, run): effect for run, effect in zip(own, by_run, strict=True)}
+    _check_effects(
+        plan, plan.experiments if plan.shard is None else [name for name, _ in todo], {**finished, **effects}
+    )
+    file.open()
+    progress.start("experiments", len(todo) * span)
+    rows = dict(finished)
 
-    def done(number: int, measured: dict[str, np.ndarray]) -> None:
-        row = todo[number]
-        control, (cells, most) = place[row[1]], fired[row]
-        beside = {"alone": controls.mse[control].tolist(), "dead": controls.mse_empty[control].tolist()}
-        one = {k: np.asarray(v).tolist() for k, v in measured.items()}
-        made[row] = one | beside | {"cells": cells, "most": most}
-        kept.add(keys.get(row, ""), *row, made[row])
+    def add_row(n: int, measured: dict[str, np.ndarray]) -> None:
+        control = index[todo[n][1]]
+        row = {k: np.asarray(v).tolist() for k, v in measured.items()} | effects[todo[n]]
+        row |= {"mse_control": controls.mse[control].tolist(), "mse_empty": controls.mse_empty[control].tolist()}
+        rows[todo[n]] = row
+        file.add(*todo[n], row)
 
-    rows = [EditedRun(place[run], plan.experiments[name]) for name, run in todo]
-    run_edited(plan.organism, controls, rows, progress.tick, on_row=done, final_states=False)
-    return made
-
-
-def _controls(plan: Plan, runs: Sequence[int], progress: Progress) -> Controls:
-    """The undisturbed runs of these numbers."""
-    progress.stage = "undisturbed runs"
-    keys = run_keys(plan.settings.seed, plan.settings.runs)[np.asarray(runs)]
-    states = grow_runs(plan.organism, plan.settings.start, keys, tick=progress.tick)
-    return run_controls(plan.organism, states, keys, plan.settings.marks, tick=progress.tick)
-
-
-def _fired(plan: Plan, controls: Controls, place: Mapping[int, int], todo: Sequence[tuple[str, int]]) -> Fired:
-    """How many cells the edits of each row change when they first act, and by how much at most."""
-    fired: Fired = {}
-    by_experiment: dict[str, list[int]] = {}
-    for name, run in todo:
-        by_experiment.setdefault(name, []).append(run)
-    for name, runs in by_experiment.items():
-        at = np.asarray([place[run] for run in runs])
-        acting, states = plan.experiments[name], controls.states[at]
-        cells, most = firing(plan.organism, plan.settings.start, states, controls.keys[at], acting)
-        fired |= {(name, run): (int(c), float(m)) for run, c, m in zip(runs, cells, most, strict=True)}
-    return fired
+    edited = [EditedRun(index[run], plan.experiments[name]) for name, run in todo]
+    run_edited(plan.organism, controls, edited, progress.tick, on_row=add_row, final_states=False)
+    return rows
 
 
-def firing(
-    organism: Organism, begun: int, states: Any, keys: Any, acting: Sequence[Edit]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Cells that edits change at the first step at which they act, and the largest change, by run.
+def _effects(plan: _Plan, name: str, states: Any, keys: Any) -> list[Row]:
+    """Cells that an experiment changes at the first step at which it acts, and the largest change, for each run.
 
-    That step is replayed from the undisturbed run, which the edited one equals until then.
+    That step is replayed from the unedited run, which equals the edited one until then.
 
     Args:
-        organism: what grows.
-        begun: a step.
-        states: the undisturbed runs at that step.
-        keys: their keys.
-        acting: the edits.
+        plan: of the sweep.
+        name: of the experiment.
+        states: of the unedited runs at the adult step.
+        keys: of the runs.
     """
-    first = max(begun, min(int(e.first) for e in acting))
-    if first > begun:
-        states = grow_runs(organism, first - begun, keys, states=states, start=begun)
-    cells, most = [], []
+    organism, edits, start = plan.organism, plan.experiments[name], plan.config.adult_step
+    first = max(start, min(int(edit.first) for edit in edits))
+    if first > start:
+        states = grow_runs(organism, first - start, keys, states=states, start=start)
+    effects = []
     for state, key in zip(states, keys, strict=True):
-        plain = replay(organism, state, first, key=key)
-        edited = replay(organism, state, first, key=key, edits=acting)
+        control = replay(organism, state, first, key=key)
+        edited = replay(organism, state, first, key=key, edits=edits)
         changes = [
-            np.abs(np.asarray(edited[site], np.float32) - np.asarray(plain[site], np.float32))
-            for site in {e.site for e in acting}
+            np.abs(np.asarray(edited[site], np.float32) - np.asarray(control[site], np.float32))
+            for site in {edit.site for edit in edits}
         ]
-        size = np.stack([c.reshape(*c.shape[:2], -1).max(-1) for c in changes]).max(0)
-        cells.append(int((size > 0).sum()))
-        most.append(float(size.max()))
-    return np.asarray(cells), np.asarray(most)
+        size = np.stack([change.reshape(*change.shape[:2], -1).max(-1) for change in changes]).max(0)
+        effects.append({"cells_changed": int((size > 0).sum()), "largest_change": float(size.max())})
+    return effects
 
 
-def _check_touched(plan: Plan, todo: Sequence[tuple[str, int]], cells: Mapping[tuple[str, int], int]) -> None:
-    """Raise `UserError` if an experiment touches nothing in any run, those of other parts included."""
-    some = {name for (name, _), many in cells.items() if many}
-    asked = {name for name, _ in (plan.rows if plan.part is None else todo)}
-    idle = [name for name in plan.experiments if name in asked - some]
-    idle = [name for name in idle if not _touches_elsewhere(plan, name, cells)]
+def _check_effects(plan: _Plan, names: Iterable[str], effects: Mapping[tuple[str, int], Row]) -> None:
+    """Raise `UserError` if one of these experiments changes nothing in any run, those of other shards included."""
+    if plan.config.allow_no_op:
+        return
+    active = {name for (name, _), effect in effects.items() if effect["cells_changed"]}
+    idle = [name for name in dict.fromkeys(names) if name not in active]
+    if plan.shard is not None:
+        idle = [name for name in idle if not _acts_elsewhere(plan, name, effects)]
     if idle:
         raise UserError(
-            f"{len(idle)} of {len(plan.experiments)} experiments touch nothing (first: {idle[0]}); mend "
-            "their channels, region or steps, or ask for untouched=True."
+            f"{len(idle)} of {len(plan.experiments)} experiments change nothing (first: {idle[0]}); correct their "
+            "channels, region or steps, or allow it with --allow-no-op (allow_no_op=True)."
         )
 
 
-def _touches_elsewhere(plan: Plan, name: str, cells: Mapping[tuple[str, int], int]) -> bool:
-    """Whether an experiment touches anything in the runs that are not this part's."""
-    others = [run for run in range(plan.settings.runs) if (name, run) not in cells]
-    if plan.part is None or not others:
+def _acts_elsewhere(plan: _Plan, name: str, effects: Mapping[tuple[str, int], Row]) -> bool:
+    """Whether an experiment changes anything in the runs that are not among these."""
+    others = [run for run in range(plan.config.runs) if (name, run) not in effects]
+    if not others:
         return False
-    keys = run_keys(plan.settings.seed, plan.settings.runs)[np.asarray(others)]
-    states = grow_runs(plan.organism, plan.settings.start, keys)
-    acting = plan.experiments[name]
-    return bool(firing(plan.organism, plan.settings.start, states, keys, acting)[0].any())
-
-
-def table(settings: Settings, rows: Sequence[tuple[str, int]], found: Sequence[Found]) -> pd.DataFrame:
-    """Rows as `sweep` returns them, one for each horizon."""
-    marks, horizons = settings.marks, settings.horizons
-    at = np.searchsorted(marks, settings.start + np.asarray(horizons))
-    by = {name: np.asarray([one[name] for one in found])[:, at] for name in ("mse", "mature_cells", "alone", "dead")}
-    e, alone, dead = (jnp.asarray(by[name]) for name in ("mse", "alone", "dead"))
-    log_error = np.asarray(measures.log_mse(e))
-    values = {
-        "e": by["mse"],
-        "mature": by["mature_cells"],
-        "fitness": np.asarray(measures.fitness(e, alone, dead)),
-        "log_error": log_error,
-        "worse": log_error - np.asarray(measures.log_mse(alone)),
-    }
-    each = len(horizons)
-    frame = pd.DataFrame(
-        {
-            "experiment": [name for name, _ in rows for _ in range(each)],
-            "run": np.repeat([run for _, run in rows], each),
-            "step": np.tile(settings.start + np.asarray(horizons), len(rows)),
-        }
-    )
-    for name in settings.metrics:
-        frame[name] = values[name].ravel()
-    for name, field in (
-        *((flag, flag) for flag in ("overgrown", "exploded")),
-        *(("fired_cells", "cells"), ("fired_most", "most")),
-    ):
-        frame[name] = np.repeat([one[field] for one in found], each)
-    return frame
+    keys = run_keys(plan.config.seed, plan.config.runs)[np.asarray(others)]
+    states = grow_runs(plan.organism, plan.config.adult_step, keys)
+    return any(effect["cells_changed"] for effect in _effects(plan, name, states, keys))

@@ -1,4 +1,4 @@
-"""Sweeps of edits: paired rows, what fired, stops, and going on after an interruption."""
+"""Sweeps of edits: paired rows, what the edits change, early stops, and continuing after an interruption."""
 
 import jax
 import numpy as np
@@ -15,7 +15,8 @@ from nca.errors import UserError
 from nca.rollout import grow, run_key
 
 BODY = bodies.standing()
-HERE = {"runs": 2, "horizons": (20, 40)}
+METRICS = ("fitness", "log_mse", "log_mse_increase", "mse", "mature_cells")
+HERE = {"runs": 2, "eval_steps": (20, 40)}
 
 
 @pytest.fixture(scope="module")
@@ -31,43 +32,43 @@ def experiments():
 
 @pytest.fixture(scope="module")
 def table(experiments):
-    return analysis.sweep(BODY, experiments, ("fitness", "log_error", "worse", "e", "mature"), **HERE)
+    return analysis.sweep(BODY, experiments, METRICS, **HERE)
 
 
-def test_every_experiment_run_and_horizon_has_a_row(table, experiments):
+def test_every_experiment_run_and_evaluation_step_has_a_row(table, experiments):
     assert len(table) == len(experiments) * 2 * 2
     assert table.groupby("experiment", sort=False).size().to_dict() == dict.fromkeys(experiments, 4)
     assert set(table.step) == {20, 40}
 
 
-def test_a_row_is_its_own_run_measured_beside_the_control(table, experiments):
-    target = BODY.picture()
+def test_a_row_equals_growing_its_run_alone(table, experiments):
+    target = BODY.padded_target()
     for name in ("wound", "late", "two"):
-        acting = experiments[name] if isinstance(experiments[name], list) else [experiments[name]]
+        edits_of_row = experiments[name] if isinstance(experiments[name], list) else [experiments[name]]
         row = table[(table.experiment == name) & (table.run == 1) & (table.step == 40)].iloc[0]
-        end = np.asarray(grow(BODY, 40, key=run_key(0, 1), edits=acting))
-        e = np.square(end[..., :4].clip(0, 1) - target).sum() / (72 * 72 * 4)
-        assert row.e == pytest.approx(e, rel=1e-4)
-        assert row.mature == (end[..., 3] > 0.1).sum()
+        end = np.asarray(grow(BODY, 40, key=run_key(0, 1), edits=edits_of_row))
+        mse = np.square(end[..., :4].clip(0, 1) - target).sum() / (72 * 72 * 4)
+        assert row.mse == pytest.approx(mse, rel=1e-4)
+        assert row.mature_cells == (end[..., 3] > 0.1).sum()
     late = table[(table.experiment == "late") & (table.step == 20)]
     np.testing.assert_allclose(late.fitness, 1, atol=1e-6)
 
 
-def test_what_fired_is_counted_at_the_first_step_at_which_it_acts(table):
-    seen = table.drop_duplicates("experiment").set_index("experiment")
-    assert seen.fired_cells["wound"] == disc(BODY.canvas, (12, 12), 3).sum()
-    assert seen.fired_most["wound"] == pytest.approx(1.0)
-    assert seen.fired_cells["late"] == 24 * 24
-    assert seen.fired_most["late"] == pytest.approx(0.2)
-    assert seen.fired_cells["fast"] == bodies.disc().sum()
+def test_changed_cells_are_counted_at_the_first_step_at_which_an_edit_acts(table):
+    first = table.drop_duplicates("experiment").set_index("experiment")
+    assert first.cells_changed["wound"] == disc(BODY.canvas, (12, 12), 3).sum()
+    assert first.largest_change["wound"] == pytest.approx(1.0)
+    assert first.cells_changed["late"] == 24 * 24
+    assert first.largest_change["late"] == pytest.approx(0.2)
+    assert first.cells_changed["fast"] == bodies.disc().sum()
 
 
-def test_an_experiment_that_touches_nothing_is_an_error_unless_asked_for():
+def test_an_experiment_that_changes_nothing_is_an_error_unless_allowed():
     idle = {"unread": edits.scale(BODY, 1.0, channels="h0"), "real": edits.erase(BODY, channels="r")}
-    with pytest.raises(UserError, match=r"1 of 2 experiments touch nothing .*unread"):
+    with pytest.raises(UserError, match=r"1 of 2 experiments change nothing .*unread"):
         analysis.sweep(BODY, idle, **HERE)
-    found = analysis.sweep(BODY, idle, untouched=True, **HERE)
-    np.testing.assert_allclose(found[found.experiment == "unread"].worse, 0)
+    result = analysis.sweep(BODY, idle, allow_no_op=True, **HERE)
+    np.testing.assert_allclose(result[result.experiment == "unread"].log_mse_increase, 0)
 
 
 def test_one_program_serves_every_channel_dose_and_window():
@@ -81,40 +82,40 @@ def test_one_program_serves_every_channel_dose_and_window():
         assert rollouts.grow.__globals__["roll"]._cache_size() == before
 
 
-def test_a_run_that_bursts_stops_there_and_says_when():
+def test_a_run_that_explodes_stops_and_reports_the_step():
     organism = bodies.bursting()
-    found = analysis.sweep(organism, [edits.erase(organism, channels="r")], runs=1, horizons=(20, 60))
-    assert found.exploded.iloc[0] > 0
-    assert np.isfinite(found.log_error).all()
+    result = analysis.sweep(organism, [edits.erase(organism, channels="r")], runs=1, eval_steps=(20, 60))
+    assert result.exploded.iloc[0] > 0
+    assert np.isfinite(result.log_mse).all()
 
 
-def test_an_interrupted_sweep_goes_on_where_it_was(table, experiments, tmp_path, monkeypatch):
-    store, made = tmp_path / "rows.jsonl", []
+def test_an_interrupted_sweep_continues_where_it_stopped(table, experiments, tmp_path, monkeypatch):
+    store, computed = tmp_path / "rows.jsonl", []
     analysis.sweep(BODY, {k: experiments[k] for k in ("slow", "wound")}, store=store, **HERE)
     store.write_text(store.read_text() + '{"key": "half a li')
-    follow = sweeping.follow
+    run_edited = sweeping.run_edited
 
-    def counted(organism, controls, rows, *given, **more):
-        made.extend(rows)
-        return follow(organism, controls, rows, *given, **more)
+    def count_rows(organism, controls, rows, *args, **kwargs):
+        computed.extend(rows)
+        return run_edited(organism, controls, rows, *args, **kwargs)
 
-    monkeypatch.setattr(sweeping, "follow", counted)
-    again = analysis.sweep(BODY, experiments, ("fitness", "log_error", "worse", "e", "mature"), store=store, **HERE)
-    assert len(made) == 6
+    monkeypatch.setattr(sweeping, "run_edited", count_rows)
+    again = analysis.sweep(BODY, experiments, METRICS, store=store, **HERE)
+    assert len(computed) == 6
     pd.testing.assert_frame_equal(again, table)
-    made.clear()
+    computed.clear()
     analysis.sweep(BODY, experiments, store=store, **HERE)
-    assert made == []
+    assert computed == []
     store.write_text("a letter to a friend\n")
     with pytest.raises(UserError, match="holds no rows"):
         analysis.sweep(BODY, experiments, store=store, **HERE)
     assert store.read_text() == "a letter to a friend\n"
 
 
-def test_progress_is_told_with_the_time_left(monkeypatch):
+def test_progress_reports_the_time_left(monkeypatch):
     lines = []
-    monkeypatch.setattr("analysis.progress.Progress.__init__.__defaults__", (0.0,))
-    analysis.sweep(BODY, [edits.erase(BODY, channels="r")], say=lines.append, **HERE)
+    monkeypatch.setattr("analysis.progress.Progress.__init__.__defaults__", (0, 0.0))
+    analysis.sweep(BODY, [edits.erase(BODY, channels="r")], log=lines.append, **HERE)
     assert any("left" in line for line in lines)
 
 
@@ -124,11 +125,11 @@ def test_progress_is_told_with_the_time_left(monkeypatch):
         ({"edits": []}, "at least one experiment"),
         ({"metrics": ("fitnes",)}, "got fitnes"),
         ({"metrics": ()}, "got none"),
-        ({"horizons": (40, 20)}, "ascending"),
-        ({"horizons": ()}, "ascending"),
-        ({"runs": 0}, "At least one run"),
+        ({"eval_steps": (40, 20)}, "ascending"),
+        ({"eval_steps": ()}, "ascending"),
+        ({"runs": 0}, "runs must be at least 1"),
     ],
 )
-def test_what_makes_no_sense_is_refused_in_a_sentence(wrong, says):
+def test_invalid_arguments_raise_one_sentence(wrong, says):
     with pytest.raises(UserError, match=says):
         analysis.sweep(BODY, **({"edits": [edits.erase(BODY)]} | wrong))
