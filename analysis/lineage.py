@@ -28,10 +28,12 @@ def lineages(organisms: Sequence[Organism], origins: Sequence[Hashable | None] =
         origins: of each organism, what else only organisms of one lineage share, such as the initial weights;
             None where unknown.
     """
+    if not organisms:
+        return []
     traits: list[set[Any]] = [_own_and_ancestor_hashes(organism) for organism in organisms]
     for own, origin in zip(traits, origins, strict=False):
         own |= set() if origin is None else {("origin", origin)}
-    joined = np.asarray([[bool(a & b) for b in traits] for a in traits]).reshape(len(traits), len(traits))
+    joined = np.asarray([[bool(a & b) for b in traits] for a in traits])
     labels = connected_components(joined, directed=False)[1].tolist()
     numbers = {label: n for n, label in enumerate(dict.fromkeys(labels))}
     return [numbers[label] for label in labels]

@@ -18,7 +18,6 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from analysis.metrics import Arrays
-from nca.edits import draws_noise
 from nca.errors import UserError
 from nca.organism import Organism
 from nca.rollout import grow, run_key
@@ -96,7 +95,7 @@ def select_runs(values: Any, i: np.ndarray) -> Any:
 def advance_chunk(batch: Batch, states: Any, offset: int, steps: int, rollout: Callable[..., Any] = grow) -> Any:
     """`rollout` (`nca.grow` or `nca.trajectory`) of every run for `steps` steps, `offset` steps after the start."""
     fire = None if batch.fire is None else batch.fire[:, offset : offset + steps]
-    needs_key = batch.fire is None or draws_noise(batch.edits)
+    needs_key = batch.fire is None or any(edit.mode == "noise" for edit in batch.edits)
 
     def one_run(state: Any, key: Any, masks: Any, edits: Any) -> Any:
         return rollout(

@@ -1,65 +1,78 @@
-"""Statistics beside their nulls: states before their surrogates, p, and q over all that were asked."""
+"""Statistics compared with their null distributions: p values, and q values over all tests of a family."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
+import pandas as pd
 import scipy.stats
 import xarray as xr
 from jaxtyping import Bool, Float
 
-from analysis.stats.surrogates import modes, p_value, rotated
+from analysis.stats.surrogates import draw_surrogates
 from nca.errors import UserError
 
-MIN_CELLS = 40  # cells: on fewer, a band of the longest waves mixes gradients with what is hardly smooth
+MIN_CELLS = 40  # with fewer cells, a band of the longest modes mixes gradients with what is hardly smooth
 
 
 def with_surrogates(
     values: Float[np.ndarray, "cell channel"], mask: Bool[np.ndarray, "y x"], number: int, seed: int
 ) -> Float[np.ndarray, "field cell channel"]:
-    """The states of a body's cells, then so many band-rotated surrogates of them.
+    """The states of a body's cells, followed by band-rotated surrogates of them.
 
     Raises:
-        UserError: fewer than 40 cells: on 11, of smooth fields .82 had a straight gradient at .05.
+        UserError: fewer than 40 cells: on a body of 11, 82 % of smooth fields had a significant gradient.
     """
     if len(values) < MIN_CELLS:
-        raise UserError(f"To be compared with fields as smooth takes {MIN_CELLS} or more cells, got {len(values)}.")
-    return np.concatenate([values[None], rotated(values, modes(mask), number, seed)])
+        raise UserError(f"Comparing with smooth random fields needs {MIN_CELLS} or more cells, got {len(values)}.")
+    return np.concatenate([values[None], draw_surrogates(values, mask, number, seed)])
 
 
-def null_tests(measures: Mapping[str, np.ndarray], deal_sd: Mapping[str, float] | None = None) -> xr.Dataset:
-    """Statistics beside their nulls.
+def p_value(observed: float, null: Float[np.ndarray, " surrogate"]) -> float:
+    """(1 + #{null >= observed}) / (n + 1), one-sided, at least 1 / (n + 1); NaN where any of the values is NaN."""
+    if np.isnan(observed) or np.isnan(null).any():
+        return float("nan")
+    return float((1 + (np.asarray(null) >= observed).sum()) / (len(null) + 1))
+
+
+def null_tests(
+    measures: Mapping[tuple[str, str], np.ndarray], alternative: Literal["greater", "less"] = "greater"
+) -> xr.Dataset:
+    """Statistics compared with their null distributions.
 
     Args:
-        measures: by name, the value observed, then those of the null.
-        deal_sd: sd of the observed value over deals, where there is one.
+        measures: by (quantity, measure), the observed value followed by those of the null.
+        alternative: whether p asks for values above the null or below it.
 
     Returns:
-        Dataset over statistic as of `position_tests`. A value or null that is not defined gives p and
-        q of NaN, and is left out of the correction.
+        Dataset over statistic, a MultiIndex of (quantity, measure): observed; p, and q over all of these
+        statistics (`fdr`); null (statistic, surrogate), with null_low, null_median and null_high, its 5 %,
+        50 % and 95 % quantiles. p and q are NaN where a value is not finite.
     """
     observed = np.asarray([m[0] for m in measures.values()], float)
     null = np.stack([m[1:] for m in measures.values()])
-    quantile = np.quantile(null, [0.05, 0.5, 0.95], axis=1)
-    p = np.asarray([p_value(o, n) for o, n in zip(observed, null, strict=True)])
+    low, median, high = np.quantile(null, [0.05, 0.5, 0.95], axis=1)
+    sign = 1 if alternative == "greater" else -1
+    p = np.asarray([p_value(sign * o, sign * n) for o, n in zip(observed, null, strict=True)])
     p[~(np.isfinite(observed) & np.isfinite(null).all(1))] = np.nan
     data = {
         "observed": ("statistic", observed),
         "p": ("statistic", p),
         "q": ("statistic", fdr(p)),
         "null": (("statistic", "surrogate"), null),
-        "null_low": ("statistic", quantile[0]),
-        "null_median": ("statistic", quantile[1]),
-        "null_high": ("statistic", quantile[2]),
-        "deal_sd": ("statistic", np.asarray([(deal_sd or {}).get(name, np.nan) for name in measures])),
+        "null_low": ("statistic", low),
+        "null_median": ("statistic", median),
+        "null_high": ("statistic", high),
     }
-    return xr.Dataset(data, {"statistic": list(measures)})
+    index = pd.MultiIndex.from_tuples(list(measures), names=["quantity", "measure"])
+    return xr.Dataset(data, xr.Coordinates.from_pandas_multiindex(index, "statistic"))
 
 
-def fdr(p: Float[np.ndarray, "*many"]) -> Float[np.ndarray, "*many"]:
-    """q: p corrected for the false discovery rate over all that are defined (Benjamini & Hochberg)."""
-    q, known = np.full(np.shape(p), np.nan), np.isfinite(p)
-    if known.any():
-        q[known] = scipy.stats.false_discovery_control(np.asarray(p)[known])
+def fdr(p: Float[np.ndarray, "*test"]) -> Float[np.ndarray, "*test"]:
+    """q: p corrected for the false discovery rate over all that are defined (Benjamini & Hochberg 1995)."""
+    q, defined = np.full(np.shape(p), np.nan), np.isfinite(p)
+    if defined.any():
+        q[defined] = scipy.stats.false_discovery_control(np.asarray(p)[defined])
     return q

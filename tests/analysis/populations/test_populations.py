@@ -1,29 +1,38 @@
-"""Populations: who counts, which networks are kin, tests that keep their size and find what is planted."""
+"""Populations: who is included, which networks share ancestors, tests that keep their size and find what is planted."""
 
 import json
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
-import scipy.stats
 from helpers import bodies, populace
 
 import nca
-from analysis.assays.axes.config import QUICK
+from analysis.assays import ASSAYS
+from analysis.assays.axes.config import AxesConfig
+from analysis.assays.axes.population import POPULATION
+from analysis.assays.population import Measure
 from analysis.cli import main as cli
-from analysis.lineage import lineages
-from analysis.populations import battery, figures, words
-from analysis.populations.assays import needs
-from analysis.populations.members import admitted, members
-from analysis.populations.section import caption
-from analysis.populations.sources import one_of, organisms_of, population_of
-from analysis.populations.studies import compared, grid, levels
+from analysis.populations import plots
+from analysis.populations.comparisons import lineage_values, regime_medians, regime_tests
+from analysis.populations.population import (
+    find_organism,
+    find_organisms,
+    find_population,
+    grow_members,
+    make_population,
+    read_population,
+)
+from analysis.populations.report import comparison_claims, inclusion_claims, sections
+from analysis.populations.run import PopulationResult, measure_members
+from analysis.populations.run import run as run_assays
 from analysis.stats import trends
 from nca.errors import UserError
 from nca.io import save
 
-AXES = ["--steps", "3", "--surrogates", "19", "--deals", "2", "--runs", "2", "--admit", "-4"]
-QUIET = ["--permutations", "0", "--course", "0", "--randoms", "0", "--angles"]
+AXES = ["--adult-step", "3", "--surrogates", "19", "--cv-repeats", "2", "--runs", "2", "--max-log-mse", "-4"]
+QUIET = ["--weight-shuffles", "0", "--time-course-surrogates", "0", "--random-directions", "0", "--angles"]
 
 
 @pytest.fixture(scope="module")
@@ -38,41 +47,41 @@ def folder(tmp_path_factory):
 
 
 def test_members_are_read_with_regime_seed_and_lineage(folder):
-    found = members(folder)
-    assert found.name == "discs"
-    assert [m.name for m in found.members[:4]] == ["growing-0", "growing-1", "growing-2", "persistent-0"]
-    assert {(m.seed, m.lineage) for m in found.members} == {(k, f"seed {k}") for k in range(3)}
-    assert found.regimes == list(populace.REGIMES)
-    assert found.missing == {
+    population = read_population(folder)
+    assert population.name == "discs"
+    assert [m.name for m in population.members[:4]] == ["growing-0", "growing-1", "growing-2", "persistent-0"]
+    assert {(m.seed, m.lineage) for m in population.members} == {(k, f"seed {k}") for k in range(3)}
+    assert population.regimes == list(populace.REGIMES)
+    assert population.missing == {
         "growing-3": "it is not trained yet",
         "growing-4": "its training failed",
     }
 
 
-def test_a_folder_without_an_index_is_read_by_its_organisms_own_recipes(tmp_path):
-    for one in populace.lines(2):
-        save(one, tmp_path / f"{one.name}.safetensors")
-    found = members(tmp_path)
-    assert [m.regime for m in found.members] == [r for r in populace.REGIMES for _ in range(2)]
-    assert population_of([str(tmp_path)]).regimes == list(populace.REGIMES)
+def test_a_folder_without_an_index_is_read_by_its_organisms_own_configurations(tmp_path):
+    for organism in populace.lines(2):
+        save(organism, tmp_path / f"{organism.name}.safetensors")
+    population = read_population(tmp_path)
+    assert [m.regime for m in population.members] == [r for r in populace.REGIMES for _ in range(2)]
+    assert find_population([str(tmp_path)]).regimes == list(populace.REGIMES)
 
 
-def test_a_missing_file_and_one_outside_the_folder_are_told_and_not_read(tmp_path):
+def test_a_missing_file_and_one_outside_the_folder_are_reported_and_not_read(tmp_path):
     save(populace.body("persistent", 7), tmp_path / "stranger.safetensors")
     odd = [
         {"name": "gone", "file": "gone.safetensors"},
         {"name": "away", "file": "../stranger.safetensors"},
         {"name": "none"},
     ]
-    found = members(populace.folder(tmp_path / "odd", [populace.body("persistent", 0)], odd))
-    assert [m.name for m in found.members] == ["persistent-0"]
-    assert found.missing["gone"] == "its file gone.safetensors is missing"
-    assert "names no" in found.missing["away"]
-    assert "names no" in found.missing["none"]
+    population = read_population(populace.folder(tmp_path / "odd", [populace.body("persistent", 0)], odd))
+    assert [m.name for m in population.members] == ["persistent-0"]
+    assert population.missing["gone"] == "its file gone.safetensors is missing"
+    assert "names no" in population.missing["away"]
+    assert "names no" in population.missing["none"]
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("[", "does not describe a population"),
         ("[]", "does not describe a population"),
@@ -83,135 +92,45 @@ def test_a_missing_file_and_one_outside_the_folder_are_told_and_not_read(tmp_pat
         ('{"format": 1, "members": [{"name": "a", "status": "waiting"}]}', "a: it is not trained yet"),
     ],
 )
-def test_an_index_that_is_none_is_told_in_a_sentence(tmp_path, text, says):
+def test_an_index_that_describes_no_population_is_reported_in_a_sentence(tmp_path, text, message):
     (tmp_path / "population.json").write_text(text)
-    with pytest.raises(UserError, match=says):
-        members(tmp_path)
+    with pytest.raises(UserError, match=message):
+        read_population(tmp_path)
 
 
-def test_lineages_are_joined_by_descent_by_common_ancestors_and_by_equal_beginnings():
-    found = populace.lines(2)
-    assert lineages(found) == [0, 0, 0, 1, 1, 1]
-    assert lineages([found[2], found[0], found[5]]) == [0, 0, 1]
-    cousins = [populace.body("persistent", 8, found[0]), populace.body("regenerating", 9, found[0])]
-    assert lineages(cousins) == [0, 0]
-    strangers = [bodies.standing(number=k) for k in range(3)]
-    assert lineages(strangers) == [0, 1, 2]
-    assert lineages(strangers, [("disc", 1), None, ("disc", 1)]) == [0, 1, 0]
-    assert lineages([cousins[0], strangers[0], cousins[1]], ["a", "a", None]) == [0, 0, 0]
-
-
-def test_networks_enter_by_their_error_and_the_rest_say_why(folder):
-    found = members(folder).members
-    verdicts = admitted(found, at=40, runs=2)
-    out = {v.member.regime for v in verdicts if not v.admitted}
-    assert out == {"growing"}
-    assert {v.member.regime for v in verdicts if v.admitted} == {"persistent", "regenerating"}
-    assert all(v.error == -6.0 for v in verdicts if v.admitted)  # a standing body is its own target
-    assert all("no body at step 40" in v.why for v in verdicts if not v.admitted)
-    early = admitted(found[:1], at=1, runs=2, limit=-5.0)[0]
-    assert early.cells > 100
-    assert "above −5.00" in early.why
-    stranger = replace(found[3], organism=replace(found[3].organism, target=None))
-    assert "no target" in admitted([stranger], at=1, runs=1)[0].why
-    burst = replace(found[3], organism=bodies.bursting(canvas=(24, 24)))
-    assert "exploded by step 40" in admitted([burst], at=40, runs=1)[0].why
+def test_networks_are_included_by_their_error_and_the_others_have_a_reason(folder):
+    members = read_population(folder).members
+    grown = grow_members(members, 40, runs=2)
+    assert {g.member.regime for g in grown if not g.included} == {"growing"}
+    assert {g.member.regime for g in grown if g.included} == {"persistent", "regenerating"}
+    assert all(g.log_mse == -6.0 for g in grown if g.included)  # a standing body is its own target
+    assert all("no body at step 40" in g.exclusion for g in grown if not g.included)
+    (early,) = grow_members(members[:1], 1, runs=2, max_log_mse=-5.0)
+    assert early.mature_cells > 100
+    assert "above −5.00" in early.exclusion
+    stranger = replace(members[3], organism=replace(members[3].organism, target=None))
+    assert "no target" in grow_members([stranger], 1, runs=1)[0].exclusion
+    burst = replace(members[3], organism=bodies.bursting(canvas=(24, 24)))
+    assert "exploded by step 40" in grow_members([burst], 40, runs=1)[0].exclusion
 
 
 # Statistics over lineages
 
 
-def test_a_trend_is_as_scipy_says_and_its_effect_is_the_mean_rank_correlation():
-    values = np.random.default_rng(0).normal(size=(8, 3)) + np.arange(3) / 2
-    found = trends.trend(values)
-    theirs = scipy.stats.page_trend_test(values, method="exact").pvalue
-    assert found["p"] == pytest.approx(min(1, 2 * theirs))
-    rhos = [scipy.stats.spearmanr(row, [0, 1, 2]).statistic for row in values]
-    assert found["effect"] == pytest.approx(np.mean(rhos))
-    assert found["low"] <= found["effect"] <= found["high"]
-    falls = trends.trend(values[:, ::-1])
-    assert falls["effect"] == pytest.approx(-found["effect"])
-    assert falls["p"] == pytest.approx(found["p"])
-
-
-def test_the_least_p_is_what_a_perfect_trend_reaches():
-    rising = np.cumsum(np.ones((5, 3)), 1) + np.arange(5)[:, None] / 10
-    for n in (1, 2, 5):
-        found = trends.trend(rising[:n])
-        assert found["p"] == pytest.approx(found["floor"])
-        assert found["floor"] == pytest.approx(2 * 6.0**-n)
-        steps = trends.change(rising[:n, :2] * [1, 1.1])
-        assert steps["p"] == pytest.approx(steps["floor"]) == pytest.approx(2 * 2.0**-n)
-
-
-def test_a_change_counts_ranks_and_gaps_leave_lineages_out():
-    values = np.array([[0, 1.0], [0, 2], [0, -0.5], [0, 4], [np.nan, 9]])
-    found = trends.change(values)
-    assert found["n"] == 4
-    assert found["effect"] == pytest.approx((2 + 3 + 4 - 1) / 10)
-    assert found["change"] == 1.5
-    assert trends.change(np.full((3, 2), np.nan))["n"] == 0
-    assert np.isnan(trends.trend(np.full((3, 3), np.nan))["p"])
-
-
-def test_lineages_that_do_not_change_raise_the_least_p():
-    assert trends.change(np.array([[0, 1.0], [0, 2], [0, 3], [1, 1]]))["floor"] == 2 * 2.0**-3
-
-
-def test_signs_are_tried_where_ranks_are_tied():
-    assert trends.signed_rank(np.array([1.0, 1, 2, 2, -1])) == pytest.approx(0.25)
-    assert trends.signed_rank(np.array([1.0, 1, 1, 1, 0])) == pytest.approx(2 / 16)
-    assert trends.signed_rank(np.zeros(4)) == 1.0
-    assert trends.rank_biserial(np.array([1.0, 1, 2, 2, -1, 0])) == pytest.approx((2 + 2 + 4.5 + 4.5 - 2) / 15)
-
-
-def test_holm_leaves_out_what_is_not_defined():
-    found = trends.holm([0.01, 0.04, np.nan, 0.03])
-    assert found[[0, 1, 3]] == pytest.approx([0.03, 0.06, 0.06])
-    assert np.isnan(found[2])
-    assert np.isnan(trends.holm([np.nan])).all()
-
-
-def test_without_an_effect_p_is_as_large_as_it_claims():
-    """Lineages differ much, regimes not at all: the error that a careless test would take for a finding."""
-    draw = np.random.default_rng(3)
-    lines = 5 * draw.normal(size=(200, 8, 1))
-    values = lines + draw.normal(size=(200, 8, 3))
-    p = {
-        "trend": np.array([trends.trend(v)["p"] for v in values]),
-        "change": np.array([trends.change(v[:, :2])["p"] for v in values]),
-        "level": np.array([trends.level(v[:, 0] - v[:, 1], 0.0)["p"] for v in values]),
-    }
-    for name, found in p.items():
-        for level in (0.05, 0.2, 0.5):
-            allowed = level + 2.6 * np.sqrt(level * (1 - level) / len(found))
-            assert (found <= level).mean() <= allowed, (name, level)
-        assert (found <= 0.5).mean() > 0.3, name  # nor does it never reject
-        assert (found <= 0.05).mean() > 0.005, name
-
-
-def test_intervals_hold_a_known_median_as_often_as_they_say_and_fewer_than_six_lineages_have_none():
-    draw = np.random.default_rng(5)
-    assert np.isnan(trends.interval(np.arange(5.0), np.median, 0)["low"])
-    for n in (6, 8, 12):
-        ends = [trends.interval(draw.normal(size=n) + 1, np.median, k) for k in range(200)]
-        assert np.mean([e["low"] <= 1 <= e["high"] for e in ends]) >= 0.94, n
-
-
 def test_a_planted_effect_is_found_and_copies_of_a_lineage_are_no_more_evidence():
     draw = np.random.default_rng(4)
     values = 3 * draw.normal(size=(8, 1)) + 0.5 * draw.normal(size=(8, 3)) + np.arange(3)
-    found = trends.trend(values)
+    found = trends.trend_test(values)
     assert found["p"] < 0.001
     assert found["effect"] > 0.8
     assert found["change_low"] > 1
     two = populace.study({"x": np.repeat(values[:2], 4, axis=0)}, lineage=["a"] * 4 + ["b"] * 4)
-    row = compared(two).query("test == 'trend'").iloc[0]
+    row = regime_tests(two).query("test == 'trend'").iloc[0]
     assert row.n == 2
     assert row.p >= row.floor == pytest.approx(2 / 36)
 
 
-# Studies and their words
+# Studies and what is claimed of them
 
 
 def rising(count=8, number=0):
@@ -220,128 +139,193 @@ def rising(count=8, number=0):
     return {"x": flat + np.arange(3), "y": 0.3 * draw.normal(size=(count, 3)), "edge": flat - np.arange(3)}
 
 
-def test_a_study_tells_what_rises_what_falls_and_what_does_neither():
-    one = populace.study(rising())
-    rows = compared(one)
-    assert list(rows.query("test == 'trend'").family) == [2, 2, 1]  # x and y; the edge is for contrast
-    assert list(rows.query("test == 'change'").regimes.unique()) == [
+def evidence_of(claim, label, measure):
+    """The row of a claim's evidence about one statistic of a measure."""
+    rows = claim.evidence[(claim.evidence.quantity == label) & (claim.evidence.measure == measure)]
+    assert len(rows) == 1
+    return rows.iloc[0]
+
+
+def test_a_study_finds_what_increases_what_decreases_and_what_does_neither():
+    study = populace.study(rising())
+    tests = regime_tests(study)
+    assert list(tests.query("test == 'trend'").family) == [2, 2, 1]  # x and y; the edge is for contrast
+    assert list(tests.query("test == 'change'").regimes.unique()) == [
         "growing to persistent",
         "persistent to regenerating",
     ]
-    said = words.findings([one])
-    assert said[0].text == (
-        "At step 200, from growing to persistent to regenerating, over 8 lineages: the code of x rises; the "
-        "code of y neither rises nor falls clearly."
+    trends_ = tests.query("test == 'trend'").set_index("measure")
+    assert trends_.holm["x"] < 0.05 < trends_.holm["y"]
+    assert trends_.effect["x"] > 0 > trends_.effect["edge"]
+    claims = comparison_claims([study])
+    row = evidence_of(claims[0], "the code of x", "rank correlation with the order of the regimes")
+    assert (row.value, row.p, row.q, row.n) == pytest.approx(tuple(trends_.loc["x", ["effect", "p", "holm", "n"]]))
+    assert evidence_of(claims[0], "the code of x", "median, growing").value == pytest.approx(
+        np.median(rising()["x"][:, 0])
     )
-    assert "Page’s trend test, exact, two-sided, corrected over 2 tests" in said[0].evidence
-    assert said[-1].text.startswith("For contrast, at step 200")
-    assert "the code of edge falls" in said[-1].text
 
 
-def test_what_is_said_of_more_than_two_measures_is_said_once():
-    said = {"a": "rises", "b": "falls", "c": "rises", "d": "rises"}
-    assert words.grouped(said) == ["a, c and d: each rises", "b falls"]
-    assert words.grouped({"a": "rises", "b": "rises"}) == ["a rises", "b rises"]
+def test_what_is_claimed_of_a_small_study():
+    study = populace.study(rising(), p=0.01)
+    step, *pairs = ("from growing to persistent to regenerating", "from growing to persistent", "from persistent to")
+    assert [c.text for c in comparison_claims([study])] == [
+        f"At step 200, 8 lineages show an increase in the code of x; no clear trend in the code of y {step}. Against "
+        "its own null alone, the code of x is significant in 24 of 24 networks and the code of y is significant in 24 "
+        "of 24 networks.",
+        f"At step 200, lineages show an increase in the code of x; no clear trend in the code of y {pairs[0]}, and "
+        f"an increase in the code of x; no clear trend in the code of y {pairs[1]} regenerating.",
+        "At step 200, networks beyond their own null (p ≤ 0.05, uncorrected): the code of x in 8 of 8 growing, 8 of 8 "
+        "persistent and 8 of 8 regenerating; the code of y in 8 of 8 growing, 8 of 8 persistent and 8 of 8 "
+        "regenerating.",
+        f"For contrast, at step 200, 8 lineages show a decrease in the code of edge {step}. Against its own null "
+        "alone, the code of edge is significant in 24 of 24 networks.",
+    ]
+    assert comparison_claims([study])[0].note == (
+        "Page’s trend test, exact, two-sided; q is corrected over 2 tests (Holm); with 8 lineages p is at least "
+        "1.2×10⁻⁶ and q at least 2.4×10⁻⁶."
+    )
 
 
-def test_where_the_null_is_wider_the_other_scale_may_say_otherwise():
+def test_measures_with_the_same_outcome_are_named_together():
     values = rising()
-    one = populace.study(values, z={k: -v if k == "x" else v for k, v in values.items()})
-    said = words.findings([one])[0]
-    assert "the code of x rises (in units of the null’s sd it falls)" in said.text
-    assert "z) instead: x effect −1.00" in said.evidence
+    study = populace.study({"x": values["x"], "y": values["x"] + 1})
+    assert "an increase in the code of x and the code of y from" in comparison_claims([study])[0].text
 
 
-def test_a_regime_that_does_not_enter_leaves_two_to_compare():
+def test_where_the_null_is_wider_z_may_disagree():
+    values = rising()
+    study = populace.study(values, z={k: -v if k == "x" else v for k, v in values.items()})
+    claim = comparison_claims([study])[0]
+    assert "an increase in the code of x (in units of the null’s SD: a decrease in it)" in claim.text
+    assert evidence_of(claim, "the code of x", "rank correlation with the order of the regimes of z").value == -1
+
+
+def test_a_regime_without_included_networks_leaves_two_to_compare():
     inside = np.array([[False, True, True]] * 8)
-    one = populace.study(rising(), admitted=inside)
-    assert one.regimes == ["persistent", "regenerating"]
-    assert set(compared(one).test) == {"level", "change"}
-    said = words.findings([one])[0]
-    assert "from persistent to regenerating, over 8 lineages: the code of x rises" in said.text
-    assert "No growing network enters at step 200" in said.evidence
-    assert len(grid(one, "x", one.regimes)) == 8
+    study = populace.study(rising(), included=inside)
+    assert study.regimes == ["persistent", "regenerating"]
+    assert set(regime_tests(study).test) == {"level", "change"}
+    text = comparison_claims([study])[0].text
+    assert "8 lineages show an increase in the code of x" in text
+    assert "from persistent to regenerating." in text
+    result = PopulationResult(study.population, study.assay, study.config, -2.7, [study])
+    evidence = inclusion_claims(result)[0].evidence.set_index(["quantity", "measure"]).value
+    assert evidence["growing", "included networks"] == 0
+    assert evidence["growing", "median log10 MSE"] == -1.0
+    assert len(lineage_values(study, "x", study.regimes)) == 8
 
 
-def test_too_few_lineages_decide_nothing_and_no_network_at_all_is_told():
-    few = words.findings([populace.study(rising(2))])[0]
-    assert "the code of x leans up, which 2 lineages cannot decide" in few.text
-    four = populace.study(rising(4), admitted=np.array([[False, True, True]] * 4))
-    assert "leans up, which 4 lineages cannot decide" in words.findings([four])[0].text  # p >= .125
-    assert "the code of y leans down, which 4 lineages cannot decide" in words.findings([four])[0].text
-    none = populace.study(rising(), admitted=np.zeros((8, 3), bool))
-    assert "no network enters, so that nothing is compared" in words.findings([none])[0].text
-    assert levels(none).empty
-    only = populace.study(rising(), admitted=np.array([[True, False, False]] * 8))
-    assert "only growing networks enter" in words.findings([only])[0].text
+def test_too_few_lineages_decide_nothing_and_no_network_at_all_is_reported():
+    def text_of(count, included=None):
+        return comparison_claims([populace.study(rising(count), included=included)])[0].text
+
+    assert "an upward tendency in the code of x (2 lineages are too few to decide)" in text_of(2)
+    four = text_of(4, np.array([[False, True, True]] * 4))  # p >= 0.125
+    assert "an upward tendency in the code of x (4 lineages are too few to decide)" in four
+    assert "a downward tendency in the code of y (4 lineages are too few to decide)" in four
+    nobody = populace.study(rising(), included=np.zeros((8, 3), bool))
+    assert text_of(8, np.zeros((8, 3), bool)) == (
+        "At step 200, no network is included, so that no regimes are compared."
+    )
+    assert regime_medians(nobody).empty
+    assert "only growing networks are included" in text_of(8, np.array([[True, False, False]] * 8))
 
 
-def test_exclusions_are_told_with_their_reason():
-    one = populace.study(rising(2), admitted=np.array([[False, True, True], [True, True, True]]))
-    population = replace(one.population, missing={"a": "its training failed", "b": "its training failed"})
-    entered, missing = words.exclusions(population, [one.verdicts], -2.7)
-    assert "5 of 6 networks of made up enter the statistics (1 of 2 growing" in entered.text
-    assert "excluded are growing-0: its L is above the limit" in entered.evidence
-    assert missing.evidence == "its training failed: a, b"
+def test_an_interval_around_0_of_too_few_lineages_is_not_conclusive():
+    study = populace.study({"x": np.array([[0.0, 1], [0, -2], [0, 3], [0, -4], [0, 5], [0, -6]])})
+    inside = replace(study, measures=[*study.measures, *(Measure(f"m{k}", f"m{k}", None) for k in range(2))])
+    more = [study.values.assign(measure=f"m{k}") for k in range(2)]
+    many = replace(inside, values=pd.concat([study.values, *more]))
+    assert "nothing conclusive about the code of x, m0 and m1 (6 lineages are too few)" in (
+        comparison_claims([many])[0].text
+    )
 
 
-def test_the_figure_names_what_is_left_out_only_where_it_is_drawn():
-    out = populace.study(rising(3), admitted=np.array([[False, True, True]] * 3))
+def test_exclusions_are_reported_with_their_reason():
+    study = populace.study(rising(2), included=np.array([[False, True, True], [True, True, True]]))
+    population = replace(study.population, missing={"a": "its training failed", "b": "its training failed"})
+    included, missing = inclusion_claims(PopulationResult(population, study.assay, study.config, -2.7, [study]))
+    assert included.text == (
+        "At step 200, 5 of 6 networks of made up are included (1 of 2 growing, 2 of 2 persistent, 2 of 2 "
+        "regenerating), from 2 independent lineages."
+    )
+    assert included.numbers["excluded"] == {"growing-0": "its log10 MSE is above the limit"}
+    excluded = included.evidence[included.evidence.quantity == "growing-0"].iloc[0]
+    assert (excluded.measure, excluded.value) == ("excluded: its log10 MSE is above the limit", -1.0)
+    assert missing.text == "2 members that the folder lists could not be examined."
+    assert list(missing.evidence.quantity) == ["a", "b"]
+    assert set(missing.evidence.measure) == {"its training failed"}
+
+
+def test_the_figure_names_what_is_excluded_only_where_it_is_drawn():
+    out = populace.study(rising(3), included=np.array([[False, True, True]] * 3))
     gone = replace(out, values=out.values[~out.values.member.str.startswith("growing")])
     for study, drawn in ((out, True), (gone, False)):
-        labels = [mark.get_label() for mark in figures._legend([study])]
-        assert ("excluded by its L" in labels) == drawn
-        assert ("Crosses" in caption([study])) == drawn
+        legend = plots.regimes_figure([study], [""]).legends[0]
+        assert ("excluded by its log10 MSE" in {t.get_text() for t in legend.get_texts()}) == drawn
+        assert plots.draws_excluded(study) == drawn
 
 
 def test_lines_bands_and_crosses_are_drawn_for_what_they_are():
-    one = populace.study(rising(3), admitted=np.array([[False, True, True]] * 3))
-    one = replace(one, values=one.values.assign(low=-0.4, high=0.4))
-    made = figures.regimes([one])
-    panel = made.axes[0]
+    study = populace.study(rising(3), included=np.array([[False, True, True]] * 3))
+    study = replace(study, values=study.values.assign(low=-0.4, high=0.4))
+    panel = plots.regimes_figure([study], [""]).axes[0]
     crosses = [line for line in panel.lines if line.get_marker() == "x"]
     assert [len(line.get_xdata()) for line in crosses] == [3, 0, 0]
     joined = [line for line in panel.lines if line.get_marker() == "None" and len(line.get_xdata()) == 2]
     assert len([line for line in joined if list(line.get_xdata()) == [1, 2]]) == 3
     assert len(panel.collections) == 3
-    assert {text.get_text() for text in made.legends[0].get_texts()} >= {"excluded by its L"}
 
 
-def test_how_much_hangs_on_few_channels():
-    even, one = needs(np.array([0.2, 0.2, 0.2, 0.2])), needs(np.array([1.0, 1.0, 0.0, 1.0]))
-    assert (even["needed"], even["spread"]) == pytest.approx((1.0, 1.0))
-    assert (one["needed"], one["spread"], one["worst"]) == pytest.approx((0.25, 0.25, 0.0))
-    assert np.isnan(needs(np.ones(4))["spread"])
-    assert np.isnan(needs(np.full(4, np.nan))["needed"])
+# Assays of a population
 
 
-def test_a_channel_whose_loss_explodes_the_body_is_needed():
-    assert needs(np.array([-np.inf, 1.0])) == {"needed": 0.5, "spread": 0.5, "worst": -1.0}
+def test_every_assay_that_compares_networks_says_how():
+    for assay in ASSAYS:
+        if not assay.population:
+            continue
+        record = assay.module("population").POPULATION
+        config = assay.config()
+        assert record.name == assay.name
+        assert any(m.main for m in record.measures(config))
+        assert len({m.name for m in record.measures(config)}) == len(record.measures(config))
+        assert record.null(config)
+        assert record.method(config).endswith(".")
 
 
-# The command line
+def test_assays_share_one_growth_and_excluded_networks_are_measured_as_far_as_asked(folder):
+    population, calls = read_population(folder), []
 
+    def measure(organism, states, config, log):
+        calls.append((organism.name, len(states), config.adult_step))
+        if organism.name == "persistent-1":
+            raise UserError("It has no tail.")
+        return {"a": len(states), "b": {"value": 1.0, "low": 0.0, "high": 2.0, "z": 3.0, "p": 0.04}}
 
-def run(*given):
-    return cli.main([str(word) for word in given])
-
-
-def test_nca_axes_asks_the_question_of_a_population(folder, tmp_path, capsys):
-    assert run("axes", folder, "--out", tmp_path / "out", *AXES, *QUIET) == 0
-    told = capsys.readouterr().out
-    assert told.startswith("At step 3, from persistent to regenerating, over 3 lineages: x beyond")
-    assert "0 of 3 growing, 3 of 3 persistent, 3 of 3 regenerating" in told
-    assert "it is not trained yet: growing-3" in told
-    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert summary["config"]["admit"] == -4
-    assert len(summary["tables"]["axes-values"]) == 9 * 4
-    assert {row["statistic"] for row in summary["tables"]["axes-tests"]} == {"value", "z"}
-    page = (tmp_path / "out" / "report.html").read_text()
-    assert "<h1>The population discs</h1>" in page or "The population discs" in page
-    assert {f.name for f in (tmp_path / "out" / "figures").iterdir()} == {
-        "axes-regimes.svg",
-        "axes-bodies-3.svg",
-    }
+    measures = [Measure("a", "the a"), Measure("b", "the b", 0.0), Measure("c", "the c")]
+    fields = {"measure": measure, "preset": {"runs": 2}}
+    some = replace(populace.assay(measures, published_step=True, excluded_runs=1), **fields)
+    none = replace(populace.assay(measures), **fields)
+    lines = []
+    config = AxesConfig(adult_step=100, weight_shuffles=0)
+    first, second = run_assays(population, [(some, config), (none, config)], log=lines.append)
+    assert [s.step for s in first.studies] == [100, 96]
+    assert [s.step for s in second.studies] == [100]
+    assert first.config.runs == 2
+    assert len([line for line in lines if line.startswith("growing growing-0")]) == 2  # not once an assay
+    assert [c for c in calls if c[0] == "growing-0"] == [("growing-0", 1, 100), ("growing-0", 1, 96)]
+    assert [c for c in calls if c[0] == "persistent-0"] == [("persistent-0", 2, n) for n in (100, 96, 100)]
+    study = first.studies[0]
+    assert study.skipped == {"persistent-1": "It has no tail."}
+    assert [m.name for m in study.measures] == ["a", "b"]  # nobody has a c
+    values = study.values.set_index(["member", "measure"])
+    assert values.value["persistent-0", "a"] == 2
+    assert values.z["persistent-0", "b"] == 3.0
+    assert first.portrait.shape == (24, 24, 4)
+    section, _ = sections([first, second])
+    assert any("persistent-1, at step 100: It has no tail." in line for line in section.skipped)
+    assert set(section.tables) == {"made-up-values", "made-up-tests"}
+    assert [f.name for f in section.figures] == ["made-up-regimes", "made-up-bodies-100", "made-up-bodies-96"]
 
 
 def test_a_planted_code_is_found_in_its_networks_and_a_frozen_field_is_none():
@@ -349,157 +333,161 @@ def test_a_planted_code_is_found_in_its_networks_and_a_frozen_field_is_none():
     mask = bodies.disc((32, 32), 11.0)
     noise = [bodies.standing(number=k, channels=10, canvas=(32, 32), radius=11.0) for k in range(3)]
     coded = []
-    for k, one in enumerate(noise):
-        patch = np.array(one.seed)
+    for k, organism in enumerate(noise):
+        patch = np.array(organism.seed)
         x = (np.argwhere(mask)[:, 1] - 16) / 11
         patch[mask, 4] = x + 0.05 * patch[mask, 4]
-        coded.append(replace(one, seed=patch, name=f"coded-{k}"))
-    found = []
+        coded.append(replace(organism, seed=patch, name=f"coded-{k}"))
+    networks = []
     for regime, organisms in (("persistent", noise), ("regenerating", coded)):
-        for k, one in enumerate(organisms):
-            recipe = {"config": {"target": "disc", "regime": regime, "seed": k}}
-            found.append(replace(one, name=f"{regime}-{k}", provenance=recipe))
-    from analysis.populations.codes import places
-    from analysis.populations.members import Population, described, told_apart
+        for k, organism in enumerate(organisms):
+            provenance = {"config": {"target": "disc", "regime": regime, "seed": k}}
+            networks.append(replace(organism, name=f"{regime}-{k}", provenance=provenance))
+    population = make_population("planted", networks)
+    config = AxesConfig(runs=1, adult_step=1, surrogates=39, cv_repeats=2, angles=())
+    grown = grow_members(population.members, 1, runs=1)
+    medians = regime_medians(measure_members(population, grown, POPULATION, config)).set_index(["measure", "regime"])
+    assert medians.significant["x", "regenerating"] == 3
+    assert medians.significant["x", "persistent"] <= 1
+    assert medians.significant["y", "regenerating"] <= 1
+    assert medians["median"]["x", "regenerating"] > medians["median"]["x", "persistent"] + 0.2
 
-    population = Population("planted", told_apart([described(o, {}) for o in found]))
-    verdicts = admitted(population.members, at=1, runs=1)
-    config = replace(QUICK, surrogates=39, deals=2, runs=1)
-    rows = levels(places(population, verdicts, config)).set_index(["measure", "regime"])
-    assert rows.clear["x", "regenerating"] == 3
-    assert rows.clear["x", "persistent"] <= 1
-    assert rows.clear["y", "regenerating"] <= 1
-    assert rows["median"]["x", "regenerating"] > rows["median"]["x", "persistent"] + 0.2
+
+# Sources as they are typed
+
+
+def test_a_member_is_named_by_its_population(folder):
+    assert find_organism(f"{folder}/persistent-1").name == "persistent-1"
+    with pytest.raises(UserError, match="has no member 'nobody'; it has growing-0"):
+        find_organism(f"{folder}/nobody")
+    with pytest.raises(UserError, match="nca view takes one organism") as error:
+        find_organism(str(folder), "nca view")
+    assert f"{folder} holds 9: name one of them, such as {folder}/growing-0." in str(error.value)
+
+
+def test_sources_are_names_files_and_folders(folder, tmp_path):
+    file = save(bodies.standing(), tmp_path / "one.safetensors")
+    organisms = find_organisms([str(file), str(file), str(folder)])
+    assert [o.name for o in organisms[:3]] == ["standing", "standing (2)", "growing-0"]
+    assert len(organisms) == 11
+    assert find_population([str(folder)]).name == "discs"
+    assert find_population([str(folder), str(file)]) is None
+    assert find_population(["lizard"]) is None
+    assert find_organism("lizard").hash == nca.load("lizard").hash
+    with pytest.raises(UserError, match="At least one organism"):
+        find_organisms([])
+
+
+def test_few_organisms_and_the_snapshots_of_one_run_are_no_population(tmp_path):
+    few, snapshots = tmp_path / "few", tmp_path / "snapshots"
+    for path, steps in ((few, (1, 2)), (snapshots, (0, 1, 2, 5, 10, 20))):
+        path.mkdir()
+        for step in steps:
+            provenance = {"config": {"target": "disc", "seed": 0}, "steps": step}
+            organism = replace(bodies.standing(number=step), name=f"n{step}", provenance=provenance)
+            save(organism, path / f"step-{step:06d}.safetensors")
+    assert find_population([str(few)]) is None
+    assert find_population([str(snapshots)]) is None
+    assert [o.name for o in find_organisms([str(snapshots)])] == ["n0", "n1", "n2", "n5", "n10", "n20"]
+
+
+# The command line
+
+
+def call(*words):
+    return cli.main([str(word) for word in words])
+
+
+def test_nca_axes_asks_the_question_of_a_population(folder, tmp_path, capsys):
+    assert call("axes", folder, "--out", tmp_path / "out", *AXES, *QUIET) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("At step 3, 3 lineages show")
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    texts = [claim["text"] for claim in summary["claims"]]
+    assert any("(0 of 3 growing, 3 of 3 persistent, 3 of 3 regenerating)" in text for text in texts)
+    assert texts[-1] == "2 members that the folder lists could not be examined."
+    assert summary["config"]["max_log_mse"] == -4
+    assert len(summary["tables"]["axes-values"]) == 9 * 4
+    assert {row["statistic"] for row in summary["tables"]["axes-tests"]} == {"value", "z"}
+    assert "The population discs" in (tmp_path / "out" / "report.html").read_text()
+    assert {f.name for f in (tmp_path / "out" / "figures").iterdir()} == {
+        "axes-regimes.svg",
+        "axes-bodies-3.svg",
+    }
 
 
 def test_other_assays_compare_the_regimes_too(folder, tmp_path, capsys):
-    where, admit = tmp_path, ["--admit", "-4"]
-    assert run("pca", folder, "--at", 3, "--out", where / "pca", *admit) == 0
-    assert "number of components" in capsys.readouterr().out
-    cuts = ["--runs", "2", "--cut-at", "20", "--until", "30", "--late", "0"]
-    assert run("regenerate", folder, "--out", where / "cuts", *cuts, *admit) == 0
-    assert "recovery (median of five cuts)" in capsys.readouterr().out
-    harm = ["--runs", "1", "--at", "20", "--horizons", "10"]
-    assert run("lesion", folder, "--out", where / "harm", *harm, *admit) == 0
-    assert "share of hidden channels" in capsys.readouterr().out
-    noise = [
-        "--runs",
-        "1",
-        "--at",
-        "20",
-        "--horizon",
-        "10",
-        "--once",
-        ".5",
-        "--lasting",
-        ".1",
-        "--weights",
-        ".1",
-        "--rates",
-        "1",
-    ]
-    assert run("robust", folder, "--out", where / "noise", *noise, *admit) == 0
-    assert "median of all disturbances" in capsys.readouterr().out
-    for name in ("pca", "cuts", "harm", "noise"):
-        summary = json.loads((where / name / "summary.json").read_text())
+    steps = ["--adult-step", "20", "--max-log-mse", "-4"]
+    noise = ["--state-noise", "0.5", "--state-noise-per-step", "0.1", "--weight-noise", "0.1", "--fire-rates", "1"]
+    options = {
+        "pca": (["--adult-step", "3", "--max-log-mse", "-4"], "number of components"),
+        "regenerate": (["--runs", "2", "--eval-steps", "10", "--follow-up-step", "0", *steps], "median of five cuts"),
+        "lesion": (["--runs", "1", "--eval-steps", "10", *steps], "share of hidden channels"),
+        "robust": (["--runs", "1", "--eval-steps", "10", *noise, *steps], "median of all perturbations"),
+    }
+    for command, (words, claim) in options.items():
+        assert call(command, folder, "--out", tmp_path / command, *words) == 0
+        assert claim in capsys.readouterr().out
+        summary = json.loads((tmp_path / command / "summary.json").read_text())
         assert len(summary["organisms"]) == 9
-        assert any("enter the statistics" in f["text"] for f in summary["claims"])
+        assert any("are included (0 of 3 growing" in c["text"] for c in summary["claims"])
 
 
 def test_a_population_is_dissected_and_not_twice(folder, tmp_path, capsys, monkeypatch):
-    made = []
-    for name in ("places", "healing", "lesions", "robustness"):
-        section = battery.section
+    from analysis.populations import run as population_run
 
-        def part(bench, config, name=name):
-            made.append((name, config.seed))
-            bench.verdicts(1, 1)
-            from analysis.report.model import Section
+    calls = []
 
-            return Section(name, name)
+    def record_call(population, assays, **options):
+        calls.append([(assay.name, config.seed) for assay, config in assays])
+        return run_assays(
+            population, [(populace.assay([Measure("a", "the a")]), AxesConfig(runs=1, adult_step=1))], **options
+        )
 
-        assert section
-        monkeypatch.setattr(battery, name, part)
+    monkeypatch.setattr(population_run, "run", record_call)
     out = ["--out", tmp_path / "out", "--seed", 5]
-    assert run("dissect", folder, *out) == 0
-    assert made == [("places", 5), ("healing", 5), ("lesions", 5)]
-    assert run("dissect", folder, *out) == 0
-    assert len(made) == 3
+    assert call("dissect", folder, *out) == 0
+    compared = [assay.name for assay in ASSAYS if assay.population]
+    assert calls == [[(name, 5) for name in compared]]
+    assert call("dissect", folder, *out) == 0
+    assert len(calls) == 1
     assert "holds this dissection already" in capsys.readouterr().err
-    assert run("dissect", folder, *out, "--full") == 0
-    assert [name for name, _ in made[3:]] == ["places", "healing", "lesions", "robustness"]
 
 
 def test_info_is_a_table_of_the_population(folder, capsys):
-    assert run("info", folder) == 0
+    assert call("info", folder) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split()[:4] == ["name", "target", "regime", "seed"]
     assert len(lines) == 1 + 9 + 2
     assert lines[-1].startswith("growing-4")
     assert lines[-1].endswith("its training failed")
-    assert run("info", folder, "--json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["members"][0]["lineage"] == "seed 0"
-    assert told["versions"] == {"jax": "0"}
+    assert call("info", folder, "--json") == 0
+    known = json.loads(capsys.readouterr().out)
+    assert known["members"][0]["lineage"] == "seed 0"
+    assert known["versions"] == {"jax": "0"}
+    assert call("info", f"{folder}/persistent-1") == 0
+    assert "persistent-1" in capsys.readouterr().out
 
 
-def test_a_film_shows_every_member(folder, tmp_path, capsys):
-    out = tmp_path / "all.webp"
-    assert run("grow", folder, "--out", out, "--steps", 4, "--every", 2, "--wound", "left", "--at", 2) == 0
+def test_an_animation_shows_every_member(folder, tmp_path, capsys):
     from PIL import Image
 
+    out = tmp_path / "all.webp"
+    wound = ["--wound", "left", "--wound-step", 2]
+    assert call("grow", folder, "--out", out, "--steps", 4, "--every", 2, *wound) == 0
     film = Image.open(out)
     assert film.n_frames == 3
     assert film.size[0] > 3 * 24
-    assert run("grow", folder, "--out", out, "--wound", "left", "--at", 2, "--beside") == 2
+    assert call("grow", folder, "--out", out, *wound, "--with-control") == 2
     assert "name one of its members" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    "given",
-    [
-        ["view", "{}"],
-        ["export", "{}", "--to", "npz"],
-        ["graft", "{}", "lizard", "--from", "3,3", "--to", "4,4"],
-    ],
+    "words", [["view", "{}"], ["export", "{}", "--to", "npz"], ["graft", "{}", "lizard"]], ids=lambda w: w[0]
 )
-def test_what_takes_one_organism_asks_for_a_member(folder, capsys, given):
-    assert run(*[w.format(folder) for w in given]) == 2
-    told = capsys.readouterr().err
-    assert f"nca {given[0]} takes one organism, and {folder} holds 9" in told
-    assert f"such as {folder}/growing-0." in told
-    assert len(told.splitlines()) == 1
-
-
-def test_a_member_is_named_by_its_population(folder, capsys):
-    assert one_of(f"{folder}/persistent-1").name == "persistent-1"
-    assert run("info", f"{folder}/persistent-1") == 0
-    assert "persistent-1" in capsys.readouterr().out
-    with pytest.raises(UserError, match="has no member 'nobody'; it has growing-0"):
-        one_of(f"{folder}/nobody")
-
-
-def test_sources_are_names_files_and_folders(folder, tmp_path):
-    file = save(bodies.standing(), tmp_path / "one.safetensors")
-    found = organisms_of([str(file), str(file), str(folder)])
-    assert [o.name for o in found[:3]] == ["standing", "standing (2)", "growing-0"]
-    assert len(found) == 11
-    assert population_of([str(folder)]).name == "discs"
-    assert population_of([str(folder), str(file)]) is None
-    assert population_of(["lizard"]) is None
-    assert one_of("lizard").hash == nca.load("lizard").hash
-    with pytest.raises(UserError, match="At least one organism"):
-        organisms_of([])
-
-
-def test_few_organisms_and_the_steps_of_one_run_are_no_population(tmp_path):
-    few, along = tmp_path / "few", tmp_path / "keep"
-    for place, steps in ((few, (1, 2)), (along, (0, 1, 2, 5, 10, 20))):
-        place.mkdir()
-        for step in steps:
-            told = {"config": {"target": "disc", "seed": 0}, "steps": step}
-            one = replace(bodies.standing(number=step), name=f"n{step}", provenance=told)
-            save(one, place / f"step-{step:06d}.safetensors")
-    assert population_of([str(few)]) is None
-    assert population_of([str(along)]) is None
-    assert [o.name for o in organisms_of([str(along)])] == ["n0", "n1", "n2", "n5", "n10", "n20"]
+def test_what_takes_one_organism_asks_for_a_member(folder, capsys, words):
+    assert call(*[word.format(folder) for word in words]) == 2
+    error = capsys.readouterr().err
+    assert f"nca {words[0]} takes one organism, and {folder} holds 9" in error
+    assert f"such as {folder}/growing-0." in error
+    assert len(error.splitlines()) == 1
