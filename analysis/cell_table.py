@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +11,6 @@ import xarray as xr
 
 from analysis.geometry import cell_ages, geodesic, positions
 from nca.errors import UserError
-from nca.io import write_file
 from nca.spec import channel_role
 
 if TYPE_CHECKING:
@@ -106,10 +104,3 @@ def to_anndata(
         data.obsm["X_pca"], data.varm["PCs"] = states @ loadings.T, all_loadings
         data.uns["pca"] = {"variance_ratio": components.explained.values}
     return data
-
-
-def save_anndata(data: AnnData, path: str | Path) -> Path:
-    """Write AnnData as one .h5ad file; an interrupted write leaves no file."""
-    if Path(path).suffix != ".h5ad":
-        raise UserError(f"AnnData is saved as a .h5ad file, got {str(path)!r}.")
-    return write_file(path, lambda temporary: data.write_h5ad(temporary))

@@ -34,7 +34,7 @@ def geodesic(mask: Bool[np.ndarray, "y x"]) -> Float[np.ndarray, " cell"]:
     Returns:
         One number per cell of the mask, in row-major order; NaN on all islands but the largest.
     """
-    inside = main_island(mask)[mask]
+    inside = _main_island(mask)[mask]
     s = np.full(int(mask.sum()), np.nan)
     if inside.any():
         paths = _paths(mask)
@@ -53,7 +53,7 @@ def body_ends(mask: Bool[np.ndarray, "y x"]) -> Int[np.ndarray, "2 2"]:
     return np.argwhere(mask)[[int(np.nanargmin(s)), int(np.nanargmax(s))]]
 
 
-def main_island(mask: Bool[np.ndarray, "y x"]) -> Bool[np.ndarray, "y x"]:
+def _main_island(mask: Bool[np.ndarray, "y x"]) -> Bool[np.ndarray, "y x"]:
     """The largest island of the body, the first in reading order of equal ones; cells join by their sides."""
     islands, number = scipy.ndimage.label(mask)
     if number < 2:

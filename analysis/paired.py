@@ -94,7 +94,7 @@ def run_controls(
     if steps.size < 2 or (np.diff(steps) <= 0).any():
         raise UserError(f"Paired runs need two or more ascending steps to measure at, got {steps.tolist()}.")
 
-    def measure(i: Any) -> tuple[np.ndarray, ...]:
+    def _measure_controls(i: Any) -> tuple[np.ndarray, ...]:
         batch = Batch(organism, keys[i], select_runs(fire, i), (), int(steps[0]), tick)
         current, measured = states[i], [_picture_and_count(organism.rule, states[i])]
         for begin, end in pairwise((steps - steps[0]).tolist()):
@@ -103,7 +103,7 @@ def run_controls(
         pictures, counts = (np.stack([np.asarray(v) for v in values], 1) for values in zip(*measured, strict=True))
         return pictures, counts, np.asarray(current)
 
-    batches = zip(*map_runs(len(keys), measure), strict=True)
+    batches = zip(*map_runs(len(keys), _measure_controls), strict=True)
     pictures, mature_cells, final_states = (np.concatenate(values) for values in batches)
     target = organism.padded_target((states.shape[1], states.shape[2]))
     reference = pictures if target is None else np.broadcast_to(target, pictures.shape)
@@ -137,7 +137,7 @@ def run_edited(
         (row, y, x, channel). The first step shows the state after its edits, as the step reads it.
     """
 
-    def measure(members: np.ndarray, i: np.ndarray) -> dict[str, Any]:
+    def _measure_rows(members: np.ndarray, i: np.ndarray) -> dict[str, Any]:
         measured = _run_alike(organism, controls, [rows[j] for j in members[i]], tick)
         if not final_states:
             del measured["final_states"]
@@ -148,7 +148,7 @@ def run_edited(
 
     by_row: dict[int, dict[str, np.ndarray]] = {}
     for members in _group_by_structure(rows):
-        batches = map_runs(len(members), partial(measure, members))
+        batches = map_runs(len(members), partial(_measure_rows, members))
         joined = {k: np.concatenate([batch[k] for batch in batches]) for k in batches[0]}
         by_row |= {j: {k: v[n] for k, v in joined.items()} for n, j in enumerate(members)}
     return {k: np.stack([by_row[j][k] for j in range(len(rows))]) for k in by_row[0]}
@@ -192,10 +192,10 @@ def _run_alike(organism: Organism, controls: Controls, rows: Sequence[EditedRun]
     edits = () if at_start_only else jax.tree.map(lambda *leaves: jnp.stack(leaves), *[r.edits for r in rows])
     batch = Batch(organism, keys, select_runs(controls.fire, runs), edits, start, tick)
 
-    def measure(states: Any, n: int) -> dict[str, Array]:
+    def _measure_step(states: Any, n: int) -> dict[str, Array]:
         return _measure(organism.rule, states, controls.reference[runs, n], controls.mature_cells[runs, n])
 
-    measured, current, final = [measure(after, 0)], after if at_start_only else before, after
+    measured, current, final = [_measure_step(after, 0)], after if at_start_only else before, after
     stopped = measured[0]["exploded"]
     offsets = controls.steps - start
     for n in range(1, len(offsets)):
@@ -204,7 +204,7 @@ def _run_alike(organism: Organism, controls: Controls, rows: Sequence[EditedRun]
             continue
         current = advance(batch, current, offsets[n - 1], offsets[n])
         final = jnp.where(stopped[:, None, None, None], final, current)
-        measured.append(measure(final, n))
+        measured.append(_measure_step(final, n))
         stopped = stopped | measured[-1]["overgrown"] | measured[-1]["exploded"]
     out = {k: np.stack([np.asarray(m[k]) for m in measured], 1) for k in measured[0]}
     for flag in ("overgrown", "exploded"):

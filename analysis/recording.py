@@ -71,14 +71,14 @@ def record(
         )
     keys, initial = run_keys(seed, runs), seed_states(organism, runs)
 
-    def record_batch(i: np.ndarray) -> np.ndarray:
+    def _record_batch(i: np.ndarray) -> np.ndarray:
         per_run: Any = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(i), *jnp.shape(leaf))), tuple(edits))
         batch = Batch(organism, keys[i], select_runs(fire, i), per_run, 0, tick)
         return _recorded_states(batch, initial[i], steps, every)
 
     return label_states(
         organism,
-        np.concatenate(map_runs(runs, record_batch)),
+        np.concatenate(map_runs(runs, _record_batch)),
         steps=np.arange(0, steps + 1, every),
         seed=seed,
         edits=json.dumps([to_json(edit) for edit in edits]),

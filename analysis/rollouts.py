@@ -97,7 +97,7 @@ def advance_chunk(batch: Batch, states: Any, offset: int, steps: int, rollout: C
     fire = None if batch.fire is None else batch.fire[:, offset : offset + steps]
     needs_key = batch.fire is None or any(edit.mode == "noise" for edit in batch.edits)
 
-    def one_run(state: Any, key: Any, masks: Any, edits: Any) -> Any:
+    def _one_run(state: Any, key: Any, masks: Any, edits: Any) -> Any:
         return rollout(
             batch.organism,
             steps,
@@ -109,10 +109,10 @@ def advance_chunk(batch: Batch, states: Any, offset: int, steps: int, rollout: C
         )
 
     if len(states) == 1:  # not vmapped: the program that every other single run uses
-        out = one_run(*jax.tree.map(lambda v: v[0], (states, batch.keys, fire, batch.edits)))[None]
+        out = _one_run(*jax.tree.map(lambda v: v[0], (states, batch.keys, fire, batch.edits)))[None]
     else:
         axes = (0, 0, None if fire is None else 0, 0)
-        out = jax.vmap(one_run, axes)(states, batch.keys, fire, batch.edits)
+        out = jax.vmap(_one_run, axes)(states, batch.keys, fire, batch.edits)
     if batch.tick is not None:
         batch.tick(steps * len(states))
     return out
@@ -148,7 +148,7 @@ def grow_runs(
     """
     initial = seed_states(organism, len(keys)) if states is None else jnp.asarray(states)
 
-    def grow_batch(i: np.ndarray) -> Any:
+    def _grow_batch(i: np.ndarray) -> Any:
         return advance(Batch(organism, keys[i], select_runs(fire, i), (), start, tick), initial[i], 0, steps)
 
-    return jnp.concatenate(map_runs(len(keys), grow_batch))
+    return jnp.concatenate(map_runs(len(keys), _grow_batch))

@@ -191,7 +191,7 @@ def test_summary_json_is_as_its_page_says(tmp_path):
     page = ROOT / "docs" / "formats.md"
     section = Section("size", "Size", [Claim("size", "It is small.", "12 cells", {"cells": 12})])
     section = replace(section, tables={"size": pd.DataFrame({"cells": [12]})})
-    write_sections(tmp_path / "out", [bodies.standing()], [section], "nca pca", {"at": 200})
+    write_sections(tmp_path / "out", [bodies.static_organism()], [section], "nca pca", {"at": 200})
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert table_under(page, "## summary.json") == list(summary)
     assert summary["made_by"] == "nca pca"
@@ -203,7 +203,7 @@ def test_summary_json_is_as_its_page_says(tmp_path):
 
 
 def test_files_of_organisms_and_edits_are_as_their_page_says(tmp_path):
-    page, body = ROOT / "docs" / "formats.md", bodies.standing()
+    page, body = ROOT / "docs" / "formats.md", bodies.static_organism()
     with safe_open(nca.save(body, tmp_path / "a.safetensors"), framework="numpy") as file:
         tensors, note = set(file.keys()), json.loads(file.metadata()["organism"])
     said = table_under(page, "## An organism")
@@ -214,7 +214,7 @@ def test_files_of_organisms_and_edits_are_as_their_page_says(tmp_path):
 
 
 def test_sessions_are_as_their_page_says():
-    body = bodies.standing()
+    body = bodies.static_organism()
     whole = {
         "seed": 1,
         "run": 2,

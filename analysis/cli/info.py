@@ -24,19 +24,22 @@ class Info:
     json: bool = False
 
 
-def info(command: Info) -> None:
+def info_command(command: Info) -> None:
     """Print it."""
     from analysis.cli import tables
     from analysis.populations.population import find_organism, find_population
 
     population = find_population([command.organism])
     if population:
-        rows = tables.overview(population)
+        rows = tables.population_records(population)
         fields = {"name": population.name, "members": rows, "versions": dict(population.versions)}
-        print_result(json.dumps(fields, indent=1) if command.json else tables.in_columns(rows))
+        print_result(json.dumps(fields, indent=1) if command.json else tables.format_records(rows))
         return
     organism = find_organism(command.organism, "nca info")
-    print_result(json.dumps(tables.about(organism), indent=1) if command.json else tables.described(organism))
+    if command.json:
+        print_result(json.dumps(tables.organism_fields(organism), indent=1))
+    else:
+        print_result(tables.describe_organism(organism))
 
 
 @dataclass(frozen=True)
@@ -44,16 +47,16 @@ class Organisms:
     """List the bundled organisms and populations, what they were trained for and how well they do."""
 
 
-def organisms(command: Organisms) -> None:
+def organisms_command(command: Organisms) -> None:
     """List them."""
     from analysis.cli import tables
     from nca.io import bundled, bundled_populations, load
 
-    rows = [(name, tables.one_line(load(name))) for name in bundled()]
+    rows = [(name, tables.summarise_organism(load(name))) for name in bundled()]
     for name in bundled_populations():
         members = bundled(name)
         rows.append((name, f"a population of {len(members)}, such as {name}/{members[0]}"))
-    print_result(tables.aligned(rows) or "none is bundled")
+    print_result(tables.format_pairs(rows) or "none is bundled")
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class Targets:
     size: int = 40
 
 
-def targets(command: Targets) -> None:
+def targets_command(command: Targets) -> None:
     """List them, and draw them if asked to."""
     from nca import targets as drawings
 

@@ -33,7 +33,7 @@ def trend_test(values: Float[np.ndarray, "lineage regime"], seed: int = 0) -> di
         n; p of Page's trend test and floor; effect, the mean over lineages of Spearman's correlation with
         the order (1 all rise, -1 all fall), with low and high; change, the median of last minus first,
         with change_low and change_high. The intervals are 95 % bootstraps over lineages (see
-        `bootstrap_interval`).
+        `_bootstrap_interval`).
     """
     rows = _complete_rows(values)
     n, k = rows.shape
@@ -49,8 +49,8 @@ def trend_test(values: Float[np.ndarray, "lineage regime"], seed: int = 0) -> di
         "n": n,
         "p": min(1.0, 2 * min(rises, falls)),
         "floor": min(1.0, 2.0 * math.factorial(k) ** -n),
-        **bootstrap_interval(correlations, np.mean, seed),
-        **bootstrap_interval(rows[:, -1] - rows[:, 0], np.median, seed, "change"),
+        **_bootstrap_interval(correlations, np.mean, seed),
+        **_bootstrap_interval(rows[:, -1] - rows[:, 0], np.median, seed, "change"),
     }
 
 
@@ -87,14 +87,14 @@ def _difference_test(differences: np.ndarray, seed: int) -> dict[str, Any]:
     nonzero = np.count_nonzero(differences)  # differences of 0 have no sign
     return {
         "n": len(differences),
-        "p": signed_rank_p(differences),
+        "p": _signed_rank_p(differences),
         "floor": min(1.0, 2.0 * 2.0**-nonzero),
-        **bootstrap_interval(differences, rank_biserial_correlation, seed),
-        **bootstrap_interval(differences, np.median, seed, "change"),
+        **_bootstrap_interval(differences, _rank_biserial, seed),
+        **_bootstrap_interval(differences, np.median, seed, "change"),
     }
 
 
-def signed_rank_p(differences: Float[np.ndarray, " lineage"]) -> float:
+def _signed_rank_p(differences: Float[np.ndarray, " lineage"]) -> float:
     """p of Wilcoxon's signed rank test, two-sided; differences of 0 are left out."""
     nonzero = differences[differences != 0]
     if not len(nonzero):
@@ -106,7 +106,7 @@ def signed_rank_p(differences: Float[np.ndarray, " lineage"]) -> float:
     return float(scipy.stats.wilcoxon(nonzero, method=method).pvalue)
 
 
-def rank_biserial_correlation(differences: Float[np.ndarray, "*draw lineage"], axis: int = -1) -> np.ndarray:
+def _rank_biserial(differences: Float[np.ndarray, "*draw lineage"], axis: int = -1) -> np.ndarray:
     """Ranks of what rises minus ranks of what falls, over all ranks (Kerby 2014); 0 if nothing changes."""
     ranks = scipy.stats.rankdata(np.abs(differences), axis=axis)
     zeros = (differences == 0).sum(axis, keepdims=True)
@@ -115,7 +115,7 @@ def rank_biserial_correlation(differences: Float[np.ndarray, "*draw lineage"], a
     return np.asarray((ranks * np.sign(differences)).sum(axis) / np.where(total > 0, total, 1.0))
 
 
-def bootstrap_interval(
+def _bootstrap_interval(
     values: Float[np.ndarray, " lineage"], statistic: Callable[..., Any], seed: int, name: str = "effect"
 ) -> dict[str, float]:
     """A statistic over lineages with its 95 % percentile bootstrap, which needs six lineages (else NaN).

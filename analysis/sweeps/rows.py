@@ -109,52 +109,6 @@ def rows_table(config: SweepConfig, order: Sequence[tuple[str, int]], rows: Sequ
     return pd.DataFrame(columns)
 
 
-def describe_sweep(
-    organism: Organism, experiments: Experiments, config: SweepConfig, shard: Shard | None
-) -> dict[str, Any] | None:
-    """The header of a shard's file; None for the file of an undivided sweep."""
-    if shard is None:
-        return None
-    from nca.training import devices
-
-    return {
-        "format": FORMAT,
-        "shard": str(shard),
-        "organism": {"name": organism.name, "hash": organism.hash, "digest": _organism_digest(organism)},
-        "experiments": {name: _edits_digest(edits) for name, edits in experiments.items()},
-        "config": json.loads(json.dumps(asdict(config))),
-        "versions": versions(),
-        "device": devices.describe_devices(),
-    }
-
-
-def row_keys(
-    organism: Organism, experiments: Experiments, config: SweepConfig, order: Iterable[tuple[str, int]]
-) -> dict[tuple[str, int], str]:
-    """What determines each row, in 40 hex digits."""
-    common = json.dumps([_organism_digest(organism), config.seed, config.steps])
-    digests = {name: _edits_digest(edits) for name, edits in experiments.items()}
-    return {
-        (name, run): hashlib.sha1(json.dumps([common, digests[name], run]).encode()).hexdigest() for name, run in order
-    }
-
-
-def _organism_digest(organism: Organism) -> str:
-    digest = hashlib.sha1(organism.hash.encode())
-    if organism.target is not None:
-        digest.update(np.ascontiguousarray(organism.target).tobytes())
-    return digest.hexdigest()
-
-
-def _edits_digest(edits: Sequence[Edit]) -> str:
-    digest = hashlib.sha1()
-    for edit in edits:
-        digest.update(f"{edit.site} {edit.mode} {edit.region is None}".encode())
-        for leaf in jax.tree.leaves(edit):
-            digest.update(np.ascontiguousarray(leaf).tobytes() + str(np.shape(leaf)).encode())
-    return digest.hexdigest()
-
-
 def read_rows(path: str | Path) -> tuple[dict[str, Any] | None, list[Row]]:
     """The header of a file, if it has one, and its rows; an unfinished last line is ignored.
 
@@ -178,59 +132,74 @@ def read_rows(path: str | Path) -> tuple[dict[str, Any] | None, list[Row]]:
 
 
 class RowStore:
-    """The file that finished rows are added to.
+    """The file that the finished rows of a sweep or shard are added to.
 
     Attributes:
-        path: the file; None keeps nothing.
-        rows: the wanted rows that the file holds, by experiment and run.
+        rows: the wanted rows that the file holds already, by experiment and run.
     """
 
     def __init__(
-        self, path: str | Path | None, header: dict[str, Any] | None, keys: Mapping[tuple[str, int], str]
+        self,
+        path: str | Path | None,
+        organism: Organism,
+        experiments: Experiments,
+        config: SweepConfig,
+        shard: Shard | None,
     ) -> None:
         """Read the rows that are there already.
 
         Args:
-            path: the file.
-            header: of the sweep, if it is a shard.
-            keys: of the wanted rows, see `row_keys`.
+            path: the file; None keeps nothing.
+            organism: what grows.
+            experiments: edits that act together, by name.
+            config: of the sweep.
+            shard: whose rows are wanted; None for an undivided sweep, whose file has no header, so that
+                experiments can be added to it.
 
         Raises:
             UserError: the file holds something else, or rows of another sweep or version.
         """
-        self.path, self._header, self._keys, self._lock = path, header, keys, threading.Lock()
         self.rows: dict[tuple[str, int], Row] = {}
-        if path is not None and Path(path).exists():
-            begun, rows = read_rows(path)
-            if begun or rows:
-                self._check(begun)
+        self._path, self._lock = path, threading.Lock()
+        if path is None:
+            return
+        organism_digest = hashlib.sha1(organism.hash.encode())
+        if organism.target is not None:
+            organism_digest.update(np.ascontiguousarray(organism.target).tobytes())
+        digests = {name: _edits_digest(edits) for name, edits in experiments.items()}
+        self._header = None if shard is None else _header(organism, organism_digest.hexdigest(), digests, config, shard)
+        common = [organism_digest.hexdigest(), config.seed, config.steps]
+        self._keys = {
+            (name, run): hashlib.sha1(json.dumps([*common, digests[name], run]).encode()).hexdigest()
+            for name, run in shard_rows(experiments, config.runs, shard)
+        }
+        if Path(path).exists():
+            header, rows = read_rows(path)
+            if header or rows:
+                self._check(header)
             for row in rows:
                 _check_row(path, row)
             finished = {row["key"]: row for row in rows}
-            self.rows = {row: finished[key] for row, key in keys.items() if key in finished}
+            self.rows = {row: finished[key] for row, key in self._keys.items() if key in finished}
 
     def _check(self, begun: dict[str, Any] | None) -> None:
         if (begun is None) != (self._header is None):
             content = "an undivided sweep" if begun is None else "a shard of a sweep"
-            raise UserError(f"{self.path} holds the rows of {content}; choose another file.")
+            raise UserError(f"{self._path} holds the rows of {content}; choose another file.")
         if begun is None or self._header is None:
             return
         try:
             other = _differences(begun, self._header) + ["shard"] * (begun["shard"] != self._header["shard"])
             before, now = begun["versions"], self._header["versions"]
+            changed = [name for name in (*OWN_PACKAGES, *NUMERIC_PACKAGES) if before.get(name) != now[name]]
+            other += [f"version of {name} ({before.get(name)}, now {now[name]})" for name in changed]
         except (KeyError, TypeError, AttributeError):
-            raise UserError(f"{self.path} holds no rows of a sweep; choose another file.") from None
+            raise UserError(f"{self._path} holds no rows of a sweep; choose another file.") from None
         if other:
             raise UserError(
-                f"{self.path} was begun with another {', '.join(other)}; continue with the same options, or choose "
-                "another file."
+                f"{self._path} was begun with another {', '.join(other)}; continue as it was begun, or choose another "
+                "file."
             )
-        for name in (*OWN_PACKAGES, *NUMERIC_PACKAGES):
-            if before.get(name) != now[name]:
-                raise UserError(
-                    f"{self.path} was begun by {name} {before.get(name)} and this is {now[name]}; finish it with that "
-                    "version, or choose another file."
-                )
 
     def open(self) -> None:
         """Make the file ready for new rows: write the header, drop an unfinished last line.
@@ -238,25 +207,51 @@ class RowStore:
         Raises:
             UserError: it cannot be written.
         """
-        if self.path is None:
+        if self._path is None:
             return
         try:
-            Path(self.path).touch()
-            text = Path(self.path).read_text()
+            Path(self._path).touch()
+            text = Path(self._path).read_text()
             complete = text[: text.rfind("\n") + 1]
             if not complete and self._header is not None:
                 complete = json.dumps({"sweep": self._header}) + "\n"
             if complete != text:
-                write_file(self.path, complete)
+                write_file(self._path, complete)
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"Cannot write rows to {self.path}: {error}; choose another file.") from error
+            raise UserError(f"Cannot write rows to {self._path}: {error}; choose another file.") from error
 
     def add(self, name: str, run: int, row: Row) -> None:
         """Append the finished row of an experiment and run."""
-        if self.path is not None:
+        if self._path is not None:
             line = json.dumps({"key": self._keys[name, run], "experiment": name, "run": run, **row})
-            with self._lock, Path(self.path).open("a") as file:
+            with self._lock, Path(self._path).open("a") as file:
                 file.write(line + "\n")
+
+
+def _header(
+    organism: Organism, organism_digest: str, edits_digests: Mapping[str, str], config: SweepConfig, shard: Shard
+) -> dict[str, Any]:
+    """The first line of a shard's file."""
+    from nca.training import devices
+
+    return {
+        "format": FORMAT,
+        "shard": str(shard),
+        "organism": {"name": organism.name, "hash": organism.hash, "digest": organism_digest},
+        "experiments": edits_digests,
+        "config": json.loads(json.dumps(asdict(config))),
+        "versions": versions(),
+        "device": devices.describe_devices(),
+    }
+
+
+def _edits_digest(edits: Sequence[Edit]) -> str:
+    digest = hashlib.sha1()
+    for edit in edits:
+        digest.update(f"{edit.site} {edit.mode} {edit.region is None}".encode())
+        for leaf in jax.tree.leaves(edit):
+            digest.update(np.ascontiguousarray(leaf).tobytes() + str(np.shape(leaf)).encode())
+    return digest.hexdigest()
 
 
 def _differences(header: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
@@ -287,13 +282,14 @@ def _check_row(path: str | Path, row: Row, steps: int | None = None) -> None:
 
 @dataclass(frozen=True)
 class _ShardFile:
-    """The file of a shard: its header, and its rows by experiment and run."""
+    """The file of a shard: its header, its rows by experiment and run, and how many are expected."""
 
     path: Path
     header: Mapping[str, Any]
     shard: Shard
     config: SweepConfig
     rows: Mapping[tuple[str, int], Row]
+    expected: int
 
 
 def merge(
@@ -332,7 +328,12 @@ def merge(
             )
     check_same_versions([(str(file.path), file.header["versions"]) for file in files], allow_version_mismatch)
     files = sorted(files, key=lambda file: file.shard)
-    _check_finished(files)
+    short = [f"shard {f.shard} has {len(f.rows)} of {f.expected} rows" for f in files if len(f.rows) < f.expected]
+    if short:
+        more = f"; and {len(short) - 5} more shards" if len(short) > 5 else ""
+        raise UserError(
+            f"Unfinished: {'; '.join(short[:5])}{more}; run the same command again, which continues, then merge."
+        )
     rows = {key: row for file in files for key, row in file.rows.items()}
     order = shard_rows(first.header["experiments"], first.config.runs, None)
     if store is not None:
@@ -382,19 +383,4 @@ def _read_shard(path: Path) -> _ShardFile:
             )
         _check_row(path, row, len(config.steps))
         rows[key] = row
-    return _ShardFile(path, header, shard, config, rows)
-
-
-def _check_finished(files: Sequence[_ShardFile]) -> None:
-    """Raise `UserError` where a shard lacks rows."""
-    expected = [len(shard_rows(file.header["experiments"], file.config.runs, file.shard)) for file in files]
-    short = [
-        f"shard {file.shard} has {len(file.rows)} of {count} rows"
-        for file, count in zip(files, expected, strict=True)
-        if len(file.rows) < count
-    ]
-    if short:
-        more = f"; and {len(short) - 5} more shards" if len(short) > 5 else ""
-        raise UserError(
-            f"Unfinished: {'; '.join(short[:5])}{more}; run the same command again, which continues, then merge."
-        )
+    return _ShardFile(path, header, shard, config, rows, len(own))

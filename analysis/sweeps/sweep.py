@@ -22,9 +22,7 @@ from analysis.sweeps.rows import (
     Row,
     RowStore,
     SweepConfig,
-    describe_sweep,
     merge,
-    row_keys,
     rows_table,
     shard_rows,
 )
@@ -90,8 +88,7 @@ def sweep(
     config = SweepConfig(tuple(metrics), int(runs), int(seed), int(adult_step), times, bool(allow_no_op))
     plan = _Plan(organism, _name_experiments(edits), config, None if shard is None else Shard.parse(shard))
     order = shard_rows(plan.experiments, config.runs, plan.shard)
-    keys = {} if store is None else row_keys(organism, plan.experiments, config, order)
-    file = RowStore(store, describe_sweep(organism, plan.experiments, config, plan.shard), keys)
+    file = RowStore(store, organism, plan.experiments, config, plan.shard)
     rows = dict(file.rows)
     if todo := [row for row in order if row not in rows]:
         rows = _compute_rows(plan, todo, rows, file, log)
@@ -137,10 +134,10 @@ def sweep_shards(
     if client is None:
         for shard, path in files.items():
 
-            def log_shard(line: str, shard: Shard = shard) -> None:
+            def _log_shard(line: str, shard: Shard = shard) -> None:
                 log(f"shard {shard}, {line}")
 
-            sweep(organism, experiments, metrics, **options, shard=shard, store=path, log=log_shard)
+            sweep(organism, experiments, metrics, **options, shard=shard, store=path, log=_log_shard)
         return merge(list(files.values()))
     futures = {
         shard: client.submit(
@@ -229,7 +226,7 @@ def _compute_rows(
     progress.start("experiments", len(todo) * span)
     rows = dict(finished)
 
-    def add_row(n: int, measured: dict[str, np.ndarray]) -> None:
+    def _add_row(n: int, measured: dict[str, np.ndarray]) -> None:
         control = index[todo[n][1]]
         row = {k: np.asarray(v).tolist() for k, v in measured.items()} | effects[todo[n]]
         row |= {"mse_control": controls.mse[control].tolist(), "mse_empty": controls.mse_empty[control].tolist()}
@@ -237,7 +234,7 @@ def _compute_rows(
         file.add(*todo[n], row)
 
     edited = [EditedRun(index[run], plan.experiments[name]) for name, run in todo]
-    run_edited(plan.organism, controls, edited, progress.tick, on_row=add_row, final_states=False)
+    run_edited(plan.organism, controls, edited, progress.tick, on_row=_add_row, final_states=False)
     return rows
 
 

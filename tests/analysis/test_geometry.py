@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers import bodies
 
-from analysis.geometry import body_ends, geodesic, main_island, positions
+from analysis.geometry import _main_island, body_ends, geodesic, positions
 
 
 def drawn(text):
@@ -41,7 +41,7 @@ def test_the_ends_of_a_body_do_not_depend_on_the_quarter_turn_it_lies_in():
 
 def test_islands_beside_the_largest_have_no_place_along_it():
     mask = bodies.two_islands()
-    along, inside = geodesic(mask), main_island(mask)
+    along, inside = geodesic(mask), _main_island(mask)
     assert inside.sum() == 69
     np.testing.assert_array_equal(np.isfinite(along), inside[mask])
     assert np.nanmin(along) == 0

@@ -97,7 +97,7 @@ def test_states_from_elsewhere_can_be_labelled(creeper):
 
 
 def test_a_recording_beyond_two_gigabytes_is_refused_with_its_size():
-    large = bodies.standing(canvas=(72, 72))
+    large = bodies.static_organism(canvas=(72, 72))
     with pytest.raises(nca.UserError, match=r"would take 2\.5 GB"):
         analysis.record(large, 2000, runs=10)
 

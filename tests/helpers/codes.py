@@ -1,10 +1,10 @@
-"""Organisms whose code of place is known, and whether they use it."""
+"""Organisms whose positional code is known, and whether they use it."""
 
 import numpy as np
 
 from helpers import bodies, makers
 from nca.organism import Organism
-from nca.rule import Rule, visible
+from nca.rule import Rule, to_rgba
 
 
 def counter(canvas=(24, 40), fire_rate=1.0):
@@ -16,24 +16,24 @@ def counter(canvas=(24, 40), fire_rate=1.0):
     mask[4:20, 4:36] = True
     patch = np.zeros((*canvas, 6), np.float32)
     patch[mask, 3] = 1.0
-    patch[mask, 5] = bodies.smooth(0, mask, 1)[:, 0]
+    patch[mask, 5] = bodies.smooth_fields(0, mask, 1)[:, 0]
     kernels = np.zeros((2, 1, 3, 3), np.float32)
     kernels[0, 0, 1, 1] = kernels[1, 0, 1, 0] = 1.0  # itself, its left neighbour
     first = np.zeros((12, 2), np.float32)
     first[4], first[6 + 4] = [-1, 1], [1, -1]
     last = np.zeros((2, 6), np.float32)
     last[:, 4] = [1, -1]
-    says = {"kernels": kernels, "perception": "learned", "fire_rate": fire_rate}
-    rule = Rule.from_arrays([first, last], [[1.0, -1.0], None], **says)
+    options = {"kernels": kernels, "perception": "learned", "fire_rate": fire_rate}
+    rule = Rule.from_arrays([first, last], [[1.0, -1.0], None], **options)
     return Organism(rule, seed=patch, canvas=canvas, name="counter")
 
 
 def read_code(channels=10, canvas=(32, 32), used=True):
-    """A disc whose h0 is x; red follows it where it is used. All other channels stay as they are."""
+    """A disc whose h0 is x; red follows it if it is used. All other channels never change."""
     mask = bodies.disc(canvas, 11.0)
     x = np.argwhere(mask)[:, 1] - canvas[1] // 2
     patch = np.zeros((*canvas, channels), np.float32)
-    patch[mask, 4:] = 0.1 * bodies.smooth(1, mask, channels - 4)
+    patch[mask, 4:] = 0.1 * bodies.smooth_fields(1, mask, channels - 4)
     patch[mask, 4] = 0.5 + x / 26
     patch[mask, 0] = patch[mask, 4]
     patch[mask, 3] = 1.0
@@ -43,10 +43,10 @@ def read_code(channels=10, canvas=(32, 32), used=True):
     if used:
         last[:, 0] = [0.3, -0.3]
     rule = Rule.from_arrays([first, last])
-    return Organism(rule, seed=patch, canvas=canvas, target=np.asarray(visible(rule.spec, patch)), name="read code")
+    return Organism(rule, seed=patch, canvas=canvas, target=np.asarray(to_rgba(rule.spec, patch)), name="read code")
 
 
-def creeper(perception, number=3, canvas=(27, 27), **says):
-    """A body that surely grows from one cell, by a random rule; synchronous unless told otherwise."""
-    rule = makers.creeping_rule(number, perception=perception, **{"fire_rate": 1.0, **says})
+def creeper(perception, number=3, canvas=(27, 27), **options):
+    """A body that grows from one cell by a random rule; synchronous by default."""
+    rule = makers.creeping_rule(number, perception=perception, **{"fire_rate": 1.0, **options})
     return Organism(rule, canvas=canvas, name=f"creeper, {perception}")

@@ -17,7 +17,7 @@ def random_rule(number, *, hidden=(12,), strength=0.3, filters=3, kernel_channel
     if says.get("perception") == "learned":
         kernels = draw.normal(size=(filters, kernel_channels or channels, 3, 3)) / 3
     else:
-        filters = len(PERCEPTIONS[says.get("perception", "sobel")])
+        filters = len(PERCEPTIONS[says.get("perception", "sobel")].filters)
     sizes = [filters * channels, *hidden, channels]
     weights = [draw.normal(size=(a, b)) / np.sqrt(a) for a, b in pairwise(sizes)]
     biases = [draw.normal(size=b) / 10 for b in sizes[1:]]

@@ -1,9 +1,8 @@
-"""Hand-made rules whose parts are needed in ways that are known, because they were put there.
+"""Hand-made rules in which the role of every channel is known.
 
-Each is a standing disc of cells with ordinary weights: perception's identity filter feeds relu units. A
+Each is a static disc of cells with ordinary weights: perception's identity filter feeds relu units. A
 "hurt" unit takes 2 from alpha, so that a cell which lacks what it needs is dead at its next update. All have
-the same size, so that compiled programs serve several: hidden channels that a rule does not name are read by
-nothing.
+the same size and so share compiled programs; hidden channels that a rule does not name are read by nothing.
 """
 
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ import numpy as np
 
 from helpers import bodies
 from nca.organism import Organism
-from nca.rule import Rule, visible
+from nca.rule import Rule, to_rgba
 
 VISIBLE = ("r", "g", "b", "alpha")
 COLOURS = {"r": 0.6, "g": 0.5, "b": 0.4}
@@ -41,7 +40,7 @@ class Wiring:
         return self.unit(reads, {"alpha": -2.0})
 
     def organism(self, name, fire_rate=0.5, **start):
-        """The organism: a disc with alpha and hidden channels 1, but for those that `start` says."""
+        """The organism: a disc with alpha and hidden channels 1, except where `start` gives other values."""
         names = (*VISIBLE, *HIDDEN)
         size = len(names)
         first, last, biases = np.zeros((3 * size, UNITS)), np.zeros((UNITS, size)), np.zeros(UNITS)
@@ -55,7 +54,7 @@ class Wiring:
         patch = np.zeros((*CANVAS, size), np.float32)
         for n, channel in enumerate(names):
             patch[bodies.disc(CANVAS), n] = (COLOURS | start).get(channel, 1.0)
-        return Organism(rule, patch, CANVAS, np.asarray(visible(rule.spec, patch)), name)
+        return Organism(rule, patch, CANVAS, np.asarray(to_rgba(rule.spec, patch)), name)
 
 
 def relations():

@@ -213,7 +213,7 @@ def first_difference(found, steps):
 def test_without_the_ring_of_dead_neighbours_a_published_body_goes_wrong(published, monkeypatch, name, step):
     found = organisms.load_published(published, name)
     assert first_difference(found, 100) is None
-    monkeypatch.setattr(compact, "needed", lambda rule, before, fire: before & fire)
+    monkeypatch.setattr(compact, "active_cells", lambda rule, before, fire: before & fire)
     assert first_difference(found, 100) == step
 
 

@@ -26,7 +26,7 @@ def test_a_command_refuses_the_folder_of_its_name_where_others_keep_files(tmp_pa
     for folder in ("kept", *WRITES.values()):
         Path(folder).mkdir()
         (Path(folder) / "note.txt").touch()
-    nca.save(bodies.standing(), "kept/disc.safetensors")
+    nca.save(bodies.static_organism(), "kept/disc.safetensors")
     more = ["kept/disc.safetensors", "--from", "1,1", "--to", "2,2"] if command == "graft" else []
     assert main([command, "kept/disc.safetensors", *more]) == 2
     assert f"nca: {WRITES[command]} exists and holds no report of 'nca {command}'" in capsys.readouterr().err

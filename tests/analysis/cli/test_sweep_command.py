@@ -21,7 +21,7 @@ from analysis.cli.sweep import Sweep, experiments
 from nca import edits
 from nca.errors import UserError
 
-BODY = bodies.standing(bias=np.asarray([0.01, 0, 0, 0, 0, 0]))  # no two runs drift alike
+BODY = bodies.static_organism(bias=np.asarray([0.01, 0, 0, 0, 0, 0]))  # no two runs drift alike
 SWEEP = ["sweep", "body.safetensors", "--channels", "r", "g", "--doses", "0", "0.5", "--runs", 2]
 SWEEP += ["--adult-step", 0, "--eval-steps", "10", "20"]
 

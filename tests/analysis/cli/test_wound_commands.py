@@ -16,7 +16,7 @@ ROBUST = "--runs 2 --at 20 --horizon 20 --once .5 --lasting .1 --weights .1 --ra
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
     path = tmp_path_factory.mktemp("organisms") / "standing.safetensors"
-    nca.save(bodies.standing(), path)
+    nca.save(bodies.static_organism(), path)
     return str(path)
 
 

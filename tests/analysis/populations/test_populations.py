@@ -110,7 +110,7 @@ def test_networks_are_included_by_their_error_and_the_others_have_a_reason(folde
     assert "above −5.00" in early.exclusion
     stranger = replace(members[3], organism=replace(members[3].organism, target=None))
     assert "no target" in grow_members([stranger], 1, runs=1)[0].exclusion
-    burst = replace(members[3], organism=bodies.bursting(canvas=(24, 24)))
+    burst = replace(members[3], organism=bodies.exploding_organism(canvas=(24, 24)))
     assert "exploded by step 40" in grow_members([burst], 40, runs=1)[0].exclusion
 
 
@@ -261,15 +261,15 @@ def test_the_figure_names_what_is_excluded_only_where_it_is_drawn():
     out = populace.study(rising(3), included=np.array([[False, True, True]] * 3))
     gone = replace(out, values=out.values[~out.values.member.str.startswith("growing")])
     for study, drawn in ((out, True), (gone, False)):
-        legend = plots.regimes_figure([study], [""]).legends[0]
-        assert ("excluded by its log10 MSE" in {t.get_text() for t in legend.get_texts()}) == drawn
-        assert plots.draws_excluded(study) == drawn
+        figure, caption = plots.plot_regimes([study])
+        labels = {text.get_text() for text in figure.legends[0].get_texts()}
+        assert ("excluded by its log10 MSE" in labels) == ("Crosses" in caption) == drawn
 
 
 def test_lines_bands_and_crosses_are_drawn_for_what_they_are():
     study = populace.study(rising(3), included=np.array([[False, True, True]] * 3))
     study = replace(study, values=study.values.assign(low=-0.4, high=0.4))
-    panel = plots.regimes_figure([study], [""]).axes[0]
+    panel = plots.plot_regimes([study])[0].axes[0]
     crosses = [line for line in panel.lines if line.get_marker() == "x"]
     assert [len(line.get_xdata()) for line in crosses] == [3, 0, 0]
     joined = [line for line in panel.lines if line.get_marker() == "None" and len(line.get_xdata()) == 2]
@@ -331,7 +331,7 @@ def test_assays_share_one_growth_and_excluded_networks_are_measured_as_far_as_as
 def test_a_planted_code_is_found_in_its_networks_and_a_frozen_field_is_none():
     """Discs whose states hold x, beside discs of smooth noise."""
     mask = bodies.disc((32, 32), 11.0)
-    noise = [bodies.standing(number=k, channels=10, canvas=(32, 32), radius=11.0) for k in range(3)]
+    noise = [bodies.static_organism(number=k, channels=10, canvas=(32, 32), radius=11.0) for k in range(3)]
     coded = []
     for k, organism in enumerate(noise):
         patch = np.array(organism.seed)
@@ -366,7 +366,7 @@ def test_a_member_is_named_by_its_population(folder):
 
 
 def test_sources_are_names_files_and_folders(folder, tmp_path):
-    file = save(bodies.standing(), tmp_path / "one.safetensors")
+    file = save(bodies.static_organism(), tmp_path / "one.safetensors")
     organisms = find_organisms([str(file), str(file), str(folder)])
     assert [o.name for o in organisms[:3]] == ["standing", "standing (2)", "growing-0"]
     assert len(organisms) == 11
@@ -384,7 +384,7 @@ def test_few_organisms_and_the_snapshots_of_one_run_are_no_population(tmp_path):
         path.mkdir()
         for step in steps:
             provenance = {"config": {"target": "disc", "seed": 0}, "steps": step}
-            organism = replace(bodies.standing(number=step), name=f"n{step}", provenance=provenance)
+            organism = replace(bodies.static_organism(number=step), name=f"n{step}", provenance=provenance)
             save(organism, path / f"step-{step:06d}.safetensors")
     assert find_population([str(few)]) is None
     assert find_population([str(snapshots)]) is None

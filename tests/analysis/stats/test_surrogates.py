@@ -27,7 +27,7 @@ masked = pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS.keys())
 
 @masked
 def test_surrogates_keep_means_products_and_covariances(mask):
-    values = bodies.smooth(0, mask, 5) + np.arange(5.0)
+    values = bodies.smooth_fields(0, mask, 5) + np.arange(5.0)
     for surrogate in draw_surrogates(values, mask, 7, seed=1):
         np.testing.assert_allclose(surrogate.mean(0), values.mean(0), atol=1e-6)
         np.testing.assert_allclose(surrogate.T @ surrogate, values.T @ values, atol=1e-6)
@@ -36,7 +36,7 @@ def test_surrogates_keep_means_products_and_covariances(mask):
 
 @masked
 def test_surrogates_keep_the_power_in_every_band(mask):
-    values = bodies.smooth(1, mask, 3)
+    values = bodies.smooth_fields(1, mask, 3)
     body_modes = laplacian_modes(mask)
     for surrogate in draw_surrogates(values, mask, 5, seed=2):
         for band in _bands(len(body_modes)):
@@ -46,14 +46,14 @@ def test_surrogates_keep_the_power_in_every_band(mask):
 
 @masked
 def test_surrogates_differ_from_the_field_even_in_the_longest_modes(mask):
-    values = bodies.smooth(2, mask, 4, sigma=4.0)
+    values = bodies.smooth_fields(2, mask, 4, sigma=4.0)
     for surrogate in draw_surrogates(values, mask, 5, seed=3):
         assert np.abs(np.diag(np.corrcoef(values.T, surrogate.T)[:4, 4:])).mean() < 0.9
 
 
 def test_surrogates_do_not_depend_on_the_basis_of_a_band():
     mask = MASKS["ellipse"]
-    values, body_modes = bodies.smooth(2, mask, 4), laplacian_modes(mask)
+    values, body_modes = bodies.smooth_fields(2, mask, 4), laplacian_modes(mask)
     other = body_modes.copy()
     for band in _bands(len(body_modes)):
         size = band.stop - band.start
@@ -151,7 +151,7 @@ def rejection_rate(fields, mask, seed):
 
 def test_fields_drawn_by_the_rotation_itself_are_rejected_at_the_nominal_rate():
     mask = bodies.ellipse()
-    fields = draw_surrogates(bodies.smooth(0, mask, 4), mask, 200, seed=9)
+    fields = draw_surrogates(bodies.smooth_fields(0, mask, 4), mask, 200, seed=9)
     rate = rejection_rate(fields, mask, seed=1000)
     assert ((rate >= 0.01) & (rate <= 0.10)).all(), rate
 
@@ -179,7 +179,7 @@ SMALL = {
 
 @pytest.mark.parametrize("mask", SMALL.values(), ids=SMALL.keys())
 def test_stationary_smooth_fields_are_rejected_only_somewhat_too_often(mask, record_property):
-    rate = rejection_rate([bodies.smooth(k, mask, 4) for k in range(60)], mask, seed=2000)
+    rate = rejection_rate([bodies.smooth_fields(k, mask, 4) for k in range(60)], mask, seed=2000)
     record_property("known size of the test for x and y", rate.tolist())
     assert (rate <= 0.15).all(), rate
 
@@ -190,7 +190,7 @@ def test_permuting_cells_would_find_a_gradient_in_nearly_every_smooth_field():
     position, rng = positions(mask), np.random.default_rng(0)
     significant = {"permuted": [], "rotated": []}
     for number in range(60):
-        field = bodies.smooth(number, mask, 1, sigma=3.0)
+        field = bodies.smooth_fields(number, mask, 1, sigma=3.0)
         null = {
             "permuted": np.stack([rng.permutation(field) for _ in range(39)]),
             "rotated": draw_surrogates(field, mask, 39, seed=number),

@@ -18,7 +18,7 @@ from nca import edits
 from nca.errors import UserError
 from nca.shards import Shard, all_shards
 
-BODY = bodies.standing(bias=np.asarray([0.01, 0, 0, 0, 0, 0]))  # no two runs drift alike
+BODY = bodies.static_organism(bias=np.asarray([0.01, 0, 0, 0, 0, 0]))  # no two runs drift alike
 METRICS = ("fitness", "log_mse", "log_mse_increase", "mse", "mature_cells")
 HERE = {"runs": 3, "adult_step": 10, "eval_steps": (10, 20)}
 
@@ -154,7 +154,7 @@ def test_an_interrupted_shard_continues_and_a_finished_one_is_only_read(shards, 
 
 
 def test_an_experiment_that_acts_only_on_the_runs_of_another_shard_is_allowed():
-    body = bodies.fading()
+    body = bodies.fading_organism()
     fires = [np.asarray(nca.replay(body, body.initial_state(), 0, key=nca.run_key(0, i))["fire"]) for i in range(2)]
     cells = np.argwhere(
         bodies.disc(radius=5) & ~fires[0].astype(bool).reshape(24, 24) & fires[1].astype(bool).reshape(24, 24)

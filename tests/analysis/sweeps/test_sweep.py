@@ -14,7 +14,7 @@ from nca.damage import disc
 from nca.errors import UserError
 from nca.rollout import grow, run_key
 
-BODY = bodies.standing()
+BODY = bodies.static_organism()
 METRICS = ("fitness", "log_mse", "log_mse_increase", "mse", "mature_cells")
 HERE = {"runs": 2, "eval_steps": (20, 40)}
 
@@ -83,7 +83,7 @@ def test_one_program_serves_every_channel_dose_and_window():
 
 
 def test_a_run_that_explodes_stops_and_reports_the_step():
-    organism = bodies.bursting()
+    organism = bodies.exploding_organism()
     result = analysis.sweep(organism, [edits.erase(organism, channels="r")], runs=1, eval_steps=(20, 60))
     assert result.exploded.iloc[0] > 0
     assert np.isfinite(result.log_mse).all()

@@ -213,10 +213,10 @@ def test_lesions_wait_for_the_next_growth_if_told_to(lizard, lizard_data, untouc
 
 
 def test_an_explosion_stops_the_run_and_the_past_is_still_there(tmp_path):
-    burst = described(bodies.bursting(), steps=0)
+    burst = described(bodies.exploding_organism(), steps=0)
     script = [onward(60), {"do": "seek", "t": 3}]
     stopped, back = viewing.node(tmp_path, lab(burst, script[:1]), lab(burst, script))
-    states = np.asarray(trajectory(bodies.bursting(), 60, key=nca.run_key(0, 0)))
+    states = np.asarray(trajectory(bodies.exploding_organism(), 60, key=nca.run_key(0, 0)))
     first = int(np.argmax(np.asarray(metrics.exploded(states))))
     assert stopped["exploded"] == stopped["t"] == first
     assert (back["exploded"], back["t"]) == (None, 3)

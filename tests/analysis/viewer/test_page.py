@@ -18,7 +18,7 @@ from analysis.viewer import page as pages
 from analysis.viewer.widget import Viewer, module
 from nca.errors import UserError
 from nca.rollout import trajectory
-from nca.rule import visible
+from nca.rule import to_rgba
 
 SIDE = 56
 
@@ -100,7 +100,7 @@ def pixels(tab, dish=1):
 
 
 def on_white(organism, state):
-    picture = np.asarray(visible(organism.rule.spec, state))
+    picture = np.asarray(to_rgba(organism.rule.spec, state))
     return np.clip(255 * (picture[..., :3] + 1 - picture[..., 3:]), 0, 255)
 
 
@@ -276,7 +276,7 @@ def opened(tab, organism, folder, **says):
 
 def test_markup_in_names_is_told_and_not_run(tab, tmp_path):
     name = '</script><img src=x onerror="window.bad = 1"><b>&amp;'
-    opened(tab, bodies.standing().renamed(name), tmp_path)
+    opened(tab, bodies.static_organism().rename(name), tmp_path)
     assert tab.js("document.querySelector('h1').textContent") == name
     assert tab.js("document.title") == f"{name}, alive"
     assert tab.js("[window.bad ?? null, document.querySelectorAll('img').length]") == [None, 0]
@@ -284,7 +284,7 @@ def test_markup_in_names_is_told_and_not_run(tab, tmp_path):
 
 
 def test_an_explosion_is_told_and_the_page_lives_on(tab, tmp_path):
-    opened(tab, bodies.bursting(), tmp_path)
+    opened(tab, bodies.exploding_organism(), tmp_path)
     tab.wait("nca.shot().exploded !== null && !document.querySelector('.alarm').hidden")
     t = tab.js("nca.shot().t")
     assert f"Exploded at step {t}" in tab.js("document.querySelector('.alarm').textContent")
@@ -296,7 +296,7 @@ def test_an_explosion_is_told_and_the_page_lives_on(tab, tmp_path):
 
 @pytest.mark.parametrize(("channels", "canvas"), [(2, (9, 31)), (70, (24, 24))])
 def test_few_and_many_channels_are_shown(tab, tmp_path, channels, canvas):
-    opened(tab, bodies.standing(channels, canvas, radius=3), tmp_path, steps=2)
+    opened(tab, bodies.static_organism(channels, canvas, radius=3), tmp_path, steps=2)
     tab.wait("nca.shot().t > 3")
     sliders = tab.js("document.querySelectorAll('.gains input').length")
     assert sliders == channels + tab.js("nca.shot().pc.length")
@@ -334,7 +334,7 @@ def test_without_a_worker_the_page_works_by_itself(tab, tmp_path, lizard, states
 
 def test_the_page_lives_inside_another_page(tab, tmp_path):
     name = 'a "quoted" <b>name</b>'
-    inside = pages.frame(bodies.standing().renamed(name), steps=0)
+    inside = pages.frame(bodies.static_organism().rename(name), steps=0)
     (tmp_path / "report.html").write_text(f"<!DOCTYPE html><title>Report</title>{inside}")
     tab.open(tmp_path / "report.html")
     tab.wait("frames[0]?.nca?.shot()?.t > 3")
@@ -384,7 +384,7 @@ def test_the_widget_tells_python_what_was_done(tab, tmp_path, states):
 
 def test_the_command_writes_the_page_and_says_where(tmp_path, capsys):
     out = tmp_path / "v.html"
-    nca.save(bodies.standing(), tmp_path / "s.safetensors")
+    nca.save(bodies.static_organism(), tmp_path / "s.safetensors")
     assert cli.main(["view", str(tmp_path / "s.safetensors"), "--out", str(out)]) == 0
     assert capsys.readouterr().out.strip() == str(out)
     assert json.dumps("standing") in out.read_text()

@@ -13,7 +13,7 @@ from nca.errors import UserError
 
 @pytest.fixture(scope="module")
 def host():
-    return bodies.standing(canvas=(12, 10), radius=3)
+    return bodies.static_organism(canvas=(12, 10), radius=3)
 
 
 def written(host, **says):
@@ -35,10 +35,10 @@ def test_a_session_holds_run_compass_and_edits(host, tmp_path):
     assert (session.seed, session.run, session.steps, session.canvas) == (3, 1, 5, (12, 10))
     assert [session.angle(step) for step in (0, 1, 2, 9)] == [-0.25, -0.25, 0.5, 0.5]
     assert float(session.turned(host, 3).rule.angle[...]) == 0.5
-    state = np.asarray(edits.apply(session.edits, "state", np.asarray(host.start()), 3, None))
+    state = np.asarray(edits.apply(session.edits, "state", np.asarray(host.initial_state()), 3, None))
     assert state[3, 4].tolist() == list(range(6))
     assert state[4, 4].tolist() == list(range(6, 12))
-    assert (state[5:] == np.asarray(host.start())[5:]).all()
+    assert (state[5:] == np.asarray(host.initial_state())[5:]).all()
 
 
 def test_a_bare_list_of_edits_is_read_as_before(host, tmp_path):
@@ -79,7 +79,7 @@ def test_what_is_no_session_is_told_in_a_sentence(host, tmp_path, says, sentence
 
 def test_a_compass_needs_a_perception_that_has_one(tmp_path):
     learned = makers.organism(makers.random_rule(0, channels=6, perception="learned"), canvas=(12, 10))
-    fields = written(bodies.standing(canvas=(12, 10), radius=3), hash=learned.hash)
+    fields = written(bodies.static_organism(canvas=(12, 10), radius=3), hash=learned.hash)
     with pytest.raises(UserError, match="compass"):
         sessions.from_json(fields, learned)
 

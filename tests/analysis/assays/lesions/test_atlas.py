@@ -51,7 +51,7 @@ def scene_of(body, runs=2, **says):
 
 @pytest.fixture(scope="module")
 def place():
-    return scene_of(bodies.standing())
+    return scene_of(bodies.static_organism())
 
 
 def after(place, kind, channel, dose=float("nan"), run=0):
@@ -92,7 +92,7 @@ def test_clamp_and_resample_take_another_runs_values(place):
 
 
 def test_kinds_that_need_another_run_say_so():
-    alone = scene_of(bodies.standing(), runs=1)
+    alone = scene_of(bodies.static_organism(), runs=1)
     with pytest.raises(nca.UserError, match="two runs"):
         edit_of(alone, Lesion("channel", "", (4,), "clamp"), 0)
 
@@ -123,7 +123,7 @@ def test_losing_a_component_leaves_the_others(place):
 def test_a_graded_loss_of_colour_costs_what_is_worked_out_by_hand(place):
     lesions = [one for one in atlas.channels(place.organism, ("graded",), (0.05,)) if one.target == "r (0)"]
     row = atlas.summary(atlas.sweep(place, lesions, [HORIZON])).iloc[0]
-    picture = np.square(place.organism.picture())
+    picture = np.square(place.organism.padded_target())
     lost = picture[..., 0].sum() * (1 - 0.95**HORIZON) ** 2
     assert row.fitness == pytest.approx(1 - lost / picture.sum(), rel=1e-4)
     assert row.outcome == ""
@@ -143,7 +143,7 @@ def test_a_lesion_that_touches_nothing_is_an_error_unless_asked_for(place):
 
 def test_an_explosion_is_an_outcome_with_its_step():
     # h1 doubles at every update; its noise is amplified beyond every bound.
-    body = bodies.standing(slope=np.eye(6)[5] * 0.25)
+    body = bodies.static_organism(slope=np.eye(6)[5] * 0.25)
     lesions = [Lesion("channel", "h1 (5)", (5,), "noise", 1000.0)]
     row = atlas.summary(atlas.sweep(scene_of(body), lesions, [HORIZON])).iloc[0]
     assert row.outcome == "exploded"
@@ -198,7 +198,7 @@ def test_a_channel_needed_at_both_ends_is_not_said_to_be_needed_between():
     data = (("channel", "side", "time", "run"), np.repeat(curves[None, ..., None], 8, -1))
     made = xr.Dataset({"fitness": data}, {"channel": ["h0"], "side": ["on", "off"], "time": times})
     config = LesionConfig(period_end=40)
-    (told,) = lesion_verdicts.critical(Lesions(bodies.standing(), config, crossings=periods.crossings(made)))
+    (told,) = lesion_verdicts.critical(Lesions(bodies.static_organism(), config, crossings=periods.crossings(made)))
     assert "any lapse" not in told.text
     assert "to be without until it begins harms" in told.text
     assert "Lapses within a period were not tried" in told.evidence
@@ -224,7 +224,7 @@ def test_the_first_component_is_not_missed_most_for_being_the_largest():
     draw, called, least = np.random.default_rng(0), 0, 0
     for _ in range(200):
         rows = directions_of(draw, 0.6)
-        (told,) = lesion_words.directions(Lesions(bodies.standing(), LesionConfig(), rows=rows))
+        (told,) = lesion_words.directions(Lesions(bodies.static_organism(), LesionConfig(), rows=rows))
         called += "more than any" in told.text
         least += rows.fitness.idxmin() == 0
     assert least > 0.3 * 200  # so often its bare W is the least of 20
@@ -232,7 +232,7 @@ def test_the_first_component_is_not_missed_most_for_being_the_largest():
 
 
 def test_components_hold_the_variance_and_the_first_most():
-    body = bodies.standing(channels=8)
+    body = bodies.static_organism(channels=8)
     keys = run_keys(0, 2)
     place = scene(body, run_controls(body, grow_runs(body, 5, keys), keys, [5, 10]))
     shares = place.spreads[: len(place.hidden)]
@@ -251,7 +251,7 @@ def test_kinds_whose_ranking_is_chance_are_not_said_to_disagree():
                 parts.append(where | {"target": f"h{n}", "kind": kind, "run": range(4), "fitness": w})
         table = pd.concat([pd.DataFrame(part) for part in parts], ignore_index=True).assign(dose=np.nan)
         rows = table.groupby([*where, "target", "kind"], sort=False, as_index=False).fitness.median()
-        found = Lesions(bodies.standing(), LesionConfig(), table=table, rows=rows.assign(dose=np.nan))
+        found = Lesions(bodies.static_organism(), LesionConfig(), table=table, rows=rows.assign(dose=np.nan))
         said += "Every kind of lasting lesion hits h11 hardest" in lesion_words.kinds(found)[0].text
     assert said > 40  # clamp and freeze do nothing that repeats itself
 
@@ -268,7 +268,7 @@ def test_a_null_that_overgrows_is_no_measure_of_repair():
         rows = repair.effects(xr.Dataset(data, coords))
         assert rows.share[0] == pytest.approx(0.75)
         assert np.isfinite(rows.beyond[0]) == known
-        found = Lesions(bodies.standing(), LesionConfig(), effects=rows)
+        found = Lesions(bodies.static_organism(), LesionConfig(), effects=rows)
         (told,) = lesion_verdicts.repaired(found)
         assert ("for 1 of 1 it is more" in told.text) == known
         assert ("no null can say" in told.text) != known
@@ -323,14 +323,14 @@ def test_no_interaction_lies_beyond_the_colours_of_its_own_half(told):
 
 def test_a_body_that_dies_is_a_stated_outcome():
     config = replace(SMALL, at=40, young=2, assays=("atlas", "pairs"))
-    found = lesion(bodies.fading(), config, lambda _: None)
+    found = lesion(bodies.fading_organism(), config, lambda _: None)
     assert "no mature cell" in found.skipped["pairs"]
     assert "no mature cell" in found.skipped["adult"]
     assert lesion_section.section(found).skipped
 
 
 def test_two_channels_carry_no_marker_and_have_no_hidden_channel():
-    body = bodies.standing(channels=2)
+    body = bodies.static_organism(channels=2)
     found = lesion(body, replace(SMALL, assays=("pairs", "repair")), lambda _: None)
     assert "two channels" in found.skipped["pairs"]
     assert "two hidden channels" in found.skipped["repair"]

@@ -55,7 +55,7 @@ def test_every_row_of_a_sweep_equals_growing_it_alone(creeper, controls, name):
         state = nca.grow(creeper, 12, key=key)
         for mark, step in enumerate(controls.steps[1:], 1):
             alone = nca.grow(creeper, int(step) - 12, key=key, state=state, start=12, edits=made)
-            e = metrics.mse(creeper.rule.spec, alone, creeper.picture())
+            e = metrics.mse(creeper.rule.spec, alone, creeper.padded_target())
             assert found["mse"][row, mark] == pytest.approx(float(e), rel=1e-4)
             assert found["mature_cells"][row, mark] == int(mature(creeper.rule, alone).sum())
         np.testing.assert_allclose(found["final_states"][row], alone, atol=1e-4)
@@ -115,7 +115,7 @@ def test_given_fire_masks_drive_controls_and_rows(creeper):
 
 
 def test_an_overgrown_row_stops_there_and_says_when():
-    body = bodies.standing()
+    body = bodies.static_organism()
     keys = run_keys(0, 1)
     paired = run_controls(body, grow_runs(body, 5, keys), keys, [5, 15, 25, 45])
     flood = edits.add(body, 1.0, channels="alpha").at(20)
@@ -126,7 +126,7 @@ def test_an_overgrown_row_stops_there_and_says_when():
 
 
 def test_an_exploding_row_is_an_outcome_and_never_a_hole():
-    body = bodies.standing()
+    body = bodies.static_organism()
     keys = run_keys(0, 1)
     paired = run_controls(body, grow_runs(body, 5, keys), keys, [5, 15, 45])
     found = run_edited(body, paired, [EditedRun(0, (edits.scale(body, 3.0, channels="h1").at(slice(5, None)),))])
@@ -145,17 +145,17 @@ def test_marks_must_ascend(creeper):
 
 @pytest.fixture(scope="module")
 def sweep():
-    return lesions.first_sweep(bodies.standing(), runs=2, at=20, horizons=(10, 40))
+    return lesions.first_sweep(bodies.static_organism(), runs=2, at=20, horizons=(10, 40))
 
 
 def test_a_graded_loss_of_colour_costs_what_is_worked_out_by_hand(sweep):
-    body = bodies.standing()
-    red = np.asarray(body.picture())[..., 0]
+    body = bodies.static_organism()
+    red = np.asarray(body.padded_target())[..., 0]
     for horizon in (10, 40):
         lost = np.square(red * (1 - 0.95**horizon)).sum() / metrics.PUBLISHED_PIXELS
         cell = sweep.sel(kind="graded", channel="r", horizon=horizon)
         np.testing.assert_allclose(cell.e, lost, rtol=1e-4)
-        dead = np.square(np.asarray(body.picture())).sum() / metrics.PUBLISHED_PIXELS
+        dead = np.square(np.asarray(body.padded_target())).sum() / metrics.PUBLISHED_PIXELS
         np.testing.assert_allclose(cell.fitness, 1 - lost / dead, rtol=1e-5)
 
 
@@ -180,7 +180,7 @@ def test_cells_touched_are_those_that_hold_something(sweep):
 
 
 def test_the_random_push_is_as_far_as_the_erasure_cell_by_cell():
-    body = bodies.standing()
+    body = bodies.static_organism()
     keys = run_keys(0, 2)
     paired = run_controls(body, grow_runs(body, 4, keys), keys, [4, 8])
     erased = lesions.lesions(body, paired, "erase")
@@ -196,14 +196,14 @@ def test_the_random_push_is_as_far_as_the_erasure_cell_by_cell():
 
 
 def test_without_a_target_the_undisturbed_twin_is_the_measure():
-    found = lesions.first_sweep(bodies.standing(target=False), runs=2, at=20, horizons=(10,))
+    found = lesions.first_sweep(bodies.static_organism(target=False), runs=2, at=20, horizons=(10,))
     assert found.attrs["reference"] == "twin"
     assert (found.e_control == 0).all()
     np.testing.assert_allclose(found.fitness.sel(kind="erase", channel="alpha"), 0.0, atol=1e-6)
 
 
 def test_fitness_is_not_defined_where_no_body_is_left():
-    found = lesions.first_sweep(bodies.fading(), runs=1, at=40, horizons=(10,))
+    found = lesions.first_sweep(bodies.fading_organism(), runs=1, at=40, horizons=(10,))
     assert "twin" not in found.kind.values
     assert np.isnan(found.fitness).all()
     assert np.isfinite(found.log_error).all()
@@ -231,7 +231,7 @@ def test_the_rise_of_the_error_is_paired_with_the_same_key(sweep):
 @pytest.mark.parametrize("horizons", [(), (40, 10), (0, 10), (10, 10)])
 def test_horizons_ascend_from_one_up(horizons):
     with pytest.raises(nca.UserError, match="ascending"):
-        lesions.first_sweep(bodies.standing(), runs=1, horizons=horizons)
+        lesions.first_sweep(bodies.static_organism(), runs=1, horizons=horizons)
 
 
 def test_states_of_a_sweep_are_not_changed_by_it(creeper, controls):

@@ -31,7 +31,7 @@ def hidden(body):
 
 def share_of(body, colour):
     """What a body's colour is worth of its fitness."""
-    picture = np.square(body.picture()).sum((0, 1))
+    picture = np.square(body.padded_target()).sum((0, 1))
     return float(picture["rgb".index(colour)] / picture.sum())
 
 
@@ -101,7 +101,7 @@ def additive():
 @pytest.mark.parametrize("off", [0.0, 0.15, 0.3])
 def test_two_changes_of_one_colour_that_merely_add_are_no_backup(off):
     body = additive()
-    target = np.array(body.picture())
+    target = np.array(body.padded_target())
     target[..., 1] += off * (target[..., 3] > 0)  # the further the body is from it, the less L knows
     body = replace(body, target=target)
     table = epistasis.pairs(epistasis.double_lesions(scene_of(body, runs=12), hidden(body)[:3], HORIZON))
@@ -112,7 +112,7 @@ def test_two_changes_of_one_colour_that_merely_add_are_no_backup(off):
 
 def test_two_changes_of_one_colour_that_cancel_are_not_in_series():
     body = planted.Wiring().follow("r", {"h0": 0.4, "h1": -0.2, "h2": 0.4}).organism("opposed")
-    body = replace(body, target=np.array(body.picture()))
+    body = replace(body, target=np.array(body.padded_target()))
     table = epistasis.pairs(epistasis.double_lesions(scene_of(body, runs=12), hidden(body)[:3], HORIZON))
     row = table.set_index(["a", "b"]).loc["h0", "h1"]
     assert row.w_ab > min(row.w_a, row.w_b)

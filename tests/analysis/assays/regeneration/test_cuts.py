@@ -16,7 +16,7 @@ from nca.organism import Organism
 
 @pytest.fixture(scope="module")
 def standing():
-    return regeneration.five_cuts(bodies.standing(), runs=2, cut_at=10, until=50)
+    return regeneration.five_cuts(bodies.static_organism(), runs=2, cut_at=10, until=50)
 
 
 def test_a_body_that_keeps_what_it_has_recovers_nothing(standing):
@@ -39,7 +39,7 @@ def test_cells_touched_by_a_cut_are_those_of_the_body_within_it(standing):
 
 
 def test_the_error_of_a_cut_is_what_the_target_lost(standing):
-    target = np.asarray(bodies.standing().picture())
+    target = np.asarray(bodies.static_organism().padded_target())
     for name in CUTS:
         lost = np.square(target[standing.region.sel(wound=name).values]).sum() / (72 * 72 * 4)
         np.testing.assert_allclose(standing.e_cut.sel(wound=name), lost, rtol=1e-4)
@@ -57,19 +57,19 @@ def test_a_cut_is_judged_at_the_step_asked_for_and_watched_on_the_way(standing):
 
 
 def test_without_a_target_the_uncut_twin_is_the_measure():
-    found = regeneration.five_cuts(bodies.standing(target=False), runs=2, cut_at=10, until=30)
+    found = regeneration.five_cuts(bodies.static_organism(target=False), runs=2, cut_at=10, until=30)
     assert found.attrs["reference"] == "twin"
     assert (found.e_twin == 0).all()
     np.testing.assert_allclose(found.recovered.sel(wound=list(CUTS)), 0.0, atol=1e-6)
 
 
 def test_a_body_that_fills_its_canvas_has_no_margin_to_cut():
-    found = regeneration.five_cuts(bodies.standing(radius=40.0), runs=1, cut_at=4, until=24)
+    found = regeneration.five_cuts(bodies.static_organism(radius=40.0), runs=1, cut_at=4, until=24)
     assert found.wound.values.tolist() == list(CUTS)
 
 
 def test_a_cut_through_nothing_is_not_defined():
-    body = bodies.standing()
+    body = bodies.static_organism()
     corner = np.zeros((24, 24, 6), np.float32)
     corner[1:4, 1:4] = np.asarray(body.seed)[10:13, 10:13]
     aside = Organism(body.rule, seed=corner, canvas=(24, 24), target=corner[..., :4].clip(0, 1))
@@ -79,7 +79,7 @@ def test_a_cut_through_nothing_is_not_defined():
 
 
 def test_an_explosion_has_no_recovered_fraction():
-    found = regeneration.five_cuts(bodies.bursting(), runs=1, cut_at=4, until=64)
+    found = regeneration.five_cuts(bodies.exploding_organism(), runs=1, cut_at=4, until=64)
     halves = found.sel(wound=["left", "right", "top", "bottom"])  # the central box takes it all
     assert (halves.exploded > 0).all()
     assert np.isnan(halves.recovered).all()
@@ -87,17 +87,17 @@ def test_an_explosion_has_no_recovered_fraction():
 
 def test_the_end_must_follow_the_cut():
     with pytest.raises(nca.UserError, match="after the cut"):
-        regeneration.five_cuts(bodies.standing(), runs=1, cut_at=20, until=20)
+        regeneration.five_cuts(bodies.static_organism(), runs=1, cut_at=20, until=20)
 
 
 def test_every_run_needs_its_masks():
     with pytest.raises(nca.UserError, match="fire masks"):
-        regeneration.five_cuts(bodies.standing(), runs=2, fire=np.ones((1, 700, 24, 24), bool))
+        regeneration.five_cuts(bodies.static_organism(), runs=2, fire=np.ones((1, 700, 24, 24), bool))
 
 
 def test_a_published_gecko_heals_as_an_independent_implementation_says(published):
     name = "distill-gecko-regenerating"
-    found = others.read(published, name).organism
+    found = others.load_published(published, name).organism
     picture = np.asarray(Image.open(published / name / "target.png"), np.float32) / 255
     gecko = Organism(found.rule, canvas=found.canvas, target=picture, name=name)
     fire = np.random.Generator(np.random.PCG64(1)).random((700, 72, 72)) <= 0.5
@@ -113,7 +113,7 @@ def test_a_published_gecko_heals_as_an_independent_implementation_says(published
 
 
 def test_a_report_card_holds_plain_numbers_that_a_file_can_hold():
-    card = regeneration.report_card(bodies.standing(), runs=2)
+    card = regeneration.report_card(bodies.static_organism(), runs=2)
     assert json.loads(json.dumps(card, allow_nan=False)) == card
     assert card["log10_error"] == {"96": -6.0, "200": -6.0, "700": -6.0, "2000": -6.0}
     assert set(card["mature_cells"].values()) == {149.0}
@@ -124,7 +124,7 @@ def test_a_report_card_holds_plain_numbers_that_a_file_can_hold():
 
 
 def test_a_report_card_says_none_where_nothing_is_defined():
-    card = regeneration.report_card(bodies.fading(target=False), runs=1)
+    card = regeneration.report_card(bodies.fading_organism(target=False), runs=1)
     assert json.dumps(card, allow_nan=False)
     assert card["log10_error"]["200"] is None
     assert card["mature_cells"]["200"] == 0

@@ -33,7 +33,7 @@ def quiet(line):
 
 @pytest.fixture(scope="module")
 def standing():
-    return healing.heal(bodies.standing(), RegenerationConfig(**SMALL), quiet)
+    return healing.heal(bodies.static_organism(), RegenerationConfig(**SMALL), quiet)
 
 
 def planted(courses, marks):
@@ -118,7 +118,7 @@ def test_holes_lie_on_the_body_some_so_many_of_them():
 
 
 def test_a_hole_that_is_larger_than_the_body_takes_it_all():
-    found = healing.heal(bodies.standing(radius=3.0), RegenerationConfig(**{**SMALL, "radii": (9.0,)}), quiet)
+    found = healing.heal(bodies.static_organism(radius=3.0), RegenerationConfig(**{**SMALL, "radii": (9.0,)}), quiet)
     assert found.holes.removed.max() == 1
     assert (found.holes.recovered <= 1e-5).all()
 
@@ -133,7 +133,7 @@ def test_runs_that_explode_are_not_left_out_of_the_median(monkeypatch):
 
     monkeypatch.setattr(regeneration, "follow", followed)
     config = RegenerationConfig(**{**SMALL, "runs": 3, "angles": 0, "radii": (), "late": 0})
-    found = healing.heal(bodies.standing(), config, quiet)
+    found = healing.heal(bodies.static_organism(), config, quiet)
     told = healing_section.section([found]).claims[0]
     assert told.text == "standing heals 0 of 5 cuts by 90 % or more."
     assert "bottom exploded, two fates: keys 1, 2 below 0.5" in told.evidence
@@ -144,7 +144,7 @@ def test_runs_that_explode_are_not_left_out_of_the_median(monkeypatch):
 
 def test_sections_hold_every_key_and_every_figure_of_several_organisms(standing):
     late = RegenerationConfig(**{**SMALL, "cut_at": 40, "until": 60})
-    other = healing.heal(bodies.fading(), late, quiet)
+    other = healing.heal(bodies.fading_organism(), late, quiet)
     told = healing_section.section([standing, other])
     assert len(told.tables["five-cuts"]) == len(CUTS) + 1
     assert {"key 0", "key 1", "bistable", "steps_to_90"} <= set(told.tables["five-cuts"])
@@ -162,7 +162,7 @@ def test_sections_hold_every_key_and_every_figure_of_several_organisms(standing)
 def test_a_body_lost_uncut_is_not_defined_and_costs_no_sweep():
     slow = np.zeros(6)
     slow[3] = -0.045
-    fading = bodies.standing(bias=slow).renamed("slowly fading")
+    fading = bodies.static_organism(bias=slow).rename("slowly fading")
     found = healing.heal(fading, RegenerationConfig(**SMALL), quiet)
     assert not found.planes
     told = healing_section.section([found])
@@ -172,14 +172,14 @@ def test_a_body_lost_uncut_is_not_defined_and_costs_no_sweep():
 
 
 def test_an_exploding_organism_is_said_to():
-    found = healing.heal(bodies.bursting(), RegenerationConfig(**{**SMALL, "cut_at": 40, "until": 60}), quiet)
+    found = healing.heal(bodies.exploding_organism(), RegenerationConfig(**{**SMALL, "cut_at": 40, "until": 60}), quiet)
     assert "exploded" in found.trouble
     assert not healing_section.section([found]).claims
 
 
 def test_a_body_that_fills_its_canvas_has_no_control():
     config = RegenerationConfig(**{**SMALL, "angles": 0, "radii": (), "late": 0})
-    found = healing.heal(bodies.standing(radius=40.0, channels=2), config, quiet)
+    found = healing.heal(bodies.static_organism(radius=40.0, channels=2), config, quiet)
     told = healing_section.section([found])
     assert any("no empty margin" in f.text for f in told.claims)
     assert [d.name for d in told.figures] == ["five-cuts", "cut-portraits", "time-to-heal"]
@@ -188,7 +188,7 @@ def test_a_body_that_fills_its_canvas_has_no_control():
 def test_one_living_cell_is_cut_or_spared():
     config = RegenerationConfig(**{**SMALL, "late": 0})
     one = np.full((1, 1, 6), 0.9, np.float32)
-    cell = Organism(bodies.standing().rule, seed=one, canvas=(24, 24), target=one[..., :4], name="cell")
+    cell = Organism(bodies.static_organism().rule, seed=one, canvas=(24, 24), target=one[..., :4], name="cell")
     found = healing.heal(cell, config, quiet)
     keys = found.cuts.recovered.sel(wound=["right", "bottom", "left", "top"])
     assert np.isnan(keys.sel(wound=["left", "top"])).all()  # it lies right of and below the middle

@@ -36,7 +36,7 @@ def homing(rate=0.1):
     """A body whose channels but alpha all go to 0.5, a tenth of the way at every update."""
     moves = np.full(6, rate)
     moves[3] = 0.0
-    return bodies.standing(bias=0.5 * moves, slope=-moves).rename("homing")
+    return bodies.static_organism(bias=0.5 * moves, slope=-moves).rename("homing")
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_noise_added_once_fades_at_the_planted_rate():
 
 
 def test_a_body_that_keeps_what_it_has_keeps_the_noise_too():
-    distance = perturb(bodies.standing(), state_noise=(0.1, 0.2)).returns.distance
+    distance = perturb(bodies.static_organism(), state_noise=(0.1, 0.2)).returns.distance
     np.testing.assert_allclose(distance[..., -1], distance[..., 0], rtol=1e-4)
     np.testing.assert_allclose(distance.sel(dose=0.2), 2 * distance.sel(dose=0.1), rtol=1e-3)
 
@@ -152,12 +152,12 @@ def test_a_body_that_died_of_noise_has_not_returned_to_its_control():
     data = {"distance": (("dose", "run", "step"), distance), "between_runs": (("run", "step"), np.ones((4, 2)))}
     returns = xr.Dataset(data, {"dose": [4.0, 0.5], "run": range(4), "step": [20, 40]})
     no_pair = random_spread(np.random.default_rng(0)).isel(pair=slice(0))
-    result = RobustnessResult(bodies.standing(), RobustnessConfig(**SHORT), returns=returns, spread=no_pair)
+    result = RobustnessResult(bodies.static_organism(), RobustnessConfig(**SHORT), returns=returns, spread=no_pair)
     (claim,) = sections([result])[0].claims
     assert claim.numbers["halved"] == 1
 
 
-@pytest.mark.parametrize(("organism", "why"), [(bodies.fading, "no mature cell"), (bodies.bursting, "exploded")])
+@pytest.mark.parametrize(("organism", "why"), [(bodies.fading_organism, "no mature cell"), (bodies.exploding_organism, "exploded")])
 def test_what_dies_or_explodes_is_an_outcome(organism, why):
     result = perturb(organism(), adult_step=60, state_noise=(0.1,))
     assert why in result.no_body
@@ -182,13 +182,13 @@ def test_doses_at_which_runs_explode_are_not_tolerated(result):
 def test_noise_that_makes_a_body_explode_is_below_every_fitness():
     slope = np.zeros(6)
     slope[5] = 0.45
-    result = perturb(bodies.standing(slope=slope), adult_step=10, eval_steps=24, state_noise=(1e4,))
+    result = perturb(bodies.static_organism(slope=slope), adult_step=10, eval_steps=24, state_noise=(1e4,))
     assert result.doses.exploded.all()
     assert (result.doses.fitness == -np.inf).all()
 
 
 def test_a_body_that_fills_its_canvas_has_no_room_to_lose():
-    result = perturb(bodies.standing(radius=40.0), canvas_margins=(4, 0))
+    result = perturb(bodies.static_organism(radius=40.0), canvas_margins=(4, 0))
     assert "no more room" in result.skipped[0]
     assert "no more room" in sections([result])[0].skipped[0]
 
@@ -229,7 +229,7 @@ def test_what_is_claimed_of_a_small_result(result):
 def test_the_curve_of_fire_rates_passes_through_the_trained_one(result):
     rates = rows_of(result, "fire_rate")
     doses = pd.concat([rates[rates.dose == 1.0].assign(dose=d, fitness=f) for d, f in ((0.3, 0.4), (1.0, 0.2))])
-    figure = plots.doses_figure([replace(result, doses=doses)])
+    figure, _ = plots.plot_doses([replace(result, doses=doses)])
     (curve,) = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
     np.testing.assert_allclose(curve.get_xydata(), [(0.3, 0.4), (0.5, 1.0), (1.0, 0.2)])
 
@@ -243,9 +243,9 @@ def test_a_network_is_measured_by_its_median_fitness_and_an_explosion_counts_as_
     slope = np.zeros(6)
     slope[5] = 0.45
     burst = replace(config, adult_step=10, eval_steps=24, state_noise=(1e4,), fire_rates=())
-    assert POPULATION.measure(bodies.standing(slope=slope), None, burst) == {"all": -1.0, "state_noise 10000": -1.0}
+    assert POPULATION.measure(bodies.static_organism(slope=slope), None, burst) == {"all": -1.0, "state_noise 10000": -1.0}
     with pytest.raises(nca.UserError, match="no mature cell"):
-        POPULATION.measure(bodies.fading(), None, replace(config, adult_step=60))
+        POPULATION.measure(bodies.fading_organism(), None, replace(config, adult_step=60))
 
 
 @pytest.mark.parametrize(
