@@ -53,6 +53,13 @@ class Study:
         present = {member.regime for member in self.included}
         return [regime for regime in self.population.regimes if regime in present and regime != UNKNOWN]
 
+    @property
+    def when(self) -> str:
+        """When the networks are measured, such as "at step 200"."""
+        if self.assay.end_step is None:
+            return f"at step {self.step}"
+        return f"from step {self.step} to {self.assay.end_step(self.config)}"
+
     def select(self, statistic: str) -> Study:
         """The same study with another column of its values, such as z, as the value."""
         return replace(self, values=self.values.assign(value=self.values[statistic]))
@@ -106,11 +113,11 @@ def regime_tests(study: Study, seed: int = 0) -> pd.DataFrame:
         wide = lineage_values(study, measure.name, study.regimes)
         if measure.null is not None:
             for regime in study.regimes:
-                add("level", measure, regime, trends.level(wide[regime].values, measure.null, seed))
+                add("level", measure, regime, trends.level_test(wide[regime].values, measure.null, seed))
         for pair in pairwise(study.regimes):
-            add("change", measure, " to ".join(pair), trends.change(wide[list(pair)].values, seed))
+            add("change", measure, " to ".join(pair), trends.change_test(wide[list(pair)].values, seed))
         if len(study.regimes) >= TREND_REGIMES:
-            add("trend", measure, " to ".join(study.regimes), trends.trend(wide.values, seed))
+            add("trend", measure, " to ".join(study.regimes), trends.trend_test(wide.values, seed))
     if not rows:
         return pd.DataFrame(columns=["test", "measure", "main", "regimes", "n", "p", "holm", "family"])
     table = pd.DataFrame(rows)
@@ -144,7 +151,7 @@ def regime_medians(study: Study) -> pd.DataFrame:
                     "lineages": len(medians),
                     "networks": len(networks),
                     "median": float(medians.median()) if len(medians) else np.nan,
-                    "significant": int((networks.p <= trends.CLEAR).sum()) if has_null else np.nan,
+                    "significant": int((networks.p <= trends.ALPHA).sum()) if has_null else np.nan,
                     "readable": int((networks.r2 > 0).sum()) if has_r2 else np.nan,
                 }
             )

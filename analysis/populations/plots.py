@@ -1,4 +1,4 @@
-"""Figures of a population: a line for every lineage over the regimes, and the bodies that were grown."""
+"""Figures of a population with their captions: lineages over the regimes, and the bodies that were grown."""
 
 from __future__ import annotations
 
@@ -26,25 +26,19 @@ _MAX_COLUMNS = 8
 _MAX_PANELS = 4  # in a row
 
 
-def draws_excluded(study: Study) -> bool:
-    """Whether a network was measured, and is drawn, that is excluded."""
-    values = member_values(study)
-    return bool((values.value.notna() & ~values.included.astype(bool)).any())
-
-
-def regimes_figure(studies: Sequence[Study], labels: Sequence[str]) -> Figure:
-    """Every measure over the regimes, a block of panels for each study; `labels` tell several studies apart."""
+def plot_regimes(studies: Sequence[Study]) -> tuple[Figure, str]:
+    """Every measure over the regimes, a block of panels for each study."""
     columns = min(_MAX_PANELS, max(len(study.measures) for study in studies))
     rows = [-(-len(study.measures) // columns) for study in studies]
     figure, axes = plots.figure(sum(rows), columns, _ROW_HEIGHT * sum(rows) + 0.45)
     for ax in axes.ravel():
         ax.set_visible(False)
-    for n, (study, label) in enumerate(zip(studies, labels, strict=True)):
+    for n, study in enumerate(studies):
         panels = axes[sum(rows[:n]) : sum(rows[: n + 1])].ravel()[: len(study.measures)]
         for k, (ax, measure) in enumerate(zip(panels, study.measures, strict=True)):
             _draw_panel(ax, study, measure)
             if k % columns == 0:
-                ax.set_ylabel(f"{label}\n{study.assay.axis}" if len(studies) > 1 else study.assay.axis)
+                ax.set_ylabel(f"{study.when}\n{study.assay.axis}" if len(studies) > 1 else study.assay.axis)
         if study.assay.axis:  # panels of one unit share their scale
             low, high = min(ax.get_ylim()[0] for ax in panels), max(ax.get_ylim()[1] for ax in panels)
             for ax in panels:
@@ -53,12 +47,27 @@ def regimes_figure(studies: Sequence[Study], labels: Sequence[str]) -> Figure:
         Line2D([], [], color=BLUE, marker="o", ms=4, lw=0.9, label="a lineage of networks"),
         Line2D([], [], color=ORANGE, lw=2.4, label="median over lineages"),
     ]
-    if any(draws_excluded(study) for study in studies):
+    with_excluded = any(_draws_excluded(study) for study in studies)
+    if with_excluded:
         handles.append(Line2D([], [], color=MUTED, marker="x", ls="none", label="excluded by its log10 MSE"))
     if any("low" in study.values and study.values.low.notna().any() for study in studies):
         handles.append(Patch(color=FAINT, label="surrogates, 5 to 95 %"))
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
-    return figure
+    counts = "; ".join(
+        f"{s.when}, {len(s.included)} networks of {len({m.lineage for m in s.included})} lineages" for s in studies
+    )
+    caption = f"Every network (circles), joined within its lineage; bars are medians over lineages ({counts})."
+    caption += " Crosses: networks excluded by their log10 MSE." if with_excluded else ""
+    null = studies[0].assay.null(studies[0].config)
+    if "low" in studies[0].values:
+        return figure, f"{caption} Grey: 5 to 95 % of {null}, median over the networks of a regime."
+    return figure, f"{caption} The tests compare with {null}."
+
+
+def _draws_excluded(study: Study) -> bool:
+    """Whether a network was measured, and is drawn, that is excluded."""
+    values = member_values(study)
+    return bool((values.value.notna() & ~values.included.astype(bool)).any())
 
 
 def _draw_panel(ax: Axes, study: Study, measure: Measure) -> None:
@@ -90,7 +99,7 @@ def _draw_panel(ax: Axes, study: Study, measure: Measure) -> None:
         ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
-def bodies_figure(grown: Sequence[GrownMember]) -> Figure:
+def plot_bodies(grown: Sequence[GrownMember]) -> tuple[Figure, str]:
     """What every network grew: a row for each regime, a column for each lineage; log10 MSE below."""
     lineages = list(dict.fromkeys(g.member.lineage for g in grown))
     rows: list[tuple[str, list[GrownMember | None], list[str]]] = []  # name, bodies, titles
@@ -122,7 +131,10 @@ def bodies_figure(grown: Sequence[GrownMember]) -> Figure:
             if body is not None:
                 _draw_body(ax, body, pictures[id(body)], shared)
             ax.set_title(title, fontsize=8)
-    return figure
+    return figure, (
+        f"The first run of every network at step {grown[0].step}, by regime (rows) and lineage (columns), with its "
+        "log10 MSE, median over runs. Pale, with a cross: excluded."
+    )
 
 
 def _draw_body(ax: Axes, grown: GrownMember, picture: np.ndarray, window: tuple[slice, slice] | None) -> None:

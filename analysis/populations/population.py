@@ -21,7 +21,7 @@ from analysis.progress import Log, silent
 from analysis.report.format import number
 from analysis.rollouts import grow_runs, run_keys
 from nca.errors import UserError
-from nca.io import bundled, load, read
+from nca.io import bundled, load
 from nca.organism import Organism
 from nca.training.config import REGIMES
 
@@ -93,7 +93,7 @@ def read_population(folder: str | Path) -> Population:
         files = sorted(folder.glob(f"*{_SUFFIX}"))
         if not files:
             raise UserError(f"The folder {folder} holds no organism (a {_SUFFIX} file).")
-        return Population(name, _with_lineages([_member(read(file), {}) for file in files]))
+        return Population(name, _with_lineages([_member(load(file), {}) for file in files]))
     index = _read_index(folder / _INDEX)
     members, missing = [], {}
     for entry in index["members"]:
@@ -101,7 +101,7 @@ def read_population(folder: str | Path) -> Population:
         if reason:
             missing[str(entry["name"])] = reason
         else:
-            members.append(_member(read(folder / entry["file"]).rename(str(entry["name"])), entry))
+            members.append(_member(load(folder / entry["file"]).rename(str(entry["name"])), entry))
     if not members:
         reasons = "; ".join(f"{k}: {v}" for k, v in list(missing.items())[:3]) or "it lists no member"
         raise UserError(f"The population {folder} has no trained member yet ({reasons}).")

@@ -16,9 +16,9 @@ from analysis.populations.run import PopulationResult
 from analysis.report.format import number, plural, probability, scientific
 from analysis.report.model import Claim, Section, SvgFigure, evidence, svg_figure
 from analysis.report.plots import style
-from analysis.stats.trends import BOUNDED, CLEAR
+from analysis.stats.trends import ALPHA, MIN_LINEAGES
 
-_MIN_LINEAGES = 3  # of which anything is claimed
+_MIN_TESTED = 3  # of which anything is claimed
 _UNITS = (
     "The unit is the network, never a cell or a run. Networks that were trained on from one another, or that began "
     "with the same weights, are one lineage; lineages are independent, and intervals and p are computed over them. "
@@ -28,8 +28,8 @@ _UNITS = (
     "to the next, and against the value of a null: Wilcoxon’s signed rank test, exact, with the matched-pairs "
     "rank-biserial correlation. All p are two-sided; ties get mean ranks. q is p corrected over the tests of one kind "
     "(Holm), the main measures apart from those shown for contrast. Intervals are 95 % percentile bootstraps over "
-    f"{BOUNDED} lineages or more, widened as so few need (Hesterberg 2015); they are still too narrow for effects near "
-    "1 or −1."
+    f"{MIN_LINEAGES} lineages or more, widened as so few need (Hesterberg 2015); they are still too narrow for effects "
+    "near 1 or −1."
 )
 _INCLUSION = (
     "A network is included with a log10 MSE of at most {limit} at the step of the comparison, median over runs; "
@@ -65,21 +65,14 @@ def _section(result: PopulationResult) -> Section:
         f"{name.capitalize()} over the regimes",
         [*comparison_claims(studies), *inclusion_claims(result)],
         figures=_figures(name, studies),
-        lookup={f"Networks, {when(study)}": _network_table(study) for study in studies},
+        lookup={f"Networks, {study.when}": _network_table(study) for study in studies},
         tables={
             f"{name}-values": pd.concat([member_values(study) for study in studies], ignore_index=True),
             f"{name}-tests": pd.concat(tests, ignore_index=True),
         },
         method="\n\n".join([_UNITS, _INCLUSION.format(limit=limit), result.assay.method(result.config)]),
-        skipped=[f"{member}, {when(s)}: {why}" for s in studies for member, why in s.skipped.items()],
+        skipped=[f"{member}, {s.when}: {why}" for s in studies for member, why in s.skipped.items()],
     )
-
-
-def when(study: Study) -> str:
-    """When the networks of a study are measured, such as "at step 200"."""
-    if study.assay.end_step is None:
-        return f"at step {study.step}"
-    return f"from step {study.step} to {study.assay.end_step(study.config)}"
 
 
 def _has_z(study: Study) -> bool:
@@ -123,7 +116,7 @@ def _trend_claim(study: Study, measures: Sequence[Measure], opening: str = "") -
         other = "" if by_z == outcome else f" (in units of the null’s SD: {by_z.format('it')})"
         outcomes[measure.label] = outcome + other
     lineages = plural(int(tests.n.max()), "lineage")
-    text = _capitalise(f"{opening}{when(study)}, {lineages} show {_joined_outcomes(outcomes)} from {_path(regimes)}.")
+    text = _capitalise(f"{opening}{study.when}, {lineages} show {_joined_outcomes(outcomes)} from {_path(regimes)}.")
     medians = regime_medians(study)
     if medians.significant.notna().any():
         networks = [medians[medians.measure == m.name] for m in measures]
@@ -159,7 +152,7 @@ def _no_comparison(study: Study, measures: Sequence[Measure], opening: str) -> C
         if len(own):
             span = {"low": own.min(), "high": own.max()}
             rows.append(_row_of(measure, "median and range", value=own.median(), **span, n=len(own), unit="networks"))
-    text = _capitalise(f"{opening}{when(study)}, {reason}, so that no regimes are compared.")
+    text = _capitalise(f"{opening}{study.when}, {reason}, so that no regimes are compared.")
     return Claim(study.assay.name, text, evidence(*rows), {"step": study.step, "regimes": study.regimes})
 
 
@@ -173,7 +166,7 @@ def _step_claim(study: Study, measures: Sequence[Measure]) -> Claim:
     for measure in measures:
         for _, test in tests[tests.measure == measure.name].iterrows():
             rows += _test_rows(measure, test, "change", test.regimes, f", {test.regimes}")
-    text = f"{_capitalise(when(study))}, lineages show {', and '.join(parts)}."
+    text = f"{_capitalise(study.when)}, lineages show {', and '.join(parts)}."
     numbers = {"step": study.step, "tests": tests.to_dict("records")}
     return Claim(study.assay.name, text, evidence(*rows), numbers, _test_note("change", tests))
 
@@ -200,12 +193,12 @@ def _null_claim(study: Study, measures: Sequence[Measure]) -> Claim:
             counted = {"n": row.networks, "unit": "networks"}
             if own_null:
                 rows.append(
-                    _row_of(measure, f"p ≤ {CLEAR} by its own null, {row.regime}", value=row.significant, **counted)
+                    _row_of(measure, f"p ≤ {ALPHA} by its own null, {row.regime}", value=row.significant, **counted)
                 )
             if np.isfinite(row.readable):
                 rows.append(_row_of(measure, f"R² above 0, {row.regime}", value=row.readable, **counted))
-    against = f"networks beyond their own null (p ≤ {CLEAR}, uncorrected)" if own_null else "medians over lineages"
-    text = f"{_capitalise(when(study))}, {against}: {'; '.join(parts)}."
+    against = f"networks beyond their own null (p ≤ {ALPHA}, uncorrected)" if own_null else "medians over lineages"
+    text = f"{_capitalise(study.when)}, {against}: {'; '.join(parts)}."
     note = f"Compared with {study.assay.null(study.config)}; lineages by Wilcoxon’s signed rank test, q by Holm."
     return Claim(study.assay.name, text, evidence(*rows), {"step": study.step, "tests": tests.to_dict("records")}, note)
 
@@ -254,9 +247,9 @@ def _outcome(test: pd.Series | None) -> str:
     if test is None or not test.n:
         return "no lineage with all regimes for {}"
     lineages = plural(int(test.n), "lineage")
-    if test.holm <= CLEAR and test.n >= _MIN_LINEAGES:
+    if test.holm <= ALPHA and test.n >= _MIN_TESTED:
         return "an increase in {}" if test.effect > 0 else "a decrease in {}"
-    if test.n < _MIN_LINEAGES or test.floor * test.family > CLEAR:
+    if test.n < _MIN_TESTED or test.floor * test.family > ALPHA:
         if test.low <= 0 <= test.high or test.effect == 0:  # no interval with few lineages
             return f"nothing conclusive about {{}} ({lineages} are too few)"
         tendency = "an upward" if test.effect > 0 else "a downward"
@@ -347,30 +340,10 @@ def _capitalise(text: str) -> str:
 
 def _figures(name: str, studies: Sequence[Study]) -> list[SvgFigure]:
     with style():
-        figures = [
-            svg_figure(f"{name}-regimes", plots.regimes_figure(studies, [when(s) for s in studies]), _caption(studies))
-        ]
+        figures = [svg_figure(f"{name}-regimes", *plots.plot_regimes(studies))]
         for study in sorted(studies, key=lambda study: -study.step):
-            caption = (
-                f"The first run of every network at step {study.step}, by regime (rows) and lineage (columns), with "
-                "its log10 MSE, median over runs. Pale, with a cross: excluded."
-            )
-            figures.append(svg_figure(f"{name}-bodies-{study.step}", plots.bodies_figure(study.grown), caption))
+            figures.append(svg_figure(f"{name}-bodies-{study.step}", *plots.plot_bodies(study.grown)))
     return figures
-
-
-def _caption(studies: Sequence[Study]) -> str:
-    """What the figure of regimes shows."""
-    counts = "; ".join(
-        f"{when(s)}, {len(s.included)} networks of {len({m.lineage for m in s.included})} lineages" for s in studies
-    )
-    caption = f"Every network (circles), joined within its lineage; bars are medians over lineages ({counts})."
-    if any(plots.draws_excluded(study) for study in studies):
-        caption += " Crosses: networks excluded by their log10 MSE."
-    null = studies[0].assay.null(studies[0].config)
-    if "low" in studies[0].values:
-        return f"{caption} Grey: 5 to 95 % of {null}, median over the networks of a regime."
-    return f"{caption} The tests compare with {null}."
 
 
 def _network_table(study: Study) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""What `nca graft` moves, where to and what it is compared with: one frozen record."""
+"""What is moved and where to: one frozen record that is the command line, the call and the file."""
 
 from __future__ import annotations
 
@@ -7,59 +7,71 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nca.errors import UserError
-from nca.validation import where_left
+from nca.validation import check_at_least, replace_defaults
 
-FULL: dict[str, Any] = {"runs": 16, "map_runs": 4, "places": 100}
+_FULL: dict[str, Any] = {"runs": 16, "map_runs": 4, "map_points": 100}
+RENAMED_OPTIONS = {
+    "--from": "--source",
+    "--to": "--target",
+    "--at": "--adult-step",
+    "--until": "--eval-steps",
+    "--places": "--map-points",
+}
 
 
 @dataclass(frozen=True)
 class GraftConfig:
-    """What is moved, where to, and what is compared.
+    """What is moved, where to, and what it is compared with.
 
     Attributes:
-        source: middle of the disc in the donor, (y, x) in cells.
-        place: where it goes in the host.
-        radius: of the disc, in cells.
-        at: step of the graft.
-        until: step at which it is judged.
-        turn: degrees by which the piece is turned, clockwise as seen.
-        runs: runs that are grafted.
-        seed: number that all randomness follows from.
-        map_runs: runs that isolation and organizer maps are made on; 0 for no maps.
-        places: about so many places of the host's body on a map.
-        fragments: radii of the discs left alone for the isolation map, in cells.
-        full: 16 runs, 4 of them for maps of some 100 places, wherever a number was left as it is.
+        source: centre of the disc in the donor, row and column in cells; the middle of its body if none.
+        target: where the centre goes in the host; the far end of its body if none.
+        radius: radius of the disc, in cells.
+        adult_step: step of the graft.
+        eval_steps: steps after the graft at which the outcome is measured.
+        turn: degrees by which the disc is turned, clockwise as seen.
+        runs: number of runs that are grafted.
+        seed: seed of all randomness.
+        map_runs: runs that the isolation map and the organizer map are made on; 0 for no maps.
+        map_points: approximate number of points of the body on a map.
+        fragments: radii of the discs that are left alone for the isolation map, in cells.
+        full: use the larger preset for every option you did not set: 16 runs, 4 of them for maps of some 100 points.
     """
 
-    source: tuple[float, float]
-    place: tuple[float, float]
+    source: tuple[float, float] | None = None
+    target: tuple[float, float] | None = None
     radius: float = 4.0
-    at: int = 200
-    until: int = 400
+    adult_step: int = 200
+    eval_steps: int = 200
     turn: float = 0.0
     runs: int = 4
     seed: int = 0
     map_runs: int = 1
-    places: int = 30
+    map_points: int = 30
     fragments: tuple[float, ...] = (4.0, 8.0)
     full: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("source", "place", "fragments"):
-            object.__setattr__(self, name, tuple(float(v) for v in getattr(self, name)))
-        numbers = (*self.source, *self.place, self.turn)
+        for name in ("source", "target", "fragments"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, tuple(float(v) for v in getattr(self, name)))
+        numbers = (*(self.source or ()), *(self.target or ()), self.turn)
         if not all(map(math.isfinite, numbers)):
-            raise UserError(f"Places and turns of a graft must be finite numbers, got {numbers}.")
-        if not all(0 < r < math.inf for r in (self.radius, *self.fragments)):
+            raise UserError(f"Source, target and turn of a graft must be finite numbers, got {numbers}.")
+        if not all(0 < radius < math.inf for radius in (self.radius, *self.fragments)):
             raise UserError("The radius of a graft and those of fragments must be above 0 cells.")
-        if self.at < 1 or self.until <= self.at:
-            raise UserError(f"A graft needs 0 < at < until, got at {self.at} and until {self.until}.")
-        if self.runs < 1 or self.places < 1 or not 0 <= self.map_runs <= self.runs:
-            raise UserError(f"runs and places are at least 1, map_runs 0 to {self.runs}.")
+        check_at_least(1, self, "adult_step", "eval_steps", "runs", "map_points")
+        if not 0 <= self.map_runs <= self.runs:
+            raise UserError(f"map_runs must be 0 to {self.runs}, some of the runs; got {self.map_runs}.")
+
+    @classmethod
+    def quick(cls) -> GraftConfig:
+        """Two runs without maps, as in the short dissection."""
+        return cls(runs=2, map_runs=0)
 
     def filled(self) -> GraftConfig:
-        """With `full`, every number left at its default is the larger one."""
-        return where_left(self, FULL) if self.full else self
+        """With `full`, the larger preset in every field that was left at its default."""
+        return replace_defaults(self, _FULL) if self.full else self
 
     def to_json(self) -> dict[str, Any]:
         """The fields as plain JSON values."""

@@ -1,130 +1,150 @@
-"""Figures of grafts, from finished results."""
+"""Figures of grafts with their captions, from finished results."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
+import xarray as xr
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
-from analysis.assays.grafts.operations import COLOUR, GRAFT, HIDDEN, RANDOM, SHAM
-from analysis.assays.grafts.transplants import Grafted
-from analysis.assays.regeneration.plots import nearest_map, recovered_bar
+from analysis.assays.grafts.config import GraftConfig
+from analysis.assays.grafts.grafting import COLOUR, GRAFT, HIDDEN, RANDOM, SHAM
+from analysis.assays.grafts.run import GraftResult
+from analysis.assays.regeneration.plots import nearest_map, recovered_colour_bar
 from analysis.report import plots
+from analysis.report.format import plural
 from analysis.report.plots import BLUE, FAINT, GREEN, INK, MUTED, ORANGE, PURPLE
 
-LOOKS = {GRAFT: ORANGE, HIDDEN: BLUE, COLOUR: GREEN, RANDOM: PURPLE, SHAM: MUTED}
+_COLOURS = {GRAFT: ORANGE, HIDDEN: BLUE, COLOUR: GREEN, RANDOM: PURPLE, SHAM: MUTED}
+_MIN_MSE = 1e-7  # a smaller MSE is drawn here
 
 
-def gallery(found: Grafted) -> Figure:
-    """The first run after each kind of graft, as it goes on; a ring where the graft was set."""
-    one = found.grafts.isel(run=0)
-    rows = [("ungrafted", one.picture_twin.values)]
-    rows += [(str(k), one.picture.sel(kind=k).values) for k in one.kind.values]
+def median_over_runs(values: Float[np.ndarray, "run n"]) -> Float[np.ndarray, " n"]:
+    """Median of the defined values over the first axis; NaN where there are none."""
+    return np.array([np.median(v[np.isfinite(v)]) if np.isfinite(v).any() else np.nan for v in values.T])
+
+
+def plot_gallery(result: GraftResult) -> tuple[Figure, str]:
+    """The first run after each intervention, over time; a ring where the graft was set."""
+    run = result.grafts.isel(run=0)
+    rows = [("ungrafted", run.picture_control.values)]
+    rows += [(str(name), run.picture.sel(intervention=name).values) for name in run.intervention.values]
     alpha = np.max([pictures[..., 3].max(0) for _, pictures in rows], 0)
-    ys, xs = plots.window(alpha > found.host.rule.spec.threshold)
-    columns = len(one.time)
-    tall = (ys.stop - ys.start) / (xs.stop - xs.start)
-    side = plots.WIDTH / (columns + 0.5)
-    height = min(len(rows) * (side * tall + 0.1) + 0.3, plots.TALLEST)
-    made, axes = plots.figure(len(rows), columns, height)
+    ys, xs = plots.body_window(alpha > result.organism.rule.spec.threshold)
+    side = plots.WIDTH / (len(run.step) + 0.5)
+    aspect = (ys.stop - ys.start) / (xs.stop - xs.start)
+    height = min(len(rows) * (side * aspect + 0.1) + 0.3, plots.TALLEST)
+    figure, axes = plots.figure(len(rows), len(run.step), height)
     for line, (label, pictures) in zip(axes, rows, strict=True):
-        for ax, picture, step in zip(line, pictures, one.time.values, strict=True):
+        for ax, picture, step in zip(line, pictures, run.step.values, strict=True):
             plots.body(ax, picture[ys, xs], f"step {step}" if label == "ungrafted" else "")
             if label != "ungrafted":
-                ring(ax, found, ys.start, xs.start)
+                _draw_ring(ax, result.config, (ys, xs))
         line[0].set_ylabel(label, fontsize=8)
-    return made
+    step = result.config.adult_step
+    return figure, f"The first run, undisturbed and after each intervention at step {step} (ring: the graft’s target)."
 
 
-def ring(ax: Axes, found: Grafted, top: int, left: int) -> None:
-    """Where the graft was set."""
-    y, x = found.config.place
-    ax.add_patch(Circle((x - left, y - top), found.config.radius + 0.5, fill=False, color=INK, lw=0.6))
+def _draw_ring(ax: Axes, config: GraftConfig, window: tuple[slice, slice]) -> None:
+    assert config.target
+    centre = config.target[1] - window[1].start, config.target[0] - window[0].start
+    ax.add_patch(Circle(centre, config.radius + 0.5, fill=False, color=INK, lw=0.6))
 
 
-def course(found: Grafted) -> Figure:
-    """Share of a second body, and distance to the ungrafted twin, over time."""
-    made, axes = plots.figure(1, 3, 2.7)
-    time = found.grafts.time.values
-    for kind in found.grafts.kind.values[::-1]:
-        one = found.grafts.sel(kind=kind)
-        for ax, name in zip(axes[0], ("second", "kept", "distance"), strict=True):
-            values = one[name].values
-            if name == "distance":
-                values = np.maximum(values, 1e-7)
-            colour = LOOKS[str(kind)]
-            ax.plot(time, values.T, color=colour, lw=0.6, alpha=0.45)
-            ax.plot(time, _medians(values), color=colour, lw=1.8, label=str(kind))
+def plot_time_course(result: GraftResult) -> tuple[Figure, str]:
+    """Share of a second body, graft retained, and MSE to the ungrafted control, over time."""
+    figure, axes = plots.figure(1, 3, 2.7)
+    steps = result.grafts.step.values
+    for name in result.grafts.intervention.values[::-1]:
+        for ax, measure in zip(axes[0], ("second_body", "retained", "mse"), strict=True):
+            values = result.grafts[measure].sel(intervention=name).values
+            values = np.maximum(values, _MIN_MSE) if measure == "mse" else values
+            ax.plot(steps, values.T, color=_COLOURS[str(name)], lw=0.6, alpha=0.45)
+            ax.plot(steps, median_over_runs(values), color=_COLOURS[str(name)], lw=1.8, label=str(name))
     axes[0, 0].set(xlabel="step", ylabel="share of a second body", ylim=(-0.03, 1.03))
-    axes[0, 1].set(xlabel="step", ylabel="graft kept", ylim=(-0.6, 1.05))
-    axes[0, 2].set(xlabel="step", ylabel="E to the ungrafted twin", yscale="log")
-    for ax, levels in ((axes[0, 0], (0, 1)), (axes[0, 1], (0, 1))):
-        for level in levels:
+    axes[0, 1].set(xlabel="step", ylabel="graft retained", ylim=(-0.6, 1.05))
+    axes[0, 2].set(xlabel="step", ylabel="MSE to the ungrafted control", yscale="log")
+    for ax in axes[0, :2]:
+        for level in (0, 1):
             ax.axhline(level, color=FAINT, lw=0.8, zorder=0)
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    made.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=5)
-    return made
+    figure.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=5)
+    return figure, (
+        f"Every one of {plural(result.config.runs, 'run')} (thin) and the median. Left: share of the cells near the "
+        "target, outside the graft, where a second body would show, that show it. Middle: 1 as in the donor’s own run, "
+        "0 as far from it as the ungrafted host. Right: MSE to the ungrafted control, which shares all fire masks; no "
+        "difference is drawn at 10⁻⁷. Sham and random are the nulls."
+    )
 
 
-def _medians(values: np.ndarray) -> np.ndarray:
-    known = np.isfinite(values)
-    return np.array([np.median(v[k]) if k.any() else np.nan for v, k in zip(values.T, known.T, strict=True)])
+def plot_organizers(result: GraftResult) -> tuple[Figure, str]:
+    """Where on the body a disc makes a second body at the target, and what grows from three of them."""
+    data = result.organizers
+    medians = median_over_runs(data.second_body.values.T)
+    defined = np.flatnonzero(np.isfinite(medians))
+    ranked = defined[np.argsort(medians[defined])[::-1]]
+    shown = [int(n) for n in ranked[[0, len(ranked) // 2, -1]]] if len(ranked) else []
+    titles = ["share of a second body"]
+    figure = _map_figure(data, titles, medians[None], [data.radius.values[0]], shown, titles[0], result.config)
+    config = result.config
+    assert config.target
+    return figure, (
+        f"Discs of radius {config.radius:g} from all over the body, each set at {config.target[0]:g},"
+        f"{config.target[1]:g} at step {config.adult_step}: share of a second body {config.eval_steps} steps later, in "
+        f"the colour of the nearest point a disc came from, median of {plural(data.sizes['run'], 'run')} a point. "
+        "Right: what grew from the best, the middle and the last of them in the first run (ring: the graft). Crosses: "
+        "too near to be measured; the bar is as long as a disc is wide."
+    )
 
 
-def organizers(found: Grafted) -> Figure:
-    """Where on the body a disc makes a second body at the graft's place, and what grows from some."""
-    one = found.organizers
-    medians = _medians(one.second.values.T)
-    known = np.flatnonzero(np.isfinite(medians))
-    ranked = known[np.argsort(medians[known])[::-1]]
-    picked = [int(n) for n in ranked[[0, len(ranked) // 2, -1]]] if len(ranked) else []
-    made, axes = mapped(one, ["second"], medians[None], [one.radius.values[0]], picked, found, True)
-    for ax, n in zip(axes[0, 1:], picked, strict=True):
-        ax.set_title(f"from {one.at_y.values[n]:g},{one.at_x.values[n]:g}: {medians[n]:.2f}", fontsize=8.5)
-    return made
+def plot_isolation(result: GraftResult) -> tuple[Figure, str]:
+    """Which disc alone rebuilds the body, and what the best of each radius made."""
+    data = result.isolation
+    radii = sorted(set(data.radius.values.tolist()))
+    medians = median_over_runs(data.fit.values.T)
+    maps = np.stack([np.where(data.radius.values == radius, medians, np.nan) for radius in radii])
+    shown = [int(np.nanargmax(row)) for row in maps if np.isfinite(row).any()]
+    figure = _map_figure(data, [f"radius {r:g}" for r in radii], maps, radii, shown, "fitness (orange: below 0)")
+    return figure, (
+        f"Discs left alone at step {result.config.adult_step}: fitness, {result.config.eval_steps} steps later, of the "
+        "body that fits best what grew, in the colour of the nearest disc’s centre, median of "
+        f"{plural(data.sizes['run'], 'run')} a point; and what the best of each radius made in the first run. Bars are "
+        "as long as the discs are wide."
+    )
 
 
-def isolation(found: Grafted) -> Figure:
-    """Which disc alone rebuilds the whole, and what the best of them made."""
-    one = found.isolation
-    radii = sorted(set(one.radius.values.tolist()))
-    medians = _medians(one.fit.values.T)
-    rows = np.stack([np.where(one.radius.values == r, medians, np.nan) for r in radii])
-    picked = [int(np.nanargmax(row)) for row in rows if np.isfinite(row).any()]
-    made, axes = mapped(one, [f"radius {r:g}" for r in radii], rows, radii, picked, found, False)
-    for ax, n in zip(axes[0, len(radii) :], picked, strict=True):
-        ax.set_title(f"from {one.at_y.values[n]:g},{one.at_x.values[n]:g}: {medians[n]:.2f}", fontsize=8.5)
-    return made
-
-
-def mapped(
-    one: Any, titles: list[str], rows: np.ndarray, radii: Any, picked: list[int], found: Grafted, ringed: bool
-) -> tuple[Figure, np.ndarray]:
-    """Maps over the body beside pictures of what grew at some places."""
-    inside = one.body.values
-    span = plots.window(inside)
-    alpha = one.picture.values[..., 3]
-    wide = plots.window(alpha[picked].max(0) > 0.1) if picked else span
-    many = len(titles) + len(picked)
-    tall = max((s[0].stop - s[0].start) / (s[1].stop - s[1].start) for s in (span, wide))
-    made, axes = plots.figure(1, many, (plots.WIDTH - 0.8) / many * tall + 0.7)
-    image = None
-    places = np.stack([one.at_y.values, one.at_x.values], -1)
-    for ax, title, values, radius in zip(axes[0], titles, rows, radii, strict=False):
-        mine = one.radius.values == radius
-        image = nearest_map(ax, inside, places[mine], values[mine], span, radius)
-        ax.set_title("share of a second body" if ringed else title, fontsize=8.5)
-    for ax, n in zip(axes[0, len(titles) :], picked, strict=True):
-        plots.body(ax, one.picture.values[n][wide])
-        if ringed:
-            ring(ax, found, wide[0].start, wide[1].start)
+def _map_figure(
+    data: xr.Dataset,
+    titles: Sequence[str],
+    maps: np.ndarray,
+    radii: Sequence[float],
+    shown: Sequence[int],
+    label: str,
+    ring: GraftConfig | None = None,
+) -> Figure:
+    """Maps over the body, and pictures of what grew at the points `shown`, ringed where the graft of `ring` was."""
+    body = data.body.values
+    window = plots.body_window(body)
+    grown = plots.body_window(data.picture.values[shown, ..., 3].max(0) > 0.1) if shown else window
+    columns = len(titles) + len(shown)
+    aspect = max((w[0].stop - w[0].start) / (w[1].stop - w[1].start) for w in (window, grown))
+    figure, axes = plots.figure(1, columns, (plots.WIDTH - 0.8) / columns * aspect + 0.7)
+    centres, image = np.stack([data.centre_y.values, data.centre_x.values], -1), None
+    for ax, title, values, radius in zip(axes[0], titles, maps, radii, strict=False):
+        own = data.radius.values == radius
+        image = nearest_map(ax, body, centres[own], values[own], window, radius)
+        ax.set_title(title, fontsize=8.5)
+    for ax, n in zip(axes[0, len(titles) :], shown, strict=True):
+        plots.body(ax, data.picture.values[n][grown])
+        value = np.nanmax(maps[:, n])
+        ax.set_title(f"from {data.centre_y.values[n]:g},{data.centre_x.values[n]:g}: {value:.2f}", fontsize=8.5)
+        if ring:
+            _draw_ring(ax, ring, grown)
     for ax in axes[0]:
         ax.set_anchor("N")
-    if ringed:
-        recovered_bar(axes, image, "share of a second body", below=False)
-    else:
-        recovered_bar(axes, image, "W (orange: below 0)")
-    return made, axes
+    recovered_colour_bar(axes, image, label, below=ring is None)
+    return figure

@@ -1,4 +1,4 @@
-"""Figures of robustness, from finished results."""
+"""Figures of robustness with their captions, from finished results."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.assays.regeneration.plots import colour_of, named
+from analysis.assays.regeneration.plots import organism_colour, organism_legend
 from analysis.assays.robustness.dose_response import PERTURBATIONS, dose_summary
 from analysis.assays.robustness.run import RobustnessResult
 from analysis.report import plots
+from analysis.report.format import as_given, plural
 from analysis.report.plots import FAINT, GREEN, MUTED
 
-MIN_DRAWN = -1.0  # lower fitness is drawn here
+_MIN_DRAWN = -1.0  # lower fitness is drawn here
 
 
-def doses_figure(results: Sequence[RobustnessResult]) -> Figure:
+def plot_doses(results: Sequence[RobustnessResult]) -> tuple[Figure, str]:
     """Fitness against dose, a panel for each perturbation, every run and the median."""
     shown = [name for name in PERTURBATIONS if any((r.doses.perturbation == name).any() for r in results)]
     rows = -(-len(shown) // 4)
@@ -31,20 +32,27 @@ def doses_figure(results: Sequence[RobustnessResult]) -> Figure:
             doses = result.doses[result.doses.perturbation == name]
             if len(doses):
                 trained = result.organism.rule.spec.fire_rate if name.startswith("fire_rate") else None
-                _draw_curve(ax, doses, colour_of(n), trained)
+                _draw_curve(ax, doses, organism_colour(n), trained)
         if name.endswith(("noise", "noise_per_step")):
             ax.set_xscale("log")
         if name in ("canvas_margin", "seed_offset"):
             ax.invert_xaxis()
         ax.axhline(1, color=GREEN, lw=1, zorder=0)
         ax.axhline(0, color=MUTED, lw=1, ls="--", zorder=0)
-        ax.set(ylim=(MIN_DRAWN - 0.08, 1.15))
+        ax.set(ylim=(_MIN_DRAWN - 0.08, 1.15))
         ax.set_title(label.removeprefix("a ").replace(", ", ",\n"), fontsize=8.5)
         ax.set_xlabel(dose_label, fontsize=8)
     for ax in axes[:, 0]:
         ax.set_ylabel("fitness")
-    named(figure, [result.organism.name for result in results])
-    return figure
+    organism_legend(figure, [result.organism.name for result in results])
+    config = results[0].config
+    return figure, (
+        f"Fitness against dose: every one of {plural(config.runs, 'run')} (dots), the median and its bootstrap "
+        f"interval. Green: the control; dashed: an empty canvas; fitness below {as_given(_MIN_DRAWN)} is drawn there. "
+        f"State noise acts on grown bodies and is measured {config.eval_steps} steps later; all else acts from "
+        f"the seed to step {config.adult_step}. Faint vertical line: the trained fire rate, at which the curve is 1 "
+        "by definition. Crosses: fitness not defined, as there was no body to lose."
+    )
 
 
 def _draw_curve(ax: Axes, doses: pd.DataFrame, colour: str, trained: float | None) -> None:
@@ -57,14 +65,14 @@ def _draw_curve(ax: Axes, doses: pd.DataFrame, colour: str, trained: float | Non
             summary = pd.concat([summary, pd.DataFrame([control])], ignore_index=True)
     summary = summary.sort_values("dose")
     defined, lost = doses[doses.fitness.notna()], summary[summary.fitness.isna()]
-    ax.plot(defined.dose, defined.fitness.clip(MIN_DRAWN, None), ".", color=colour, ms=3, alpha=0.5)
-    ax.plot(lost.dose, [MIN_DRAWN] * len(lost), "x", color=colour, ms=5)
-    low, high, median = (summary[f"fitness{end}"].clip(MIN_DRAWN, None) for end in ("_low", "_high", ""))
+    ax.plot(defined.dose, defined.fitness.clip(_MIN_DRAWN, None), ".", color=colour, ms=3, alpha=0.5)
+    ax.plot(lost.dose, [_MIN_DRAWN] * len(lost), "x", color=colour, ms=5)
+    low, high, median = (summary[f"fitness{end}"].clip(_MIN_DRAWN, None) for end in ("_low", "_high", ""))
     ax.fill_between(summary.dose, low, high, color=colour, alpha=0.15, lw=0)
     ax.plot(summary.dose, median, "o-", color=colour, ms=3, lw=1.3)
 
 
-def returns_figure(results: Sequence[RobustnessResult]) -> Figure:
+def plot_returns(results: Sequence[RobustnessResult]) -> tuple[Figure, str]:
     """Distance to the control after noise added once, dose by dose."""
     shown = [result for result in results if result.returns]
     figure, axes = plots.figure(1, len(shown), 2.7, sharey=True)
@@ -83,10 +91,14 @@ def returns_figure(results: Sequence[RobustnessResult]) -> Figure:
     axes[0, 0].set_ylabel("distance to the control\n(of its norm)")
     handles, labels = axes[0, -1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=6)
-    return figure
+    return figure, (
+        "Distance of all channels to the control after noise was added once to the grown body (in standard deviations "
+        f"of each channel), under the same fire masks: every one of {plural(results[0].config.runs, 'run')} and the "
+        "median. Dashed: distance to the control of another key."
+    )
 
 
-def spread_figure(results: Sequence[RobustnessResult]) -> Figure:
+def plot_spread(results: Sequence[RobustnessResult]) -> tuple[Figure, str]:
     """Distances between runs as bodies grow."""
     figure, axes = plots.figure(1, 2, 2.6, sharey=True)
     for ax, (name, title) in zip(axes[0], (("picture", "picture"), ("hidden", "hidden channels")), strict=True):
@@ -94,10 +106,13 @@ def spread_figure(results: Sequence[RobustnessResult]) -> Figure:
             if name not in result.spread or not result.spread.sizes["pair"]:
                 continue
             distance = result.spread[name].values
-            ax.plot(result.spread.step, distance.T, color=colour_of(n), lw=0.4, alpha=0.35)
-            ax.plot(result.spread.step, np.nanmedian(distance, 0), "o-", color=colour_of(n), ms=3, lw=1.7)
+            ax.plot(result.spread.step, distance.T, color=organism_colour(n), lw=0.4, alpha=0.35)
+            ax.plot(result.spread.step, np.nanmedian(distance, 0), "o-", color=organism_colour(n), ms=3, lw=1.7)
         ax.set(xlabel="step", ylim=(0, None))
         ax.set_title(title, fontsize=9)
     axes[0, 0].set_ylabel("distance between two runs\n(of their norm)")
-    named(figure, [result.organism.name for result in results])
-    return figure
+    organism_legend(figure, [result.organism.name for result in results])
+    return figure, (
+        f"Distance between runs as bodies grow: every pair of {plural(results[0].config.runs, 'run')} (thin) and the "
+        "median, as a share of the norm of the picture (left) and of the hidden channels (right)."
+    )

@@ -109,8 +109,8 @@ def _return_claims(result: RobustnessResult) -> list[Claim]:
         ]
     between = float(np.median(result.returns.between_runs.values[:, -1]))
     if np.isfinite(between):
-        quantity = {"quantity": "distance to another run", "measure": f"{result.config.eval_steps} steps later"}
-        rows.append({**quantity, "value": between, **per_run})
+        measure = f"{result.config.eval_steps} steps later"
+        rows.append({"quantity": "distance to another run", "measure": measure, "value": between, **per_run})
     text = (
         f"{name} at least halves its distance to the control after {halved} of {plural(len(distance.dose), 'dose')} "
         "of state noise added once."
@@ -179,31 +179,14 @@ def _tables(results: Sequence[RobustnessResult]) -> dict[str, pd.DataFrame]:
 def _figures(results: Sequence[RobustnessResult]) -> list[SvgFigure]:
     if not results:
         return []
-    config, runs = results[0].config, plural(results[0].config.runs, "run")
     figures = []
     with style():
         if any(len(result.doses) for result in results):
-            caption = (
-                f"Fitness against dose: every one of {runs} (dots), the median and its bootstrap interval. Green: the "
-                f"control; dashed: an empty canvas; fitness below {as_given(plots.MIN_DRAWN)} is drawn there. State "
-                f"noise acts on grown bodies and is measured {config.eval_steps} steps later; all else acts from the "
-                f"seed to step {config.adult_step}. Faint vertical line: the trained fire rate, at which the curve is "
-                "1 by definition. Crosses: fitness not defined, as there was no body to lose."
-            )
-            figures.append(svg_figure("dose-response", plots.doses_figure(results), caption))
+            figures.append(svg_figure("dose-response", *plots.plot_doses(results)))
         if any(result.returns for result in results):
-            caption = (
-                "Distance of all channels to the control after noise was added once to the grown body (in standard "
-                f"deviations of each channel), under the same fire masks: every one of {runs} and the median. Dashed: "
-                "distance to the control of another key."
-            )
-            figures.append(svg_figure("return-to-control", plots.returns_figure(results), caption))
-        if config.runs > 1:
-            caption = (
-                f"Distance between runs as bodies grow: every pair of {runs} (thin) and the median, as a share of the "
-                "norm of the picture (left) and of the hidden channels (right)."
-            )
-            figures.append(svg_figure("spread-between-runs", plots.spread_figure(results), caption))
+            figures.append(svg_figure("return-to-control", *plots.plot_returns(results)))
+        if results[0].config.runs > 1:
+            figures.append(svg_figure("spread-between-runs", *plots.plot_spread(results)))
     return figures
 
 

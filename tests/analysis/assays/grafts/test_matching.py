@@ -1,9 +1,9 @@
-"""Second bodies and whole ones, planted by shifting and turning a known picture."""
+"""Second bodies and complete ones, planted by shifting and turning a known picture."""
 
 import numpy as np
 import pytest
 
-from analysis.assays.grafts import matching
+from analysis.assays.grafts.matching import BodyTemplate, best_fit, rotate_picture
 from nca.damage import disc
 
 CANVAS = (48, 48)
@@ -21,41 +21,41 @@ def shifted(picture, y, x):
     return np.roll(picture, (y, x), (0, 1))
 
 
-def template(source=(24, 16), place=(24, 36)):
-    return matching.Template(tadpole(), source, place, ~disc(CANVAS, place, 3))
+def template(source=(24, 16), target=(24, 36)):
+    return BodyTemplate(tadpole(), source, target, ~disc(CANVAS, target, 3))
 
 
 def test_turning_by_a_right_angle_is_exact_and_clockwise():
     picture = tadpole()
     middle = (23.5, 23.5)
-    np.testing.assert_allclose(matching.turned(picture, middle, 90), np.rot90(picture, -1), atol=1e-9)
-    np.testing.assert_allclose(matching.turned(picture, middle, 180), picture[::-1, ::-1], atol=1e-9)
+    np.testing.assert_allclose(rotate_picture(picture, middle, 90), np.rot90(picture, -1), atol=1e-9)
+    np.testing.assert_allclose(rotate_picture(picture, middle, 180), picture[::-1, ::-1], atol=1e-9)
 
 
-def test_a_shifted_body_is_found_whole():
+def test_a_shifted_body_is_found_complete():
     both = np.maximum(tadpole(), shifted(tadpole(), 0, 20))
-    found = template().match(both)
-    assert found.share == pytest.approx(1)
-    assert found.first == pytest.approx(1)
-    assert (found.turn, found.shift) == (0, (0, 0))
+    match = template().match(both)
+    assert match.second == pytest.approx(1)
+    assert match.first == pytest.approx(1)
+    assert (match.turn, match.shift) == (0, (0, 0))
 
 
 def test_a_turned_body_a_little_aside_is_found_with_its_turn():
-    second = shifted(matching.turned(tadpole(), (24, 16), 90), 3, 18)
+    second = shifted(rotate_picture(tadpole(), (24, 16), 90), 3, 18)
     both = np.where(second[..., 3:] > 0, second, tadpole())
-    found = template().match(both)
-    assert found.share > 0.95
-    assert found.turn == 90
-    assert found.shift == (3, -2)
+    match = template().match(both)
+    assert match.second > 0.95
+    assert match.turn == 90
+    assert match.shift == (3, -2)
 
 
 def test_half_a_second_body_counts_half():
     second = shifted(tadpole(), 0, 20)
     half = second.copy()
     half[:24] = 0
-    found = template().match(np.maximum(tadpole(), half))
-    whole = template().match(np.maximum(tadpole(), second))
-    assert 0.4 < found.share < 0.75 < whole.share
+    match = template().match(np.maximum(tadpole(), half))
+    complete = template().match(np.maximum(tadpole(), second))
+    assert 0.4 < match.second < 0.75 < complete.second
 
 
 def test_the_undisturbed_body_alone_shows_no_second_one():
@@ -63,19 +63,19 @@ def test_the_undisturbed_body_alone_shows_no_second_one():
 
 
 def test_a_body_that_left_shows_in_the_share_of_the_first():
-    found = template().match(shifted(tadpole(), 0, 20))
-    assert found.share == pytest.approx(1)
-    assert found.first < 0.1
+    match = template().match(shifted(tadpole(), 0, 20))
+    assert match.second == pytest.approx(1)
+    assert match.first < 0.1
 
 
 def test_a_second_body_where_the_first_stands_is_not_defined():
-    found = template(place=(24, 16)).match(tadpole())
-    assert np.isnan(found.share)
+    match = template(target=(24, 16)).match(tadpole())
+    assert np.isnan(match.second)
 
 
-def test_a_whole_body_is_found_wherever_it_stands():
-    moved = shifted(matching.turned(tadpole(), (23.5, 23.5), 90), -3, 5)
-    fit, turn, shift = matching.whole_body(moved, tadpole())
+def test_a_complete_body_is_found_wherever_it_stands():
+    moved = shifted(rotate_picture(tadpole(), (23.5, 23.5), 90), -3, 5)
+    fit, turn, shift = best_fit(moved, tadpole())
     assert fit == pytest.approx(1, abs=1e-6)
     assert (turn, shift) == (90, (-3, 5))
 
@@ -84,8 +84,8 @@ def test_a_fragment_is_worth_its_share_of_the_body():
     picture = tadpole()
     picture[:, 20:] = 0
     left = np.square(picture).sum() / np.square(tadpole()).sum()
-    assert matching.whole_body(picture, tadpole())[0] == pytest.approx(left, abs=0.1)
+    assert best_fit(picture, tadpole())[0] == pytest.approx(left, abs=0.1)
 
 
 def test_a_body_of_nothing_has_no_fit():
-    assert np.isnan(matching.whole_body(tadpole(), np.zeros((*CANVAS, 4)))[0])
+    assert np.isnan(best_fit(tadpole(), np.zeros((*CANVAS, 4)))[0])

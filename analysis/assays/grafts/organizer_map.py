@@ -1,0 +1,116 @@
+"""Maps over the body: which disc, left alone, rebuilds it, and which disc, moved, organizes a second body."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool, Float
+
+from analysis import metrics
+from analysis.assays.grafts.grafting import GraftRuns, States, pictures_of
+from analysis.assays.grafts.matching import BodyTemplate, best_fit, picture_mse
+from analysis.assays.regeneration.wound_map import hole_grid
+from analysis.rollouts import grow_runs
+from nca import edits
+from nca.damage import disc
+from nca.organism import Organism
+from nca.perception import mature
+
+_Measured = Mapping[str, float]
+
+
+def isolation_map(grafting: GraftRuns, controls: States) -> xr.Dataset:
+    """What every disc of the host's body grows into when it is left alone.
+
+    Args:
+        grafting: the grown bodies.
+        controls: undisturbed states at the end.
+
+    Returns:
+        Dataset over (point, run): fit (fitness of the body that fits best what grew, over shifts and turns), fit_start
+        (the same of the bare disc, its null), mature_cells, mature_cells_control (run,); radius, centre_y,
+        centre_x (point,); picture (point, y, x, rgba) of the first run; body (y, x).
+    """
+    host, states, config = grafting.host, grafting.host_states, grafting.config
+    body = _mature_cells(host, states[0])
+    discs = hole_grid(body, config.fragments, config.map_points).values()
+    regions = [region for region, _ in discs]
+
+    def start(point: int, run: int) -> Float[np.ndarray, "y x channel"]:
+        return np.where(regions[point][..., None], states[run], 0).astype(np.float32)
+
+    def measure(point: int, run: int, state: np.ndarray) -> _Measured:
+        bare, grown = (pictures_of(host, s) for s in (start(point, run), state))
+        return {
+            "fit": best_fit(grown, pictures_of(host, controls[run]))[0],
+            "fit_start": best_fit(bare, pictures_of(host, states[run]))[0],
+            "mature_cells": float(metrics.mature_count(host.rule, state)),
+        }
+
+    data = _map_points(grafting, [numbers for _, numbers in discs], start, measure)
+    cells = [int(metrics.mature_count(host.rule, state)) for state in controls[: config.map_runs]]
+    return data.assign(body=(("y", "x"), body), mature_cells_control=("run", cells))
+
+
+def organizer_map(grafting: GraftRuns, controls: States) -> xr.Dataset:
+    """What discs from all over the donor's body make when each is moved to the graft's target.
+
+    Args:
+        grafting: the grown bodies.
+        controls: undisturbed states at the end.
+
+    Returns:
+        Dataset over (point, run): second_body, first_body (shares at the end, as of `follow_grafts`) and mse (to the
+        ungrafted control); radius, centre_y, centre_x (point,) of the disc's origin; picture (point, y, x, rgba) of
+        the first run; body (y, x), the donor's.
+    """
+    host, config = grafting.host, grafting.config
+    assert config.target
+    target = config.target
+    body = _mature_cells(grafting.donor, grafting.donor_states[1])
+    points = [numbers for _, numbers in hole_grid(body, (config.radius,), config.map_points).values()]
+    outside = ~disc(host.canvas, target, config.radius)
+
+    def start(point: int, run: int) -> Float[np.ndarray, "y x channel"]:
+        donor, source = grafting.donor_states[run + 1], (points[point]["centre_y"], points[point]["centre_x"])
+        edit = edits.graft(host, donor, source, target, config.radius, config.turn)
+        return grafting.apply(run, edit.at(config.adult_step))
+
+    def measure(point: int, run: int, state: np.ndarray) -> _Measured:
+        source = (points[point]["centre_y"], points[point]["centre_x"])
+        control, picture = pictures_of(host, controls[run]), pictures_of(host, state)
+        match = BodyTemplate(control, source, target, outside, host.rule.spec.threshold).match(picture)
+        return {"second_body": match.second, "first_body": match.first, "mse": picture_mse(picture, control)}
+
+    return _map_points(grafting, points, start, measure).assign(body=(("y", "x"), body))
+
+
+def _mature_cells(organism: Organism, state: np.ndarray) -> Bool[np.ndarray, "y x"]:
+    return np.asarray(mature(organism.rule, jnp.asarray(state)))
+
+
+def _map_points(
+    grafting: GraftRuns,
+    points: Sequence[Mapping[str, float]],
+    start: Callable[[int, int], np.ndarray],
+    measure: Callable[[int, int, np.ndarray], _Measured],
+) -> xr.Dataset:
+    """What `measure` gives of what grows from `start`, at every point in every run of a map."""
+    host, config = grafting.host, grafting.config
+    rows = list(product(range(len(points)), range(config.map_runs)))
+    runs = jnp.asarray([run for _, run in rows])
+    begin = np.stack([start(*row) for row in rows])
+    keys, steps = grafting.keys[runs], config.eval_steps
+    ends = np.asarray(grow_runs(host, steps, keys, states=begin, start=config.adult_step, tick=grafting.tick))
+    measured = [measure(*row, end) for row, end in zip(rows, ends, strict=True)]
+    shape = len(points), config.map_runs
+    data: dict[str, Any] = {n: (("point", "run"), np.reshape([m[n] for m in measured], shape)) for n in measured[0]}
+    data |= {name: ("point", np.array([p[name] for p in points])) for name in points[0]}
+    first = ends.reshape(*shape, *ends.shape[1:])[:, 0]
+    data["picture"] = ("point", "y", "x", "rgba"), pictures_of(host, first)
+    return xr.Dataset(data, {"point": np.arange(len(points)), "run": np.arange(config.map_runs)})
