@@ -21,7 +21,7 @@ from PIL import Image
 from analysis import metrics
 from analysis.assays.axes.decoding import position_tests
 from analysis.assays.axes.pca import pca
-from analysis.assays.regeneration import regeneration
+from analysis.assays.regeneration.cuts import five_cuts
 from analysis.recording import label_states
 from analysis.rollouts import grow_runs, run_keys
 from nca.damage import CUTS
@@ -76,7 +76,7 @@ def wounds(one: Organism, expected: dict[str, Any], seeds: int) -> Iterator[Row]
         return
     count = min(seeds, WOUNDED)
     fire = np.stack([masks(seed, 700) for seed in range(count)])
-    found = regeneration.five_cuts(one, runs=count, fire=fire)
+    found = five_cuts(one, runs=count, fire=fire)
     for cut in CUTS:
         theirs = np.asarray(expected["regeneration"][cut]["recovered"][:count], float)
         ours = found.recovered.sel(wound=cut).values

@@ -22,7 +22,7 @@ from nca.rollout import grow
 from nca.sparse import active_cells
 from nca.training.config import TrainConfig
 from nca.training.loop import train
-from nca.training.step import advance
+from nca.training.step import advance_batch
 
 WHOLE_RUN = 8000
 
@@ -112,14 +112,14 @@ def share_of_peak(scene: Scene, repeats: int) -> Table:
 
 def rows_needed(scene: Scene) -> Array:
     """Expected rows of all steps of the batch's roll-out together."""
-    task, parameters, steps = scene.task, scene.trainer.parameters, scene.sizes.steps
+    task, parameters, steps = scene.task, scene.state.parameters, scene.sizes.steps
 
     def body(states: Array, t: Array) -> tuple[Array, Array]:
         rule = task.rule(parameters)
         sites = active_cells(rule, alive(rule, states), jnp.ones(states.shape[:3], bool)).sum()
-        return advance(task, parameters, states, scene.key, t), sites * rule.spec.fire_rate
+        return advance_batch(task, parameters, states, scene.key, t), sites * rule.spec.fire_rate
 
-    return jax.jit(lambda states: jax.lax.scan(body, states, jnp.arange(steps))[1].sum())(scene.trainer.pool)
+    return jax.jit(lambda states: jax.lax.scan(body, states, jnp.arange(steps))[1].sum())(scene.state.pool)
 
 
 def whole_training(scene: Scene, repeats: int) -> Table:
@@ -134,7 +134,7 @@ def training_time(config: TrainConfig) -> float:
     """Wall time in seconds of a training run."""
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()
-        train(config, Path(folder) / "run", say=lambda line: None)
+        train(config, Path(folder) / "run", log=lambda line: None)
         return time.perf_counter() - begin
 
 

@@ -84,8 +84,8 @@ def measure(options: Options) -> list[Table]:
 def tiny() -> TrainConfig:
     """A recipe that is done in seconds."""
     return TrainConfig(
-        regime="regenerating", steps=4, size=8, margin=4, pool=8, batch=4, shortest=2, longest=4,
-        hidden=16, log_every=2, sheet_every=0,
+        regime="regenerating", steps=4, size=8, margin=4, pool_size=8, batch_size=4, min_steps=2, max_steps=4,
+        hidden_size=16, log_every=2, plot_every=0,
     )  # fmt: skip
 
 

@@ -19,8 +19,8 @@ from benchmarks.scene import Scene
 from benchmarks.steps import CAX_TURNS, start_cax
 from benchmarks.sweep import sweep_table, work
 from nca.training.config import TrainConfig
-from nca.training.loop import begin, train
-from nca.training.step import Task, Trainer, compiled, training_step
+from nca.training.loop import train
+from nca.training.step import Task, TrainState, compile_step, init_training, train_step
 
 WHOLE_RUN = 8000
 FUSED = "fused kernel"
@@ -36,7 +36,7 @@ def whole_table(recipe: TrainConfig) -> Table:
     rows: list[Row] = [{"variant": name, "seconds": whole_run(replace(recipe, **RECIPES[name]))} for name in ways()]
     note = (
         f"`nca.train`, {recipe.regime}, {recipe.steps} steps at {recipe.canvas[0]}x{recipe.canvas[1]}, batch "
-        f"{recipe.batch}, pool {recipe.pool}; checkpoints, metrics and contact sheets included, compiling "
+        f"{recipe.batch_size}, pool {recipe.pool_size}; checkpoints, metrics and contact sheets included, compiling "
         "not: timed from the first line of progress on, and scaled to all steps."
     )
     return Table("whole", "The published recipe, whole", note, rows)
@@ -46,7 +46,7 @@ def whole_run(recipe: TrainConfig) -> float:
     """Seconds of a whole training once its program is compiled."""
     told: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
-        train(recipe, Path(folder) / "run", say=lambda line: told.append(time.perf_counter()))
+        train(recipe, Path(folder) / "run", log=lambda line: told.append(time.perf_counter()))
         # The first line says what is trained; then there is one every `log_every` steps.
         took = time.perf_counter() - told[1]
     return took * recipe.steps / (recipe.steps - recipe.log_every)
@@ -56,11 +56,11 @@ def population_table(recipe: TrainConfig, members: int, repeats: int) -> Table:
     """A population's training step beside that of one, by each way that can be had."""
     clocks: dict[str, Clock] = {}
     for name in ways():
-        begun = [begin(replace(recipe, seed=seed)) for seed in range(members)]
+        begun = [init_training(replace(recipe, seed=seed)) for seed in range(members)]
         task = replace(begun[0][0], capacities=())
         task = replace(task, config=replace(task.config, **RECIPES[name]))
-        clocks[f"{name}, 1"] = _stepping(compiled(task), begun[0][1], jax.random.key(0))
-        together = jax.tree.map(lambda *a: jnp.stack(a), *(trainer for _, trainer in begun))
+        clocks[f"{name}, 1"] = _stepping(compile_step(task), begun[0][1], jax.random.key(0))
+        together = jax.tree.map(lambda *a: jnp.stack(a), *(state for _, state in begun))
         keys = jax.random.split(jax.random.key(0), members)
         clocks[f"{name}, {members}"] = _stepping(population_step(task), together, keys)
     times = alternate(clocks, dict.fromkeys(clocks, repeats))
@@ -75,26 +75,26 @@ def population_table(recipe: TrainConfig, members: int, repeats: int) -> Table:
         )
     note = (
         f"The training step of {members} seeds at once (`jax.vmap`), {recipe.regime}, {recipe.canvas[0]}x"
-        f"{recipe.canvas[1]}, batch {recipe.batch} and pool {recipe.pool} each. A roll-out of all is as long "
+        f"{recipe.canvas[1]}, batch {recipe.batch_size} and pool {recipe.pool_size} each. A roll-out of all is as long "
         "as its longest. Minutes: projected from the best time, without files."
     )
     return Table("population", "A population at once", note, rows)
 
 
 def population_step(task: Task) -> Any:
-    """`training_step` of several trainers at once, each with its own key; compiled, buffers reused."""
-    return jax.jit(jax.vmap(partial(training_step, task)), donate_argnums=0)
+    """`train_step` of several states at once, each with its own key; compiled, buffers reused."""
+    return jax.jit(jax.vmap(partial(train_step, task)), donate_argnums=0)
 
 
-def _stepping(step: Any, trainer: Trainer, keys: Any) -> Clock:
-    return clock(step, lambda: (jax.tree.map(jnp.copy, trainer), keys))
+def _stepping(step: Any, state: TrainState, keys: Any) -> Clock:
+    return clock(step, lambda: (jax.tree.map(jnp.copy, state), keys))
 
 
 def cax_table(scene: Scene, pythons: tuple[str, ...], repeats: int) -> Table:
     """The training step beside that of CAX, each in its own process, turn by turn."""
     ours = {name: task for name, task in tasks(scene).items() if name in ways()}
     clocks = {
-        name: clock(compiled(task), lambda: (jax.tree.map(jnp.copy, scene.trainer), scene.key))
+        name: clock(compile_step(task), lambda: (jax.tree.map(jnp.copy, scene.state), scene.key))
         for name, task in ours.items()
     }
     turns = dict.fromkeys(clocks, repeats)

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from benchmarks.measure import Clock, Row, Table, alternate, clock, seconds
 from benchmarks.scene import Scene
-from nca.training.step import Task, advance, compiled, training_step
+from nca.training.step import Task, advance_batch, compile_step, train_step
 from nca.unroll import unroll
 
 KERNELS = {"fusion", "custom-call", "copy", "sort", "dot", "convolution", "reduce", "scatter"}
@@ -128,16 +128,16 @@ def profile_table(scene: Scene, repeats: int) -> Table:
     """Forward pass, gradient and training step by plain XLA: time, kernels, work, and what binds."""
     task, steps = replace(scene.task, capacities=()), scene.sizes.steps
     calls = programs(task, steps)
-    given = scene.trainer.parameters, scene.trainer.pool, scene.key
-    step = compiled(task)
+    given = scene.state.parameters, scene.state.pool, scene.key
+    step = compile_step(task)
     clocks: dict[str, Clock] = {
         name: clock(jax.jit(call), lambda: given) for name, call in calls.items() if name != "training"
     }
-    clocks["training"] = clock(step, lambda: (jax.tree.map(jnp.copy, scene.trainer), scene.key))
+    clocks["training"] = clock(step, lambda: (jax.tree.map(jnp.copy, scene.state), scene.key))
     times = alternate(clocks, dict.fromkeys(clocks, repeats))
     work = step_work(task, scene)
     texts = {name: text_of(call, *given) for name, call in calls.items() if name != "training"}
-    texts["training"] = text_of(calls["training"], scene.trainer, scene.key)
+    texts["training"] = text_of(calls["training"], scene.state, scene.key)
     peak = peak_of(jax.devices()[0].device_kind)
     titles = {"forward": "forward", "gradient": "forward and gradient", "training": "training step"}
     rows = [
@@ -162,7 +162,7 @@ def programs(task: Task, steps: int) -> dict[str, Callable[..., Any]]:
     """Forward pass, forward and gradient, and the training step."""
 
     def forward(parameters: Any, states: Any, key: Any) -> Any:
-        return unroll(partial(advance, task), steps, parameters, states, key, steps)
+        return unroll(partial(advance_batch, task), steps, parameters, states, key, steps)
 
     def loss(parameters: Any, states: Any, key: Any) -> Any:
         return jnp.mean((forward(parameters, states, key)[..., :4] - task.target) ** 2)
@@ -170,7 +170,7 @@ def programs(task: Task, steps: int) -> dict[str, Callable[..., Any]]:
     return {
         "forward": forward,
         "gradient": jax.value_and_grad(loss),
-        "training": partial(training_step, task),
+        "training": partial(train_step, task),
     }
 
 
@@ -178,12 +178,12 @@ def step_work(task: Task, scene: Scene) -> dict[str, tuple[float, float]]:
     """Operations and bytes of one step: forward, and in training (forward, then again with its gradient)."""
 
     def one(parameters: Any, states: Any) -> Any:
-        return advance(task, parameters, states, scene.key, jnp.int32(0))
+        return advance_batch(task, parameters, states, scene.key, jnp.int32(0))
 
     def pulled(parameters: Any, states: Any, slope: Any) -> Any:
         return jax.vjp(one, parameters, states)[1](slope)
 
-    parameters, states = scene.trainer.parameters, scene.trainer.pool
+    parameters, states = scene.state.parameters, scene.state.pool
     forward, backward = counted(one, parameters, states), counted(pulled, parameters, states, states)
     return {"forward": forward, "training": (forward[0] + backward[0], forward[1] + backward[1])}
 

@@ -21,14 +21,14 @@ from analysis.rollouts import grow_runs, run_keys
 from benchmarks import variants
 from benchmarks.measure import Clock, Row, Table, alternate, clock, ratio, seconds
 from benchmarks.scene import Scene
-from nca.fused import fused_step
+from nca.kernels import fused_step
 from nca.perception import alive
 from nca.rule import Rule
 from nca.sparse import active_cells
 from nca.step import dense_step
 from nca.training.config import TrainConfig
-from nca.training.loop import ROWS, train
-from nca.training.step import Task, compiled
+from nca.training.loop import train
+from nca.training.step import CAPACITIES, Task, compile_step
 
 PLAIN = "plain XLA"
 RECIPES: dict[str, dict[str, Any]] = {
@@ -53,7 +53,7 @@ def interpreted() -> Iterator[None]:
     if on_gpu():
         yield
         return
-    with mock.patch("nca.training.step.fused_steps", partial(fused_step, interpret=True)):
+    with mock.patch("nca.training.step.fused_step", partial(fused_step, interpret=True)):
         yield
 
 
@@ -70,14 +70,14 @@ def rows(scene: Scene) -> tuple[int, ...]:
     everyone = jnp.ones((1, *scene.body.shape[:2]), bool)
     sites = int(active_cells(rule, alive(rule, scene.body)[None], everyone).sum())
     whole = scene.sizes.batch * rule.spec.fire_rate * sites
-    return tuple(int(np.ceil(share * whole / 128)) * 128 for share in ROWS)
+    return tuple(int(np.ceil(share * whole / 128)) * 128 for share in CAPACITIES)
 
 
 def variants_table(scene: Scene, repeats: int) -> Table:
     """Every way's training step in turn, and how many times faster than plain XLA it is."""
 
     def stepping(task: Task) -> Clock:
-        return clock(compiled(task), lambda: (jax.tree.map(jnp.copy, scene.trainer), scene.key))
+        return clock(compile_step(task), lambda: (jax.tree.map(jnp.copy, scene.state), scene.key))
 
     clocks = {name: stepping(task) for name, task in tasks(scene).items()}
     for count in UNROLLED:
@@ -130,7 +130,7 @@ def quality_table(names: list[str], recipe: TrainConfig, seeds: int) -> Table:
 def reached(recipe: TrainConfig) -> float:
     """The median L at step 96 of an organism trained so."""
     with tempfile.TemporaryDirectory() as folder:
-        organism = train(recipe, Path(folder) / "run", say=lambda line: None)
+        organism = train(recipe, Path(folder) / "run", log=lambda line: None)
     ends = grow_runs(organism, 96, run_keys(0, 8))
     picture = organism.padded_target()
     return float(np.median(metrics.log_mse(metrics.mse(organism.rule.spec, ends, picture))))

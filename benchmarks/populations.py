@@ -19,10 +19,8 @@ from jax.sharding import Mesh, NamedSharding
 from benchmarks.measure import Clock, Row, Table, alternate, clock, ratio, seconds
 from benchmarks.scene import ROOT, Scene, Sizes
 from nca.training.config import TrainConfig
-from nca.training.crew import PLACE
-from nca.training.crew import compiled as compiled_for_all
-from nca.training.loop import begin
-from nca.training.step import Trainer, compiled, step_key
+from nca.training.step import MEMBERS as AXIS
+from nca.training.step import TrainState, compile_population_step, compile_step, init_training, step_key
 
 MEMBERS, DEVICES = (1, 2, 4, 8), (1, 2, 4, 8)
 
@@ -58,40 +56,41 @@ def small(sizes: Sizes) -> TrainConfig:
     """The shipped population's recipe, its roll-outs all of one length."""
     quick = sizes.size < 24
     return TrainConfig(
-        regime="persistent", size=min(sizes.size, 24), margin=min(sizes.margin, 8), hidden=sizes.hidden,
-        batch=sizes.batch, pool=32, seeds=0, shortest=sizes.steps, longest=sizes.steps, dense=quick,
+        regime="persistent", size=min(sizes.size, 24), margin=min(sizes.margin, 8), hidden_size=sizes.hidden,
+        batch_size=sizes.batch, pool_size=32, reseed_per_batch=0,
+        min_steps=sizes.steps, max_steps=sizes.steps, dense=quick,
     )  # fmt: skip
 
 
 def told(recipe: TrainConfig) -> str:
     """Its sizes in words."""
     side = recipe.canvas[0]
-    return f"{recipe.batch} x {recipe.longest} steps at {side}x{side}, from grown bodies"
+    return f"{recipe.batch_size} x {recipe.max_steps} steps at {side}x{side}, from grown bodies"
 
 
-def body_pool(recipe: TrainConfig) -> Trainer:
-    """A trainer whose pool holds drawn bodies, so that as many cells live as in training."""
-    task, trainer = begin(recipe)
+def body_pool(recipe: TrainConfig) -> TrainState:
+    """A train state whose pool holds drawn bodies, so that as many cells live as in training."""
+    task, state = init_training(recipe)
     picture = np.asarray(task.target)
     hidden = np.repeat(picture[..., 3:], recipe.channels - 4, axis=-1)
     body = np.concatenate([picture, hidden], axis=-1)
-    return replace(trainer, pool=jax.numpy.tile(body[None], (recipe.pool, 1, 1, 1)))
+    return replace(state, pool=jax.numpy.tile(body[None], (recipe.pool_size, 1, 1, 1)))
 
 
 def alone(recipe: TrainConfig) -> Clock:
     """A clock of a single training's step."""
-    step, start = compiled(begin(recipe)[0]), body_pool(recipe)
+    step, start = compile_step(init_training(recipe)[0]), body_pool(recipe)
     return clock(step, lambda: (jax.tree.map(jax.numpy.copy, start), step_key(0, 0, 0)))
 
 
 def together(recipe: TrainConfig, members: int) -> Clock:
     """A clock of a population's step, spread over all local devices."""
-    task, start = begin(recipe)[0], body_pool(recipe)
+    task, start = init_training(recipe)[0], body_pool(recipe)
     mesh = Mesh(np.asarray(jax.local_devices()), ("member",))
-    place = NamedSharding(mesh, PLACE)
+    place = NamedSharding(mesh, AXIS)
     stacked = jax.tree.map(lambda a: np.stack([np.asarray(a)] * members), start)
     targets = jax.device_put(np.stack([np.asarray(task.target)] * members), place)
-    step = compiled_for_all(task, targets, mesh)
+    step = compile_population_step(task, targets, mesh)
     counts = np.zeros(members, np.int32)
     rest = (np.arange(members, dtype=np.int32), counts, counts, np.ones(members, bool))
     return clock(step, lambda: (jax.device_put(stacked, place), *rest))

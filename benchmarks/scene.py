@@ -20,8 +20,7 @@ from nca.rule import Rule, init_rule
 from nca.spec import Spec
 from nca.targets import target
 from nca.training.config import TrainConfig
-from nca.training.loop import begin
-from nca.training.step import Task, Trainer, adam
+from nca.training.step import Task, TrainState, adam, init_training
 
 ROOT = Path(__file__).parents[1]
 GECKO = ROOT.parent / "shared" / "organisms" / "distill-gecko-persistent" / "reference.npz"
@@ -54,7 +53,7 @@ class Scene:
         organism: whose rule it is.
         body: its grown state, (y, x, channel); a batch holds copies of it, each with its own noise.
         task: the training task, its roll-outs of exactly `sizes.steps` steps.
-        trainer: the trainer before the step, its pool one batch of grown bodies.
+        state: the train state before the step, its pool one batch of grown bodies.
         key: of all noise.
     """
 
@@ -62,15 +61,15 @@ class Scene:
     organism: Organism
     body: Float[Array, "y x channel"]
     task: Task
-    trainer: Trainer
+    state: TrainState
     key: Array
 
 
 def scene(sizes: Sizes, name: str | None) -> Scene:
     """The scene of an organism grown for 100 steps; without a name, of a body that keeps still."""
     config = TrainConfig(
-        regime="persistent", size=sizes.size, margin=sizes.margin, hidden=sizes.hidden,
-        batch=sizes.batch, pool=sizes.batch, seeds=0, shortest=sizes.steps, longest=sizes.steps,
+        regime="persistent", size=sizes.size, margin=sizes.margin, hidden_size=sizes.hidden,
+        batch_size=sizes.batch, pool_size=sizes.batch, reseed_per_batch=0, min_steps=sizes.steps, max_steps=sizes.steps,
     )  # fmt: skip
     organism = None if name is None else _organism(name)
     if organism is None:
@@ -80,10 +79,10 @@ def scene(sizes: Sizes, name: str | None) -> Scene:
     if organism.rule.spec != Spec():
         raise UserError(f"The baselines know the published conventions only; {organism.name} has others.")
     parts: Any = nnx.split(organism.rule, nnx.Param, ...)
-    task = replace(begin(config)[0], split=(parts[0], parts[2]))
+    task = replace(init_training(config)[0], split=(parts[0], parts[2]))
     pool = jnp.tile(body[None], (sizes.batch, 1, 1, 1))
-    trainer = Trainer(parts[1], adam(config).init(parts[1]), pool)
-    return Scene(sizes, organism, body, task, trainer, jax.random.key(0))
+    state = TrainState(parts[1], adam(config).init(parts[1]), pool)
+    return Scene(sizes, organism, body, task, state, jax.random.key(0))
 
 
 def _organism(name: str) -> Organism | None:
@@ -97,14 +96,14 @@ def _organism(name: str) -> Organism | None:
         with np.load(GECKO) as file:
             layers = [file["w1"], file["w2"]], [file["b1"], file["b2"]]
         return Organism(Rule.from_arrays(*layers), name="distill-gecko-persistent")
-    kept = sorted(ROOT.glob("runs/*/keep/*.safetensors"), key=lambda path: path.stat().st_mtime)
-    return load(kept[-1]) if kept else None
+    snapshots = sorted(ROOT.glob("runs/*/snapshots/*.safetensors"), key=lambda path: path.stat().st_mtime)
+    return load(snapshots[-1]) if snapshots else None
 
 
 def still(sizes: Sizes) -> tuple[Organism, Array]:
     """An organism whose steps change nothing, and the drawn body that it keeps."""
     canvas = (sizes.size + 2 * sizes.margin,) * 2
-    rule = init_rule(jax.random.key(0), hidden=sizes.hidden)
+    rule = init_rule(jax.random.key(0), hidden_size=sizes.hidden)
     organism = Organism(rule, canvas=canvas, target=target("lizard", sizes.size), name="still lizard")
     picture = jnp.asarray(organism.padded_target())
     hidden = jnp.broadcast_to(picture[..., 3:], (*canvas, rule.spec.channels - 4))

@@ -57,7 +57,7 @@ def start_cax(
     """The CAX of each Python, by name."""
     arrays = {f"w{i + 1}": np.asarray(w[...]) for i, w in enumerate(scene.organism.rule.weights)}
     arrays |= {f"b{i + 1}": np.asarray(b[...]) for i, b in enumerate(scene.organism.rule.biases)}
-    arrays |= {"states": np.asarray(scene.trainer.pool), "target": np.asarray(scene.task.target)}
+    arrays |= {"states": np.asarray(scene.state.pool), "target": np.asarray(scene.task.target)}
     arrays["steps"] = np.array(scene.sizes.steps)
     np.savez(folder / "given.npz", allow_pickle=False, **arrays)
     return dict(stack.enter_context(process(python, folder / "given.npz")) for python in pythons)

@@ -24,7 +24,7 @@ from nca.rule import Rule
 from nca.step import dense_step
 from nca.training.config import TrainConfig
 from nca.training.loop import train
-from nca.training.step import adam, advance, compiled, sample_errors
+from nca.training.step import adam, advance_batch, compile_step, sample_mse
 from nca.unroll import unroll
 
 
@@ -38,14 +38,14 @@ class Variant:
 
 @cache
 def compact(scene: Scene) -> Variant:
-    """This project's way: the trainer's whole step, from the pool and back to it."""
-    task, trainer, steps = scene.task, scene.trainer, scene.sizes.steps
-    forward = jax.jit(lambda p, s, k: unroll(partial(advance, task), steps, p, s, k, steps))
-    step = compiled(task)
+    """This project's way: the whole training step, from the pool and back to it."""
+    task, state, steps = scene.task, scene.state, scene.sizes.steps
+    forward = jax.jit(lambda p, s, k: unroll(partial(advance_batch, task), steps, p, s, k, steps))
+    step = compile_step(task)
     return Variant(
-        clock(forward, lambda: (trainer.parameters, trainer.pool, scene.key)),
+        clock(forward, lambda: (state.parameters, state.pool, scene.key)),
         # The step takes over the buffers of its argument.
-        clock(step, lambda: (jax.tree.map(jnp.copy, trainer), scene.key)),
+        clock(step, lambda: (jax.tree.map(jnp.copy, state), scene.key)),
     )
 
 
@@ -68,7 +68,7 @@ def convolution(scene: Scene) -> Variant:
 
 def plain(scene: Scene, step: Callable[[Rule, Array, Array], Array], unroll: int = 1) -> Variant:
     """A given step, scanned over, several to a turn of the loop; each is recomputed in the gradient."""
-    task, trainer = scene.task, scene.trainer
+    task, state = scene.task, scene.state
 
     def forward(parameters: Any, states: Array, key: Array) -> Array:
         @jax.checkpoint
@@ -81,14 +81,14 @@ def plain(scene: Scene, step: Callable[[Rule, Array, Array], Array], unroll: int
 
     def training(parameters: Any, optimiser: Any, states: Array, key: Array) -> tuple[Any, Any, Array]:
         def loss(parameters: Any) -> Array:
-            return jnp.mean(sample_errors(task.target, forward(parameters, states, key)))
+            return jnp.mean(sample_mse(task.target, forward(parameters, states, key)))
 
         error, gradients = jax.value_and_grad(loss)(parameters)
         updates, optimiser = adam(task.config).update(gradients, optimiser, parameters)
         return optax.apply_updates(parameters, updates), optimiser, error
 
-    start = trainer.parameters, trainer.pool, scene.key
-    begun = trainer.parameters, trainer.optimiser, trainer.pool, scene.key
+    start = state.parameters, state.pool, scene.key
+    begun = state.parameters, state.optimiser, state.pool, scene.key
     return Variant(clock(jax.jit(forward), lambda: start), clock(jax.jit(training), lambda: begun))
 
 
@@ -137,7 +137,7 @@ def _train_once(name: str, sizes: Sizes) -> None:
     """One training step of a variant; of the "trainer", two by the published recipe, with its files."""
     if name == "trainer":
         with tempfile.TemporaryDirectory() as folder:
-            train(TrainConfig(regime="regenerating", steps=2), Path(folder) / "run", say=lambda line: None)
+            train(TrainConfig(regime="regenerating", steps=2), Path(folder) / "run", log=lambda line: None)
         return
     step = VARIANTS[name](scene(sizes, None)).train
     if step is not None:

@@ -11,7 +11,27 @@ PACKAGES = ("nca-dissection", "jax", "jaxlib", "flax", "optax", "numpy")
 
 # Keys that were renamed, by the mapping they belong to: old key -> new key.
 OLD_KEYS: dict[str, dict[str, str]] = {
-    "config": {},  # a `TrainConfig`, also under provenance["config"]
+    "config": {  # a `TrainConfig`, also under provenance["config"]
+        "start": "init_from",
+        "batch": "batch_size",
+        "pool": "pool_size",
+        "seeds": "reseed_per_batch",
+        "damaged": "damage_per_batch",
+        "shortest": "min_steps",
+        "longest": "max_steps",
+        "rate": "learning_rate",
+        "drop_at": "lr_drop_step",
+        "drop": "lr_drop_factor",
+        "hidden": "hidden_size",
+        "sheet_every": "plot_every",
+        "keep": "snapshots",
+        "rollbacks": "max_rollbacks",
+        "limit": "max_abs_state",
+    },
+    "population": {"recipes": "configs"},  # population.json
+    "member": {"part": "shard", "why": "reason"},  # a member in population.json
+    "checkpoint": {"written": "metrics_bytes"},  # a `Checkpoint`
+    "conventions": {"leak": "negative_slope"},  # of a file for another program, or of its sidecar
     "provenance": {},
     "metrics": {},
 }

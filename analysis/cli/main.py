@@ -9,34 +9,34 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from analysis.cli.assay import Pca, assay_commands, pca
-from analysis.cli.dissect import Dissect, dissect
+from analysis.cli.assay import Pca, assay_commands, pca_command
+from analysis.cli.dissect import Dissect, dissect_command
 from analysis.cli.export import Export, export
-from analysis.cli.grow import Grow, grow
+from analysis.cli.grow import Grow, grow_command
 from analysis.cli.import_ import Import, import_
-from analysis.cli.info import Info, Organisms, Targets, info, organisms, targets
+from analysis.cli.info import Info, Organisms, Targets, info_command, organisms_command, targets_command
 from analysis.cli.merge import Merge, merge_command
 from analysis.cli.output import log_line, print_result
 from analysis.cli.parse import parse_command
 from analysis.cli.sweep import Sweep, sweep_command
 from analysis.cli.train import Train, train_command
-from analysis.cli.view import View, view
+from analysis.cli.view import View, view_command
 from nca.errors import UserError
 
 COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
     "train": (Train, train_command),
-    "grow": (Grow, grow),
-    "view": (View, view),
-    "dissect": (Dissect, dissect),
+    "grow": (Grow, grow_command),
+    "view": (View, view_command),
+    "dissect": (Dissect, dissect_command),
     **assay_commands(),
-    "pca": (Pca, pca),
+    "pca": (Pca, pca_command),
     "sweep": (Sweep, sweep_command),
     "merge": (Merge, merge_command),
     "import": (Import, import_),
     "export": (Export, export),
-    "info": (Info, info),
-    "organisms": (Organisms, organisms),
-    "targets": (Targets, targets),
+    "info": (Info, info_command),
+    "organisms": (Organisms, organisms_command),
+    "targets": (Targets, targets_command),
 }
 DESCRIPTION = (
     "Grow neural cellular automata and take them apart. "

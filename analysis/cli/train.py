@@ -116,13 +116,13 @@ def _train_population(command: Train) -> None:
         members = train_population(configs, folder, resume=command.resume, shard=shard, log=log_line)
     if command.eval_runs and jax.process_index() == 0:
         members = _measure_members(members, command.eval_runs, shard)
-    rows = [("member", "status", "steps", "log10 MSE at 96", "at 200", "reason")]
+    rows: list[tuple[str, ...]] = [("member", "status", "steps", "log10 MSE at 96", "at 200", "reason")]
     for member in members:
         metrics = member.metrics or {}
         log_mse = metrics.get("log10_error", {})
         values = [f"{log_mse[step]:+.2f}" if log_mse.get(step) is not None else "-" for step in ("96", "200")]
         rows.append((member.name, member.status, str(metrics.get("steps", "-")), *values, member.reason))
-    print_result(tables.columns(rows))
+    print_result(tables.format_table(rows))
     print_result(str(folder / POPULATION_FILE))
 
 
@@ -149,12 +149,12 @@ def _resume_hint(saved: Path, options: str) -> Iterator[None]:
 
 def _measure(organism: Organism, runs: int) -> Organism:
     """The organism with its report card among its metrics; prints the card."""
-    from analysis.assays.regeneration.regeneration import report_card
+    from analysis.assays.regeneration.cuts import report_card
     from analysis.cli import tables
 
     log_line(f"measuring {organism.name} on {runs} runs")
     card = report_card(organism, runs=runs)
-    print_result(tables.aligned(tables.measured(card)))
+    print_result(tables.format_pairs(tables.metrics_pairs(card)))
     return replace(organism, metrics={**organism.metrics, **card})
 
 

@@ -1,11 +1,11 @@
-"""A training run's folder: what it was asked, what it measured, and the state to resume from.
+"""The run folder of a training: its configuration, its metrics, the checkpoint to resume from, its organisms.
 
-config.json           the recipe
-metrics.jsonl         a row per logged step, and a row per rollback
-state.safetensors     parameters, optimiser, pool, step: written beside and renamed
-keep/step-000100.safetensors   organisms along the way
-sheets/, loss.png     to look at
-organism.safetensors  the result
+config.json                         the configuration
+metrics.jsonl                       a row per logged step, and a row per rollback
+state.safetensors                   the checkpoint: parameters, optimiser, pool, step
+snapshots/step-000100.safetensors   organisms along the way
+pool/000500.png, loss.png           pictures of the pool and of the loss
+organism.safetensors                the result
 """
 
 from __future__ import annotations
@@ -18,110 +18,169 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
 from nca.errors import UserError
-from nca.io import UNFINISHED, write
+from nca.io import UNFINISHED, load, write_file
+from nca.organism import Organism
+from nca.targets import target
 from nca.training.config import TrainConfig
+from nca.training.devices import describe_devices
+from nca.training.step import Task, TrainState
+from nca.versions import modern_keys, versions
+
+CHECKPOINT_FILE = "state.safetensors"
+_METRICS_FILE = "metrics.jsonl"
 
 
 @dataclass(frozen=True)
-class Mark:
-    """Where a checkpoint stands.
+class Checkpoint:
+    """What a checkpoint says besides its arrays.
 
     Attributes:
         step: training steps done.
         rollbacks: rollbacks so far; part of every later key.
-        written: bytes of metrics.jsonl that belong to it.
+        metrics_bytes: size of metrics.jsonl when it was written; later rows do not belong to it.
     """
 
-    step: int
-    rollbacks: int
-    written: int
+    step: int = 0
+    rollbacks: int = 0
+    metrics_bytes: int = 0
 
 
-def prepare(folder: Path, config: TrainConfig, resume: bool) -> None:
-    """Make the folder, or check that it holds the run to resume.
+def open_run(folder: Path, config: TrainConfig, state: TrainState, resume: bool) -> tuple[TrainState, Checkpoint]:
+    """Make a run folder whose first checkpoint is `state`, or open one at its last checkpoint.
 
     Raises:
-        UserError: it holds another run, cannot be made, or there is nothing to resume.
+        UserError: the folder holds another run, cannot be made, or holds nothing to resume.
     """
-    described = folder / "config.json"
     if resume:
-        if not (folder / "state.safetensors").is_file():
+        if not (folder / CHECKPOINT_FILE).is_file():
             raise UserError(f"{folder} has no checkpoint to resume from; train without --resume.")
-        before = read_config(folder)
-        changed = [k for k, v in config.to_json().items() if before.to_json()[k] != v and k != "steps"]
+        before = read_config(folder).to_json()
+        changed = [k for k, v in config.to_json().items() if before[k] != v and k != "steps"]
         if changed:
-            raise UserError(f"{folder} was begun with another {', '.join(changed)}; resume it as it was begun.")
-    elif (folder / "state.safetensors").exists():
-        raise UserError(f"{folder} already holds a training run: go on with --resume, or name another.")
+            raise UserError(
+                f"{folder} was started with another {', '.join(changed)}; resume it with the same configuration."
+            )
+    elif (folder / CHECKPOINT_FILE).exists():
+        raise UserError(f"{folder} already holds a training run: continue it with --resume, or name another folder.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"Cannot make the folder {folder}: {error.strerror}; choose another.") from error
-    for left in [*folder.glob(f"{UNFINISHED}*"), *folder.glob(f"*/{UNFINISHED}*")]:
-        left.unlink()
-    write(described, json.dumps(config.to_json(), indent=1))
+    for unfinished in [*folder.glob(f"{UNFINISHED}*"), *folder.glob(f"*/{UNFINISHED}*")]:
+        unfinished.unlink()
+    write_file(folder / "config.json", json.dumps(config.to_json(), indent=1))
+    if resume:
+        return restore_checkpoint(folder, state)
+    checkpoint = Checkpoint()
+    _truncate_metrics(folder, 0)
+    save_checkpoint(folder, state, checkpoint)
+    return state, checkpoint
 
 
 def read_config(folder: Path) -> TrainConfig:
-    """The recipe of the run in a folder."""
+    """The configuration of the run in a folder."""
     try:
         return TrainConfig.from_json(json.loads((folder / "config.json").read_text()))
     except (OSError, ValueError) as error:
-        raise UserError(f"{folder} holds no readable training config: {error}") from error
+        raise UserError(f"{folder} holds no readable training configuration: {error}") from error
 
 
-def save_state(folder: Path, trainer: Any, mark: Mark) -> None:
-    """Write a checkpoint; the last one stays whole until this one is."""
-    leaves = {f"{i:04d}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(trainer))}
-    note = {"mark": json.dumps(vars(mark))}
-    write(folder / "state.safetensors", to_bytes(leaves, metadata=note))
+def save_checkpoint(folder: Path, state: TrainState, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint; the previous one stays complete until this one is."""
+    leaves = {f"{i:04d}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
+    metadata = {"checkpoint": json.dumps(vars(checkpoint))}
+    write_file(folder / CHECKPOINT_FILE, to_bytes(leaves, metadata=metadata))
 
 
-def load_state(folder: Path, like: Any) -> tuple[Any, Mark]:
-    """The checkpoint as the tree `like` (arrays or shapes), and its mark."""
-    path = folder / "state.safetensors"
+def restore_checkpoint(folder: Path, like: TrainState) -> tuple[TrainState, Checkpoint]:
+    """The last checkpoint of a run; rows of metrics that came after it are dropped, since they will be repeated.
+
+    Args:
+        folder: the run folder.
+        like: a state (arrays or shapes) of the same structure.
+
+    Raises:
+        UserError: the checkpoint is damaged, or of another task.
+    """
+    path = folder / CHECKPOINT_FILE
     try:
         with safe_open(path, framework="numpy") as file:
-            mark = Mark(**json.loads(file.metadata()["mark"]))
+            metadata = file.metadata()
+            # "mark" is what earlier versions called it.
+            entry = json.loads(metadata["checkpoint"] if "checkpoint" in metadata else metadata["mark"])
+            checkpoint = Checkpoint(**modern_keys(entry, "checkpoint"))
             leaves = [file.get_tensor(name) for name in sorted(file.keys())]
-        structure = jax.tree.structure(like)
-        wanted = [leaf.shape for leaf in jax.tree.leaves(like)]
-        if [leaf.shape for leaf in leaves] != wanted:
+        if [leaf.shape for leaf in leaves] != [leaf.shape for leaf in jax.tree.leaves(like)]:
             raise ValueError("its arrays have other shapes")
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (OSError, SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is not a checkpoint of this run: {error}.") from error
-    return jax.tree.unflatten(structure, [jax.numpy.asarray(leaf) for leaf in leaves]), mark
+    _truncate_metrics(folder, checkpoint.metrics_bytes)
+    return jax.tree.unflatten(jax.tree.structure(like), [jnp.asarray(leaf) for leaf in leaves]), checkpoint
 
 
-def append(folder: Path, row: dict[str, Any]) -> int:
-    """Add a row to metrics.jsonl; returns the file's size after it."""
+def append_metrics(folder: Path, row: dict[str, Any]) -> int:
+    """Add a row to metrics.jsonl; returns the file's size in bytes."""
     try:
-        with (folder / "metrics.jsonl").open("a") as file:
+        with (folder / _METRICS_FILE).open("a") as file:
             file.write(json.dumps(row) + "\n")
             file.flush()
             return file.tell()
     except OSError as error:
-        raise UserError(f"Cannot write {folder / 'metrics.jsonl'}: {error.strerror}.") from error
+        raise UserError(f"Cannot write {folder / _METRICS_FILE}: {error.strerror}.") from error
 
 
-def truncate(folder: Path, size: int) -> None:
-    """Drop the rows that came after a checkpoint, they will be measured again, and half a row."""
-    path = folder / "metrics.jsonl"
+def _truncate_metrics(folder: Path, size: int) -> None:
+    """Cut metrics.jsonl to `size` bytes, and to complete rows."""
+    path = folder / _METRICS_FILE
     path.touch()
     os.truncate(path, path.read_bytes()[:size].rfind(b"\n") + 1)
 
 
-def metrics(folder: Path) -> list[dict[str, Any]]:
-    """All rows of metrics.jsonl; lines that are none are passed over."""
-    path, rows = folder / "metrics.jsonl", []
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """All rows of metrics.jsonl; unreadable lines are skipped."""
+    path, rows = folder / _METRICS_FILE, []
     if not path.is_file():
         return []
     for line in path.read_text(errors="replace").splitlines():
         with suppress(ValueError):
             rows.append(json.loads(line))
     return [row for row in rows if isinstance(row, dict)]
+
+
+def trained_organism(task: Task, parameters: Any, checkpoint: Checkpoint, folder: Path) -> Organism:
+    """The organism of these parameters, with its provenance and its training loss (mean of the last 20 rows)."""
+    config = task.config
+    losses = [row["loss"] for row in read_metrics(folder) if "loss" in row]
+    ancestor = None if config.init_from is None else load(config.init_from)
+    # A folder means nothing on another machine: files are named without it.
+    names = {"target": Path(config.target).name, "init_from": None if ancestor is None else ancestor.name}
+    provenance = {
+        "trained_by": "nca-dissection",
+        "config": config.to_json() | names,
+        "steps": checkpoint.step,
+        "rollbacks": checkpoint.rollbacks,
+        "versions": versions(),
+        "device": describe_devices(),
+        "started_from": ancestor
+        and {
+            "name": ancestor.name,
+            "hash": ancestor.hash,
+            "steps": ancestor.provenance.get("steps"),
+            "started_from": ancestor.provenance.get("started_from"),
+        },
+    }
+    return Organism(
+        task.rule(jax.tree.map(jnp.asarray, parameters)),
+        seed=None,
+        canvas=config.canvas,
+        target=target(config.target, config.size, background=config.background),
+        name=config.run_name,
+        provenance=provenance,
+        metrics={"training_log10_loss": float(np.log10(np.mean(losses[-20:])))} if losses else {},
+    )

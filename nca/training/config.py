@@ -1,12 +1,16 @@
-"""The training recipe: one frozen record that is the command line, the call and the file."""
+"""The training configuration: one frozen record that is the command line, the call and the file."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from nca.errors import UserError
-from nca.validation import as_tuples, at_least
+from nca.spec import Spec
+from nca.validation import check_at_least, convert_to_tuples
+from nca.versions import modern_keys
 
 Regime = Literal["growing", "persistent", "regenerating"]
 REGIMES: tuple[Regime, ...] = ("growing", "persistent", "regenerating")
@@ -19,39 +23,39 @@ class TrainConfig:
 
     Attributes:
         target: a drawing's name, a picture file, or an emoji character.
-        regime: growing (always from the seed), persistent (from a pool of end states) or
-            regenerating (the pool, with wounds).
-        steps: training steps.
-        start: organism (name or file) whose weights to begin from; none begins anew.
-        seed: number that all randomness follows from.
-        size: longer side of the picture, in cells.
-        margin: empty cells on each side of it.
+        regime: growing (every roll-out starts from the seed), persistent (from a pool of end states) or
+            regenerating (from the pool, with wounds).
+        steps: number of training steps.
+        init_from: organism (name or file) whose weights to start from; random weights if none.
+        seed: seed of all random numbers.
+        size: longer side of the target picture, in cells.
+        margin: empty cells on each side of the picture.
         background: colour to remove from a picture without alpha, or "auto".
-        batch: roll-outs per training step.
-        pool: end states kept.
-        seeds: worst samples of a batch replaced by a seed.
-        damaged: best samples of a batch wounded, when regenerating.
-        wounds: kinds of wound, drawn at random: disc (published), half (a half plane), core (the
-            middle).
-        shortest: fewest steps of a roll-out.
-        longest: most steps of a roll-out.
-        rate: learning rate of Adam.
-        drop_at: training step at which the rate drops.
-        drop: factor of that drop.
+        batch_size: roll-outs per training step.
+        pool_size: number of end states in the pool.
+        reseed_per_batch: samples with the highest loss in a batch that are replaced by the seed.
+        damage_per_batch: samples with the lowest loss in a batch that are wounded; regenerating only.
+        wounds: kinds of wound, drawn at random: disc (published), half (a half plane), core (a disc near
+            the centre).
+        min_steps: fewest steps of a roll-out.
+        max_steps: most steps of a roll-out.
+        learning_rate: learning rate of Adam.
+        lr_drop_step: training step at which the learning rate drops.
+        lr_drop_factor: factor of that drop.
         channels: channels of a cell's state.
-        hidden: hidden units.
+        hidden_size: hidden units of the rule.
         perception: sobel, laplacian, isotropic, sobel-laplacian, steered or learned.
-        steer: the angle's channel, for steered perception.
+        steer: channel that holds the angle; steered perception only.
         fire_rate: probability that a cell updates in a step.
         threshold: alpha above which a cell is alive.
-        boundary: beyond the canvas: zero or circular.
+        boundary: what cells at the edge of the canvas perceive beyond it: zero or circular.
         log_every: training steps between rows of metrics.
-        save_every: training steps between checkpoints, each a state to resume from or roll back to.
-        sheet_every: training steps between contact sheets of the pool; 0 for none.
-        keep: organisms kept along the way: "" for none, "log" at 0, 1, 2, 5, 10, 20, 50 ..., a
-            number n for every n steps, or a list such as 100,200,400.
-        rollbacks: failures after which training gives up.
-        limit: largest absolute state that is not an explosion.
+        save_every: training steps between checkpoints; training resumes from the last one, or rolls back to it.
+        plot_every: training steps between pictures of the pool; 0 for none.
+        snapshots: training steps at which to save the organism: "" for none, "log" for 0, 1, 2, 5, 10,
+            20, 50 ..., a number n for every n steps, or a list such as 100,200,400.
+        max_rollbacks: number of rollbacks after which training gives up.
+        max_abs_state: largest absolute state value; a state beyond it counts as exploded.
         dense: compute every cell in every step (slower on a CPU; the default on a GPU).
         deterministic: on a GPU, choose reproducible kernels.
         kernel: on a GPU, how a step is computed: xla, or pallas, one fused kernel (not measured here;
@@ -63,23 +67,23 @@ class TrainConfig:
     target: str = "lizard"
     regime: Regime = "growing"
     steps: int = 8000
-    start: str | None = None
+    init_from: str | None = None
     seed: int = 0
     size: int = 40
     margin: int = 16
     background: str | None = None
-    batch: int = 8
-    pool: int = 1024
-    seeds: int = 1
-    damaged: int = 3
+    batch_size: int = 8
+    pool_size: int = 1024
+    reseed_per_batch: int = 1
+    damage_per_batch: int = 3
     wounds: tuple[str, ...] = ("disc",)
-    shortest: int = 64
-    longest: int = 95
-    rate: float = 2e-3
-    drop_at: int = 2000
-    drop: float = 0.1
+    min_steps: int = 64
+    max_steps: int = 95
+    learning_rate: float = 2e-3
+    lr_drop_step: int = 2000
+    lr_drop_factor: float = 0.1
     channels: int = 16
-    hidden: int = 128
+    hidden_size: int = 128
     perception: str = "sobel"
     steer: int | None = None
     fire_rate: float = 0.5
@@ -87,10 +91,10 @@ class TrainConfig:
     boundary: str = "zero"
     log_every: int = 10
     save_every: int = 200
-    sheet_every: int = 500
-    keep: str = ""
-    rollbacks: int = 10
-    limit: float = 1e3
+    plot_every: int = 500
+    snapshots: str = ""
+    max_rollbacks: int = 10
+    max_abs_state: float = 1e3
     dense: bool = False
     deterministic: bool = False
     kernel: Literal["xla", "pallas"] = "xla"
@@ -98,15 +102,16 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         if self.regime not in REGIMES:
-            raise UserError(f"A regime is one of {', '.join(REGIMES)}; got {self.regime!r}.")
-        at_least(1, self, "steps", "batch", "pool", "shortest", "hidden", "log_every", "save_every", "drop_at")
+            raise UserError(f"regime must be one of {', '.join(REGIMES)}; got {self.regime!r}.")
+        check_at_least(1, self, "steps", "batch_size", "pool_size", "min_steps", "hidden_size", "lr_drop_step")
+        check_at_least(1, self, "log_every", "save_every")
         for name, value in vars(self).items():
             if isinstance(value, int) and value >= 2**31:
                 raise UserError(f"{name} must be at most {2**31 - 1}, got {value}.")
-        for name in ("margin", "sheet_every", "rollbacks", "seeds", "damaged", "seed"):
+        for name in ("margin", "plot_every", "max_rollbacks", "reseed_per_batch", "damage_per_batch", "seed"):
             if getattr(self, name) < 0:
                 raise UserError(f"{name} must not be negative, got {getattr(self, name)}.")
-        for name in ("rate", "drop", "limit"):
+        for name in ("learning_rate", "lr_drop_factor", "max_abs_state"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise UserError(f"{name} must be a number above 0, got {getattr(self, name)}.")
         if self.channels < 4 or not 0 < self.fire_rate <= 1:
@@ -114,62 +119,82 @@ class TrainConfig:
                 f"Training needs at least 4 channels and a fire rate above 0 and up to 1; "
                 f"got {self.channels} and {self.fire_rate}."
             )
-        if self.longest < self.shortest:
-            raise UserError(f"longest ({self.longest}) must not be below shortest ({self.shortest}).")
-        if self.regime != "growing" and self.pool < self.batch:
-            raise UserError(f"A pool of {self.pool} cannot give batches of {self.batch}; enlarge it.")
-        if self.seeds + self.wounded > self.batch:
-            raise UserError(f"A batch of {self.batch} cannot hold {self.seeds} seeds and {self.wounded} wounded.")
-        as_tuples(self, "wounds")
+        if self.max_steps < self.min_steps:
+            raise UserError(f"max_steps ({self.max_steps}) must not be below min_steps ({self.min_steps}).")
+        if self.regime != "growing" and self.pool_size < self.batch_size:
+            raise UserError(f"pool_size ({self.pool_size}) must not be below batch_size ({self.batch_size}).")
+        if self.reseed_per_batch + self.wounded_per_batch > self.batch_size:
+            raise UserError(
+                f"A batch of {self.batch_size} cannot hold {self.reseed_per_batch} seeds and "
+                f"{self.wounded_per_batch} wounded samples; lower --reseed-per-batch or --damage-per-batch."
+            )
+        convert_to_tuples(self, "wounds")
         if not self.wounds or set(self.wounds) - set(WOUNDS):
-            raise UserError(f"wounds are of {', '.join(WOUNDS)}; got {self.wounds!r}.")
-        kept_steps(self.keep, self.steps)
+            raise UserError(f"wounds must be of {', '.join(WOUNDS)}; got {self.wounds!r}.")
+        _ = self.snapshot_steps
         for name, known in (("kernel", ("xla", "pallas")), ("precision", ("float32", "bfloat16"))):
             if getattr(self, name) not in known:
-                raise UserError(f"{name} is {' or '.join(known)}; got {getattr(self, name)!r}.")
+                raise UserError(f"{name} must be {' or '.join(known)}; got {getattr(self, name)!r}.")
 
     @property
-    def wounded(self) -> int:
-        """Samples of a batch that are wounded."""
-        return self.damaged if self.regime == "regenerating" else 0
+    def run_name(self) -> str:
+        """TARGET-REGIME-SEED: the name of the organism, and of the run folder where none is given."""
+        return f"{Path(self.target).stem}-{self.regime}-{self.seed}"
+
+    @property
+    def wounded_per_batch(self) -> int:
+        """Samples of a batch that are wounded: `damage_per_batch` if regenerating, else 0."""
+        return self.damage_per_batch if self.regime == "regenerating" else 0
 
     @property
     def canvas(self) -> tuple[int, int]:
-        """The grid trained on, in cells."""
+        """The grid of a roll-out, (y, x) in cells."""
         return (self.size + 2 * self.margin,) * 2
 
-    def conventions(self) -> dict[str, Any]:
-        """The fields that make the rule's `Spec`."""
+    @property
+    def spec(self) -> Spec:
+        """The conventions of the rule."""
         names = ("channels", "perception", "steer", "fire_rate", "threshold", "boundary")
-        return {name: getattr(self, name) for name in names} | {"alive_boundary": self.boundary}
+        return Spec(**{name: getattr(self, name) for name in names}, alive_boundary=self.boundary)
+
+    @property
+    def snapshot_steps(self) -> frozenset[int]:
+        """The training steps at which the organism is saved, as `snapshots` asks for.
+
+        Raises:
+            UserError: `snapshots` cannot be read.
+        """
+        if self.snapshots == "":
+            return frozenset()
+        if self.snapshots == "log":
+            powers = {m * 10**p for m in (1, 2, 5) for p in range(8)} | {0}
+            return frozenset(step for step in powers if step <= self.steps)
+        try:
+            numbers = [int(n) for n in self.snapshots.split(",")]
+        except ValueError:
+            numbers = [-1]
+        if min(numbers) < 0 or numbers == [0]:
+            raise UserError(
+                f'snapshots must be "", "log", a number of steps or a list of steps; got {self.snapshots!r}.'
+            )
+        if len(numbers) == 1:
+            return frozenset(range(0, self.steps + 1, numbers[0]))
+        return frozenset(step for step in numbers if step <= self.steps)
 
     def to_json(self) -> dict[str, Any]:
         """The fields as plain JSON values."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, fields: dict[str, Any]) -> TrainConfig:
-        """The config that `to_json` described."""
+    def from_json(cls, fields: Mapping[str, Any]) -> TrainConfig:
+        """The config of these fields, also under the names of earlier versions.
+
+        Raises:
+            UserError: a field is unknown, or holds an impossible value.
+        """
         try:
-            given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-            return cls(**given)
+            modern = modern_keys(fields, "config")
+            values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in modern.items()}
+            return cls(**values)
         except (AttributeError, TypeError) as error:
-            raise UserError(f"A training config does not hold: {error}.") from error
-
-
-def kept_steps(keep: str, steps: int) -> frozenset[int]:
-    """The training steps whose organisms are kept."""
-    if keep == "":
-        return frozenset()
-    if keep == "log":
-        marks = {m * 10**p for m in (1, 2, 5) for p in range(8)} | {0}
-        return frozenset(m for m in marks if m <= steps)
-    try:
-        numbers = [int(n) for n in keep.split(",")]
-    except ValueError:
-        numbers = [-1]
-    if min(numbers) < 0 or numbers == [0]:
-        raise UserError(f'keep is "", "log", a number of steps, or a list of steps; got {keep!r}.')
-    if len(numbers) == 1:
-        return frozenset(range(0, steps + 1, numbers[0]))
-    return frozenset(n for n in numbers if n <= steps)
+            raise UserError(f"The training configuration cannot be read: {error}.") from error

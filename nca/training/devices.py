@@ -1,7 +1,7 @@
-"""Where training runs: one device, all that a machine has, or several machines.
+"""Where training runs: on one device, on all devices of a machine, or on several machines; and their memory.
 
-One organism: its batch is spread over the devices of all processes, and jax sums the gradients. A
-population: each process takes its own lineages, and spreads them over its own devices.
+One organism: its batch is spread over the devices of all processes, and jax sums the gradients. A population:
+each process takes its own lineages and spreads them over its own devices.
 """
 
 from __future__ import annotations
@@ -13,23 +13,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from nca.errors import UserError
-from nca.training.step import Task, Trainer
+from nca.training.config import TrainConfig
+from nca.training.step import Task, TrainState
+
+_FLOAT_BYTES = 4
+_OVERHEAD = 2  # the compiler's buffers take at least as much again as the states
 
 
-def join(coordinator: str, processes: int | None = None, process: int | None = None) -> None:
-    """Join the processes that train together; call it before anything is computed.
+def describe_devices() -> str:
+    """Platform, kind and number of the devices, such as "gpu: NVIDIA H100 x 8"."""
+    devices = jax.devices()
+    count = f" x {len(devices)}" if len(devices) > 1 else ""
+    return f"{devices[0].platform}: {devices[0].device_kind}{count}"
+
+
+@contextmanager
+def join_processes(coordinator: str, processes: int | None = None, process: int | None = None) -> Iterator[None]:
+    """Join the processes that train together; enter it before anything is computed.
+
+    A `UserError` inside ends this process at once with exit code 2: the usual way out waits for the other
+    processes, and aborts where one of them is gone.
 
     Args:
-        coordinator: HOST:PORT of the first process, or "auto" where the scheduler says it (SLURM,
-            Open MPI, Kubernetes, TPU pods).
+        coordinator: HOST:PORT of the first process, or "auto" where the scheduler knows it (SLURM, Open MPI,
+            Kubernetes, TPU pods).
         processes: how many there are.
         process: which one this is, from 0.
 
@@ -39,7 +52,8 @@ def join(coordinator: str, processes: int | None = None, process: int | None = N
     auto = coordinator == "auto"
     if not auto and (processes is None or process is None or not 0 <= process < processes):
         raise UserError(
-            f"Training together needs --processes and --process, from 0 to one below it; got {processes} and {process}."
+            "Training in several processes needs --processes and --process, from 0 to one below it; "
+            f"got {processes} and {process}."
         )
     try:
         if auto:
@@ -47,68 +61,29 @@ def join(coordinator: str, processes: int | None = None, process: int | None = N
         else:
             jax.distributed.initialize(coordinator, processes, process)
     except (RuntimeError, ValueError) as error:
-        said = str(error).splitlines()[0]
-        raise UserError(f"Cannot train together by way of {coordinator}: {said}") from error
-
-
-def first() -> bool:
-    """Whether this process is the one that tells and writes what all share."""
-    return jax.process_index() == 0
-
-
-def in_words() -> str:
-    """The device in words."""
-    kinds = jax.devices()
-    return f"{kinds[0].platform}: {kinds[0].device_kind}" + (f" x {len(kinds)}" if len(kinds) > 1 else "")
-
-
-def leave(why: str) -> None:
-    """End this process at once, with the code of a mistake, after saying why.
-
-    The usual way out waits for the other processes, and aborts where one of them is gone.
-    """
-    sys.stderr.write(f"nca: {why}\n")
-    sys.stderr.flush()
-    os._exit(2)
-
-
-def spread(task: Task, trainer: Trainer) -> tuple[Task, Trainer]:
-    """The task with its batch spread over all devices, where there are several that divide it."""
-    devices = jax.devices()
-    if len(devices) == 1:
-        return task, trainer
-    if task.config.batch % len(devices):
-        if jax.process_count() > 1:
-            raise UserError(f"A batch of {task.config.batch} cannot be spread over {len(devices)} devices.")
-        return task, trainer
-    place = NamedSharding(Mesh(np.asarray(devices), ("sample",)), PartitionSpec("sample"))
-    # A gather over the whole batch would bring all of it to every device: each computes every cell.
-    task = replace(task, place=place, capacities=())
-    return task, everywhere(task, trainer)
-
-
-def everywhere(task: Task, trainer: Trainer) -> Trainer:
-    """The trainer on every device of the task."""
-    if task.place is None:
-        return trainer
-    whole = NamedSharding(task.place.mesh, PartitionSpec())
-    return jax.tree.map(lambda leaf: jax.device_put(np.asarray(leaf), whole), trainer)
-
-
-def as_the_first(tree: Any) -> Any:
-    """What the first process holds, in every process."""
-    return tree if jax.process_count() == 1 else multihost_utils.broadcast_one_to_all(tree)
+        reason = str(error).splitlines()[0]
+        raise UserError(f"Cannot join the other processes through {coordinator}: {reason}") from error
+    try:
+        yield
+    except UserError as error:
+        sys.stderr.write(f"nca: {error}\n")
+        sys.stderr.flush()
+        os._exit(2)
 
 
 @contextmanager
-def lost_told(folder: Path) -> Iterator[None]:
-    """Where another process is lost, say so and how to go on.
+def process_folder(folder: Path) -> Iterator[Path]:
+    """The run folder in the first process, a temporary folder in the others.
 
     Raises:
-        UserError: it was lost.
+        UserError: another process was lost meanwhile; the message tells how to resume.
     """
     try:
-        yield
+        if jax.process_index() == 0:
+            yield folder
+        else:
+            with tempfile.TemporaryDirectory() as temporary:
+                yield Path(temporary) / "run"
     except RuntimeError as error:
         if jax.process_count() == 1 or "RESOURCE_EXHAUSTED" in str(error):
             raise
@@ -118,11 +93,83 @@ def lost_told(folder: Path) -> Iterator[None]:
         ) from error
 
 
+def spread_batch(task: Task, state: TrainState) -> tuple[Task, TrainState]:
+    """The task with its batch spread over all devices, and the state on each of them.
+
+    Nothing changes on one device, or where the devices do not divide the batch.
+
+    Raises:
+        UserError: several processes cannot share the batch.
+    """
+    devices = jax.devices()
+    if len(devices) == 1:
+        return task, state
+    if task.config.batch_size % len(devices):
+        if jax.process_count() > 1:
+            raise UserError(
+                f"A batch of {task.config.batch_size} cannot be spread over {len(devices)} devices; "
+                "make --batch-size a multiple of their number."
+            )
+        return task, state
+    mesh = Mesh(np.asarray(devices), ("sample",))
+    # The sparse step gathers over the whole batch, which would move all of it to every device.
+    task = replace(task, sharding=NamedSharding(mesh, PartitionSpec("sample")), capacities=())
+    replicated = NamedSharding(mesh, PartitionSpec())
+    return task, jax.tree.map(lambda leaf: jax.device_put(np.asarray(leaf), replicated), state)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Memory
+# ---------------------------------------------------------------------------------------------------------------------
+
+
 @contextmanager
-def own_folder(folder: Path) -> Iterator[Path]:
-    """The folder in the first process; elsewhere one that is thrown away."""
-    if jax.process_index() == 0:
-        yield folder
-        return
-    with tempfile.TemporaryDirectory() as scratch:
-        yield Path(scratch) / "run"
+def explain_out_of_memory(config: TrainConfig, members: int = 1) -> Iterator[None]:
+    """Where the device runs out of memory, explain which options to lower, and by how much.
+
+    Raises:
+        UserError: it ran out.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise UserError(_memory_advice(config, members, _memory_limit())) from error
+
+
+def _memory_advice(config: TrainConfig, members: int, limit: int | None) -> str:
+    """What takes the memory, and what to lower; `limit` is the device's memory in bytes where it is known."""
+    height, width = config.canvas
+    state_bytes = height * width * config.channels * _FLOAT_BYTES
+    pool = config.pool_size * state_bytes
+    rollout = config.max_steps * config.batch_size * state_bytes  # kept for the gradient
+    per_device = -(-members // len(jax.local_devices())) if members > 1 else 1
+    # On a CPU the members take turns.
+    rollouts = 1 if jax.default_backend() == "cpu" else per_device
+    needed = per_device * pool + rollouts * rollout
+    size = "" if limit is None else f" of {_format_bytes(limit)}"
+    problem = (
+        f"The device's memory{size} does not hold this training: the states alone take {_format_bytes(needed)} "
+        f"(pool {_format_bytes(per_device * pool)})"
+    )
+    if members > 1:
+        fit = members // 2
+        if limit is not None:
+            fit = min(fit, int(limit / (_OVERHEAD * needed / per_device)) * len(jax.local_devices()))
+        return f"{problem}; train at most {max(fit, 1)} members at once (--population, or --shard), not {members}."
+    batch = config.batch_size
+    while batch > 1:
+        batch //= 2
+        if limit is None or _OVERHEAD * (pool + rollout * batch // config.batch_size) <= limit:
+            break
+    return f"{problem}; lower --batch-size from {config.batch_size} to {batch}, or --pool-size from {config.pool_size}."
+
+
+def _memory_limit() -> int | None:
+    stats = jax.local_devices()[0].memory_stats()
+    return int(stats["bytes_limit"]) if stats and "bytes_limit" in stats else None
+
+
+def _format_bytes(size: float) -> str:
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"

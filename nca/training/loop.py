@@ -1,38 +1,59 @@
-"""The training loop: steps, watch, checkpoints, rollback, what to look at along the way."""
+"""The training loop: one for a single network and for many.
+
+Each network has a run folder of its own, with metrics, checkpoints, snapshots and plots; where its training
+fails it rolls back to its last checkpoint. Nothing passes between the networks of a population, so one that
+fails stops no other. A single network differs only in its compiled step.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding
 
-from nca import fused
 from nca.errors import UserError
-from nca.io import load, save
+from nca.io import save, write_file
 from nca.organism import Organism
-from nca.perception import alive
-from nca.rule import Rule, untrained
-from nca.sparse import needed
-from nca.spec import Spec
-from nca.targets import target
-from nca.training import checkpoint as runs
+from nca.shards import Shard
 from nca.training import devices
-from nca.training import plots as sheets
-from nca.training.config import TrainConfig, kept_steps
-from nca.training.memory import told_what_fits
-from nca.training.snapshots import hatch, keep, run_name
-from nca.training.step import Task, Trainer, adam, compiled, step_key
+from nca.training.checkpoint import (
+    CHECKPOINT_FILE,
+    Checkpoint,
+    append_metrics,
+    open_run,
+    restore_checkpoint,
+    save_checkpoint,
+    trained_organism,
+)
+from nca.training.config import TrainConfig
+from nca.training.plots import plot_training
+from nca.training.population import Member, population_members, write_population
+from nca.training.step import (
+    MEMBERS,
+    Task,
+    TrainState,
+    compile_population_step,
+    compile_step,
+    init_training,
+    step_key,
+)
 
-Say = Callable[[str], None]
-ROWS = (0.5, 0.85, 1.0, 1.06, 1.12, 1.18, 1.25, 1.35, 1.6, 2.2)  # of a grown body's firing cells and ring
+Log = Callable[[str], None]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The two ways in
+# ---------------------------------------------------------------------------------------------------------------------
 
 
 def train(
@@ -40,209 +61,348 @@ def train(
     folder: str | Path | None = None,
     *,
     resume: bool = False,
-    say: Say | None = None,
+    log: Log | None = None,
 ) -> Organism:
     """Train an organism.
 
     Args:
-        config: the recipe.
-        folder: where checkpoints, metrics and kept organisms go; `runs/TARGET-REGIME-SEED` if none.
-        resume: go on from the folder's checkpoint. On a CPU the result equals, to the bit, that of
+        config: the training configuration.
+        folder: the run folder, for checkpoints, metrics and snapshots; `runs/TARGET-REGIME-SEED` if none.
+        resume: continue from the folder's checkpoint. On a CPU the result equals, to the bit, that of
             a run that was never stopped.
-        say: is told the progress, a line at a time; standard error if none.
+        log: called with each line of progress; standard error if none.
 
     Raises:
-        UserError: what was asked does not fit, the folder is in use, or training kept failing.
+        UserError: the configuration is impossible, the folder is in use, or training keeps failing.
     """
-    say = say or to_stderr
-    folder = Path(folder) if folder is not None else Path("runs") / run_name(config)
-    if jax.process_index() > 0:
-        say = silent
-    with told_what_fits(config), devices.lost_told(folder), devices.own_folder(folder) as place:
-        task, trainer = devices.spread(*begin(config))
-        say(f"training {config.target}, {config.regime}, on {devices.in_words()}; run folder {folder}")
-        trainer, mark = open_run(task, trainer, place, resume and jax.process_index() == 0)
+    log = log or _log_to_stderr
+    folder = Path(folder) if folder is not None else Path("runs") / config.run_name
+    is_first = jax.process_index() == 0
+    if not is_first:
+        log = _discard
+    with devices.explain_out_of_memory(config), devices.process_folder(folder) as own_folder:
+        task, state = devices.spread_batch(*init_training(config))
+        log(f"training {config.target}, {config.regime}, on {devices.describe_devices()}; run folder {folder}")
+        state, checkpoint = open_run(own_folder, config, state, resume and is_first)
         if resume:
-            exactly = "" if exact(config) else ", equal to rounding on this device"
-            say(f"resuming at step {mark.step}{exactly}")
-        trainer, mark = together(task, trainer, mark, place)
-        trainer, mark = loop(task, trainer, mark, place, say)
-        organism = hatch(task, trainer.parameters, mark, place)
-        save(organism, place / "organism.safetensors")
+            exact = jax.default_backend() == "cpu" or config.deterministic
+            log(f"resuming at step {checkpoint.step}" + ("" if exact else ", equal to rounding on this device"))
+        if jax.process_count() > 1:
+            shared = (state, checkpoint.step, checkpoint.rollbacks)
+            state, step, rollbacks = multihost_utils.broadcast_one_to_all(shared)
+            checkpoint = replace(checkpoint, step=int(step), rollbacks=int(rollbacks))
+            save_checkpoint(own_folder, state, checkpoint)
+        run, states = _Run(task, own_folder, checkpoint), _SingleState(task, state)
+        _train_runs([run], states, log)
+        if run.failure:
+            raise UserError(run.failure)
+        return _save_organism(run, states[0])
+
+
+def train_population(
+    configs: Sequence[TrainConfig],
+    folder: str | Path,
+    *,
+    resume: bool = False,
+    shard: Shard | None = None,
+    log: Log | None = None,
+) -> list[Member]:
+    """Train several organisms: those of one regime at once, regime after regime.
+
+    Args:
+        configs: one for each member (`nca.training.population.population_configs` makes them).
+        folder: the population's folder.
+        resume: continue from the members' checkpoints; members that are done stay as they are.
+        shard: which share of the population to train here; all of it if none, or the share of this process
+            where several train together.
+        log: called with each line of progress; standard error if none.
+
+    Returns:
+        All members, with the status of each.
+
+    Raises:
+        UserError: the configurations do not go together, or the folder holds another population.
+    """
+    log, folder = log or _log_to_stderr, Path(folder)
+    shard = shard or Shard(jax.process_index() + 1, jax.process_count())
+    members = population_members(configs, folder, shard.n)
+    own = [m for m in members if m.shard == str(shard)]
+    if not resume and any(m.status != "waiting" or m.folder.exists() for m in own):
+        raise UserError(f"{folder} already holds members: continue with --resume, or name another folder.")
+    write_population(members)
+    for (regime, steps), group in groupby(own, key=lambda m: (m.config.regime, m.config.steps)):
+        ready = [m for m in group if m.status == "waiting" and _ancestor_exists(m, log)]
+        if ready:
+            log(f"training {len(ready)} members, {regime}, {steps} steps, on {devices.describe_devices()}")
+            with devices.explain_out_of_memory(configs[0], len(ready)):
+                runs, states = _open_members(ready, resume)
+                _train_runs(runs, states, log)
+            for i, (member, run) in enumerate(zip(ready, runs, strict=True)):
+                if not run.failure:
+                    save(_save_organism(run, states[i]), member.file)
+        members = population_members(configs, folder, shard.n)
+        write_population(members)
+    return members
+
+
+def _ancestor_exists(member: Member, log: Log) -> bool:
+    """Whether the organism that a member starts from was trained, where that belongs to the same population."""
+    ancestor = None if member.config.init_from is None else Path(member.config.init_from)
+    if ancestor is None or ancestor.is_file() or ancestor.parent.resolve() != member.home.resolve():
+        return True
+    log(f"{member.name} is left out: {ancestor.name}, from which it starts, was not trained")
+    return False
+
+
+def _open_members(members: Sequence[Member], resume: bool) -> tuple[list[_Run], _StackedState]:
+    """The runs of members of one regime, at their first step or at their checkpoints, and their states."""
+    tasks, states = zip(*(init_training(m.config) for m in members), strict=True)
+    structure, fixed = tasks[0].split
+    for task in tasks[1:]:
+        equal = jax.tree.map(lambda a, b: bool(jnp.array_equal(a, b)), fixed, task.split[1])
+        if task.split[0] != structure or not all(jax.tree.leaves(equal)):
+            raise UserError(
+                "The organisms that these members start from have different conventions; start them from "
+                "organisms of the same conventions."
+            )
+    # One program computes all members: its capacities must suit each.
+    capacities = tuple(sorted({rows for task in tasks for rows in task.capacities}))
+    runs, opened = [], []
+    for member, task, state in zip(members, tasks, states, strict=True):
+        can_resume = resume and (member.folder / CHECKPOINT_FILE).is_file()
+        state, checkpoint = open_run(member.folder, member.config, state, can_resume)
+        runs.append(_Run(replace(task, capacities=capacities), member.folder, checkpoint, member.name))
+        opened.append(state)
+    return runs, _StackedState([run.task for run in runs], opened)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Networks in training, and their states
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Run:
+    """One network in training.
+
+    Attributes:
+        task: what its training does not change.
+        folder: its run folder.
+        checkpoint: its last checkpoint.
+        member: its name in a population; empty for a single network.
+        step: training steps done.
+        metrics_bytes: size of its metrics.jsonl.
+        metrics: of each step since the last row.
+        loss: mean loss of the last row.
+        failure: why it gave up; empty while it trains.
+    """
+
+    task: Task
+    folder: Path
+    checkpoint: Checkpoint
+    member: str = ""
+    step: int = field(init=False)
+    metrics_bytes: int = field(init=False)
+    snapshot_steps: frozenset[int] = field(init=False)
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    loss: float = float("nan")
+    failure: str = ""
+
+    def __post_init__(self) -> None:
+        self.config = self.task.config
+        self.snapshot_steps = self.config.snapshot_steps
+        self.return_to(self.checkpoint)
+
+    def return_to(self, checkpoint: Checkpoint) -> None:
+        """Continue from a checkpoint."""
+        self.checkpoint, self.step, self.metrics_bytes = checkpoint, checkpoint.step, checkpoint.metrics_bytes
+
+    @property
+    def active(self) -> bool:
+        """Whether it has steps left."""
+        return not self.failure and self.step < self.config.steps
+
+    @property
+    def due(self) -> bool:
+        """Whether its metrics are to be read: every state that is saved has been checked."""
+        rows = self.step % self.config.log_every == 0 or self.step in self.snapshot_steps
+        return rows or self.step % self.config.save_every == 0 or self.step == self.config.steps
+
+
+class _SingleState:
+    """The train state of one network, and its compiled step."""
+
+    def __init__(self, task: Task, state: TrainState) -> None:
+        self._task, self._compiled, self._state = task, compile_step(task), devices.spread_batch(task, state)[1]
+
+    def step(self, runs: Sequence[_Run], active: Sequence[int]) -> dict[str, Any]:
+        """Take a training step; returns the metrics, each with an axis of one network."""
+        run = runs[0]
+        key = step_key(run.config.seed, run.checkpoint.rollbacks, run.step)
+        self._state, metrics = self._compiled(self._state, key)
+        return {name: [value] for name, value in metrics.items()}
+
+    def __getitem__(self, number: int) -> TrainState:
+        return self._state
+
+    def __setitem__(self, number: int, state: TrainState) -> None:
+        self._state = devices.spread_batch(self._task, state)[1]
+
+
+class _StackedState:
+    """The train states of several networks, stacked and spread over the local devices, and their compiled step."""
+
+    def __init__(self, tasks: Sequence[Task], states: Sequence[TrainState]) -> None:
+        mesh = Mesh(np.asarray(jax.local_devices()), ("member",))
+        sharding = NamedSharding(mesh, MEMBERS)
+        idle = -len(tasks) % mesh.size  # copies that fill the last devices
+        tasks, states = [*tasks, *[tasks[0]] * idle], [*states, *[states[0]] * idle]
+        self._states = jax.tree.map(lambda *leaves: jax.device_put(np.stack(leaves), sharding), *states)
+        targets = jax.device_put(np.stack([task.target for task in tasks]), sharding)
+        self._compiled = compile_population_step(tasks[0], targets, mesh)
+        self._size = len(tasks)
+
+    def step(self, runs: Sequence[_Run], active: Sequence[int]) -> dict[str, Any]:
+        """Take a training step of the active networks; returns the metrics, (network,)."""
+        numbers = np.zeros((3, self._size), np.int32)
+        for i, run in enumerate(runs):
+            numbers[:, i] = run.config.seed, run.checkpoint.rollbacks, run.step
+        self._states, metrics = self._compiled(self._states, *numbers, np.isin(np.arange(self._size), active))
+        return metrics
+
+    def __getitem__(self, number: int) -> TrainState:
+        return jax.tree.map(lambda leaf: leaf[number], self._states)
+
+    def __setitem__(self, number: int, state: TrainState) -> None:
+        self._states = jax.tree.map(lambda leaf, own: leaf.at[number].set(own), self._states, state)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The loop
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _train_runs(runs: Sequence[_Run], states: _SingleState | _StackedState, log: Log) -> None:
+    """Train until every network is done or has given up."""
+    for i, run in enumerate(runs):
+        if run.checkpoint == Checkpoint() and 0 in run.snapshot_steps:
+            _save_snapshot(run, states[i])
+    start, steps, unread = time.monotonic(), 0, []
+    while active := [i for i, run in enumerate(runs) if run.active]:
+        unread.append((states.step(runs, active), active))
+        for i in active:
+            runs[i].step += 1
+        steps += 1
+        due = [i for i in active if runs[i].due]
+        if not due:
+            continue
+        for metrics, members in jax.device_get(unread):
+            for i in members:
+                runs[i].metrics.append({name: values[i] for name, values in metrics.items()})
+        unread = []
+        for i in due:
+            failure = _failure(runs[i])
+            if failure:
+                _roll_back(runs[i], states, i, failure, log)
+            else:
+                _record(runs[i], states, i)
+        log(_progress(runs, steps / (time.monotonic() - start)))
+
+
+def _failure(run: _Run) -> str:
+    """What went wrong since the last row of metrics; empty where nothing did."""
+    if not all(bool(m["finite"]) for m in run.metrics):
+        return "the loss, a weight or a state is not finite"
+    if max(float(m["max_abs"]) for m in run.metrics) > run.config.max_abs_state:
+        return f"a state exceeds {run.config.max_abs_state:g}"
+    if all(int(m["dead"]) == run.config.batch_size for m in run.metrics):
+        return "every sample is dead"
+    return ""
+
+
+def _record(run: _Run, states: _SingleState | _StackedState, number: int) -> None:
+    """Write the row of metrics of a step, and the snapshot, plots and checkpoint that are due."""
+    config, folder, step = run.config, run.folder, run.step
+    run.loss = float(np.mean([m["loss"] for m in run.metrics]))
+    run.metrics = []
+    row = {"step": step, "loss": run.loss, "log10_loss": float(np.log10(max(run.loss, 1e-12)))}
+    run.metrics_bytes = append_metrics(folder, row)
+    is_last = step == config.steps
+    if step in run.snapshot_steps:
+        _save_snapshot(run, states[number])
+    if config.plot_every and (step % config.plot_every == 0 or is_last):
+        plot_training(states[number].pool, folder, step)
+    if is_last or step % config.save_every == 0:
+        run.checkpoint = Checkpoint(step, run.checkpoint.rollbacks, run.metrics_bytes)
+        save_checkpoint(folder, states[number], run.checkpoint)
+
+
+def _roll_back(run: _Run, states: _SingleState | _StackedState, number: int, failure: str, log: Log) -> None:
+    """Return to the last checkpoint under another key, its dead samples reseeded; or give up."""
+    prefix = f"{run.member}: " if run.member else ""
+    run.metrics = []
+    before = run.checkpoint
+    if before.rollbacks >= run.config.max_rollbacks:
+        run.failure = (
+            f"Training failed {before.rollbacks + 1} times, last at step {run.step} because {failure}; "
+            f"the last good state is at step {before.step} in {run.folder}: try a lower --learning-rate."
+        )
+        if run.member:
+            log(f"{prefix}{run.failure}")
+            write_file(run.folder / "failed.txt", run.failure + "\n")
+        return
+    state, checkpoint = restore_checkpoint(run.folder, states[number])
+    state, reseeded = reseed_pool(run.task, state)
+    rollbacks = checkpoint.rollbacks + 1
+    row = {"event": "rollback", "reason": failure, "failed_at": run.step, "step": checkpoint.step}
+    size = append_metrics(run.folder, row | {"reseeded": reseeded, "rollbacks": rollbacks})
+    log(f"{prefix}step {run.step}: {failure}; back to step {checkpoint.step} with another key, {reseeded} reseeded")
+    run.return_to(Checkpoint(checkpoint.step, rollbacks, size))
+    states[number] = state
+    save_checkpoint(run.folder, state, run.checkpoint)
+
+
+def reseed_pool(task: Task, state: TrainState) -> tuple[TrainState, int]:
+    """The state with dead and exploded samples of its pool replaced by the seed, and their number."""
+    pool = state.pool
+    spec = task.rule(state.parameters).spec
+    lost = ~(pool[..., spec.alpha] > spec.threshold).any(axis=(1, 2))
+    lost |= ~(jnp.abs(pool) <= task.config.max_abs_state).all(axis=(1, 2, 3))
+    pool = jnp.where(lost[:, None, None, None], task.seed, pool)
+    return replace(state, pool=pool), int(lost.sum())
+
+
+def _save_snapshot(run: _Run, state: TrainState) -> None:
+    """Save the organism of this step in the folder `snapshots`."""
+    organism = trained_organism(run.task, state.parameters, Checkpoint(run.step, run.checkpoint.rollbacks), run.folder)
+    (run.folder / "snapshots").mkdir(exist_ok=True)
+    path = run.folder / "snapshots" / f"step-{run.step:06d}.safetensors"
+    save(organism.rename(f"{organism.name}-{run.step}"), path)
+
+
+def _save_organism(run: _Run, state: TrainState) -> Organism:
+    organism = trained_organism(run.task, state.parameters, run.checkpoint, run.folder)
+    save(organism, run.folder / "organism.safetensors")
     return organism
 
 
-def together(task: Task, trainer: Trainer, mark: runs.Mark, folder: Path) -> tuple[Trainer, runs.Mark]:
-    """What the first process resumed, in all processes that train one organism."""
-    if jax.process_count() > 1:
-        trainer, step, rollbacks = devices.as_the_first((trainer, mark.step, mark.rollbacks))
-        mark = runs.Mark(int(step), int(rollbacks), mark.written)
-        runs.save_state(folder, trainer, mark)
-    return devices.everywhere(task, trainer), mark
+def _progress(runs: Sequence[_Run], speed: float) -> str:
+    """The furthest-behind network's step, the loss (median and range of several), steps per second, time left."""
+    active = [run for run in runs if run.active]
+    left = max((run.config.steps - run.step for run in active), default=0)
+    losses = np.array([run.loss for run in runs if run.loss == run.loss] or [float("nan")])
+    low, median, high = np.quantile(np.log10(np.clip(losses, 1e-12, None)), (0, 0.5, 1))
+    steps = runs[0].config.steps
+    loss = f"log10 loss {median:+.2f}"
+    if runs[0].member:
+        loss = f"{len(active)} members  {loss} ({low:+.2f} to {high:+.2f})"
+    clock = time.strftime("%H:%M:%S", time.gmtime(left / max(speed, 1e-9)))
+    return f"step {steps - left}/{steps}  {loss}  {speed:.2f} steps/s  {clock} left"
 
 
-def begin(config: TrainConfig) -> tuple[Task, Trainer]:
-    """The task and the trainer before the first step."""
-    picture = target(config.target, config.size, background=config.background)
-    key = jax.random.fold_in(jax.random.key(config.seed), 0)
-    rule = _first_rule(config, key)
-    fused.check(config, rule)
-    organism = Organism(rule, canvas=config.canvas, target=picture)
-    parts: Any = nnx.split(rule, nnx.Param, ...)
-    structure, parameters, fixed = parts
-    seed = organism.start()
-    padded = jnp.asarray(organism.picture())
-    task = Task(config, (structure, fixed), seed, padded, _capacities(config, rule, padded))
-    samples = config.batch if config.regime == "growing" else config.pool  # there only to look at
-    pool = jnp.tile(seed[None], (samples, 1, 1, 1))
-    return task, Trainer(parameters, adam(config).init(parameters), pool)
+def _discard(line: str) -> None:
+    """Another process logs the progress."""
 
 
-def _first_rule(config: TrainConfig, key: jax.Array) -> Rule:
-    spec = Spec(**config.conventions())
-    if config.start is None:
-        return untrained(key, spec, config.hidden)
-    rule = load(config.start).rule
-    has = {**asdict(rule.spec), "hidden": rule.weights[0].shape[1]}
-    asked = {**asdict(spec), "hidden": config.hidden}
-    differ = [name for name in asked if has[name] != asked[name]]
-    if differ:
-        found, wanted = (", ".join(f"{k} {which[k]}" for k in differ) for which in (has, asked))
-        raise UserError(f"{config.start} has {found}; the recipe asks for {wanted}: set them to match.")
-    return rule
-
-
-def _capacities(config: TrainConfig, rule: Rule, padded: jax.Array) -> tuple[int, ...]:
-    """Rows for the compact step, by the grown bodies of a batch. None is dense.
-
-    Rows left over cost as much as used ones, so there are more choices about a whole body's worth.
-    """
-    if config.dense or jax.default_backend() != "cpu":
-        return ()
-    body = jnp.zeros((*padded.shape[:2], rule.spec.channels)).at[..., rule.spec.alpha].set(padded[..., 3])
-    everyone = jnp.ones((1, *padded.shape[:2]), bool)
-    rows = config.batch * config.fire_rate * int(needed(rule, alive(rule, body)[None], everyone).sum())
-    return tuple(int(np.ceil(share * rows / 128)) * 128 for share in ROWS)
-
-
-def open_run(task: Task, trainer: Trainer, folder: Path, resume: bool) -> tuple[Trainer, runs.Mark]:
-    """The trainer and the mark that a folder's training begins from, or goes on from."""
-    runs.prepare(folder, task.config, resume)
-    if resume:
-        trainer, mark = runs.load_state(folder, trainer)
-        runs.truncate(folder, mark.written)
-        return trainer, mark
-    mark = runs.Mark(0, 0, 0)
-    runs.truncate(folder, 0)
-    runs.save_state(folder, trainer, mark)
-    keep(task, trainer, folder, 0)
-    return trainer, mark
-
-
-def loop(task: Task, trainer: Trainer, mark: runs.Mark, folder: Path, say: Say) -> tuple[Trainer, runs.Mark]:
-    """Train from a mark to the last step, rolling back where a stretch fails."""
-    config, step = task.config, compiled(task)
-    kept = kept_steps(config.keep, config.steps)
-    clock, since = time.monotonic(), mark.step
-    number, written, stretch = mark.step, mark.written, []
-    while number < config.steps:
-        trainer, watch = step(trainer, step_key(config.seed, mark.rollbacks, number))
-        number += 1
-        stretch.append(watch)
-        end = number == config.steps
-        due = end or number % config.save_every == 0
-        # What is saved or kept has been looked at; so a checkpoint also ends a stretch.
-        if due or number % config.log_every == 0 or number in kept:
-            seen, stretch = jax.device_get(stretch), []
-            trouble = failure(config, seen)
-            if trouble:
-                trainer, mark = roll_back(task, mark, folder, trouble, number, say)
-                number, written, clock, since = mark.step, mark.written, time.monotonic(), mark.step
-                continue
-            loss, written = note(folder, number, seen)
-            say(_progress(config, number, loss, (number - since) / (time.monotonic() - clock)))
-        if number in kept:
-            keep(task, trainer, folder, number)
-        if config.sheet_every and (number % config.sheet_every == 0 or end):
-            show(trainer, folder, number)
-        if due:
-            mark = runs.Mark(number, mark.rollbacks, written)
-            runs.save_state(folder, trainer, mark)
-    return trainer, mark
-
-
-def note(folder: Path, number: int, seen: list[dict[str, Any]]) -> tuple[float, int]:
-    """Write the mean loss of a stretch of steps; returns it, and the size of the file of metrics."""
-    loss = float(np.mean([w["loss"] for w in seen]))
-    row = {"step": number, "loss": loss, "log10_loss": float(np.log10(max(loss, 1e-12)))}
-    return loss, runs.append(folder, row)
-
-
-def show(trainer: Trainer, folder: Path, number: int) -> None:
-    """Draw the pool and the loss."""
-    sheets.contact_sheet(trainer.pool, folder, number)
-    sheets.loss_curve(folder)
-
-
-def failure(config: TrainConfig, seen: list[dict[str, Any]]) -> str | None:
-    """What went wrong in a stretch of steps, in words; None where nothing did."""
-    if not all(bool(w["finite"]) for w in seen):
-        return "the loss, a weight or a state is not finite"
-    if max(float(w["largest"]) for w in seen) > config.limit:
-        return f"a state exceeds {config.limit:g}"
-    if all(int(w["dead"]) == config.batch for w in seen):
-        return "every sample is dead"
-    return None
-
-
-def roll_back(
-    task: Task, mark: runs.Mark, folder: Path, trouble: str, number: int, say: Say
-) -> tuple[Trainer, runs.Mark]:
-    """The last good trainer with dead samples reseeded, under a new key."""
-    config = task.config
-    if mark.rollbacks >= config.rollbacks:
-        raise UserError(
-            f"Training failed {mark.rollbacks + 1} times, at last at step {number} since {trouble}; "
-            f"the last good state is at step {mark.step} in {folder}: try a lower --rate."
-        )
-    trainer, mark = runs.load_state(folder, begin(config)[1])
-    trainer, reseeded = reseed(task, devices.everywhere(task, trainer))
-    event = {"event": "rollback", "why": trouble, "failed_at": number, "step": mark.step}
-    runs.truncate(folder, mark.written)
-    written = runs.append(folder, event | {"reseeded": reseeded, "rollbacks": mark.rollbacks + 1})
-    say(f"step {number}: {trouble}; back to step {mark.step} with another key, {reseeded} reseeded")
-    mark = runs.Mark(mark.step, mark.rollbacks + 1, written)
-    runs.save_state(folder, trainer, mark)
-    return trainer, mark
-
-
-def reseed(task: Task, trainer: Trainer) -> tuple[Trainer, int]:
-    """The trainer with dead and exploded samples of its pool replaced by the seed, and how many."""
-    pool = trainer.pool
-    spec = task.rule(trainer.parameters).spec
-    lost = ~(pool[..., spec.alpha] > spec.threshold).any(axis=(1, 2))
-    lost |= ~(jnp.abs(pool) <= task.config.limit).all(axis=(1, 2, 3))
-    pool = jnp.where(lost[:, None, None, None], task.seed, pool)
-    return replace(trainer, pool=pool), int(lost.sum())
-
-
-def exact(config: TrainConfig) -> bool:
-    """Whether a resumed run repeats to the bit here."""
-    return jax.default_backend() == "cpu" or config.deterministic
-
-
-def _progress(config: TrainConfig, number: int, loss: float, speed: float) -> str:
-    left = (config.steps - number) / max(speed, 1e-9)
-    return (
-        f"step {number}/{config.steps}  log10 loss {np.log10(max(loss, 1e-12)):+.2f}  "
-        f"{speed:.2f} steps/s  {time.strftime('%H:%M:%S', time.gmtime(left))} left"
-    )
-
-
-def silent(line: str) -> None:
-    """No progress: another process tells it."""
-
-
-def to_stderr(line: str) -> None:
-    """A line of progress where nobody else wants it."""
+def _log_to_stderr(line: str) -> None:
     sys.stderr.write(line + "\n")

@@ -1,29 +1,35 @@
-"""The members of a population: their recipes, their files, and the table `population.json`.
+"""The members of a population, and the only reader and writer of `population.json`.
 
-population.json            recipes, and what became of each member
-NAME.safetensors           an organism for each trained member
-runs/NAME/                 the training run of each
+population.json     the configurations, and the status of each member
+NAME.safetensors    the organism of each trained member
+runs/NAME/          the training run of each member
+
+A shard of a population is a folder of the same kind, in which the members of other shards are waiting.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from nca.errors import UserError
-from nca.io import load, write
-from nca.shards import Part, all_parts
+from nca.io import UNFINISHED, load, write_file
+from nca.shards import Shard, all_shards, check_same_versions
 from nca.training.checkpoint import read_config
 from nca.training.config import REGIMES, TrainConfig
-from nca.versions import versions
+from nca.versions import modern_keys, versions
 
-FORMAT = 1
-TABLE = "population.json"
-MAY_DIFFER = ("target", "regime", "seed", "start", "steps")
+POPULATION_FILE = "population.json"
 Status = Literal["trained", "failed", "waiting"]
+_FORMAT = 1
+_MAY_DIFFER = ("target", "regime", "seed", "init_from", "steps")
+_DONE = ("trained", "failed")
 
 
 @dataclass(frozen=True)
@@ -31,29 +37,29 @@ class Member:
     """One network of a population.
 
     Attributes:
-        config: its recipe.
+        config: its training configuration.
         home: the population's folder.
-        status: trained, failed (it gave up) or waiting (not begun, or not done).
-        why: what made it fail, in words.
-        metrics: what its training measured.
-        part: which part of the population it belongs to, k/n.
+        status: trained, failed (training gave up) or waiting (not started, or not done).
+        reason: why it failed.
+        metrics: training steps and what was measured; None unless trained.
+        shard: the shard of the population that it belongs to, k/n.
     """
 
     config: TrainConfig
     home: Path
     status: Status = "waiting"
-    why: str = ""
-    metrics: dict[str, Any] | None = None
-    part: str = "1/1"
+    reason: str = ""
+    metrics: Mapping[str, Any] | None = None
+    shard: str = "1/1"
 
     @property
     def name(self) -> str:
         """TARGET-REGIME-SEED."""
-        return f"{Path(self.config.target).stem}-{self.config.regime}-{self.config.seed}"
+        return self.config.run_name
 
     @property
     def folder(self) -> Path:
-        """Its training run."""
+        """Its run folder."""
         return self.home / "runs" / self.name
 
     @property
@@ -62,123 +68,123 @@ class Member:
         return self.home / f"{self.name}.safetensors"
 
 
-def recipes_of(
+# ---------------------------------------------------------------------------------------------------------------------
+# Which members there are
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def population_configs(
     config: TrainConfig,
     count: int,
     folder: Path,
     targets: Sequence[str] = (),
     regimes: Sequence[str] = (),
 ) -> list[TrainConfig]:
-    """The recipes of a population, regime by regime, each target with seeds from the config's on.
+    """The configurations of a population: regime by regime, each target with `count` seeds.
 
     Args:
-        config: what all share.
-        count: seeds.
-        folder: where the population will be; later regimes start from its earlier ones.
+        config: what all members share; its seed is the first.
+        count: number of seeds.
+        folder: the population's folder, where later regimes find the organisms of earlier ones.
         targets: pictures; the config's if none.
-        regimes: in order, each begun from the member of the regime before with the same target and
-            seed; `REGIME:STEPS` gives a regime its own number of steps. The config's if none.
+        regimes: in order; each member starts from the member of the regime before with the same target and
+            seed. `REGIME:STEPS` gives a regime its own number of steps. The config's if none.
 
     Raises:
-        UserError: there is none, a regime is unknown, or the seeds run out.
+        UserError: there are no seeds, a regime is unknown or repeated, or the population to start from has no
+            member with the same target and seed.
     """
     if count < 1:
         raise UserError(f"A population needs at least 1 seed, got {count}.")
-    stages = [_stage(config, words) for words in regimes] or [(config.regime, config.steps)]
-    if len({regime for regime, _ in stages}) < len(stages):
-        raise UserError(f"Each regime can be trained once, got {' '.join(regimes)}.")
-    recipes, before = [], ""
-    for regime, steps in stages:
+    stages: dict[str, int] = {}
+    for stage in regimes or (config.regime,):
+        regime, _, given = stage.partition(":")
+        if regime not in REGIMES or (given and not given.isdecimal()):
+            raise UserError(f"Regimes are {', '.join(REGIMES)}, each as REGIME or REGIME:STEPS; got {stage!r}.")
+        if regime in stages:
+            raise UserError(f"Each regime can be trained once, got {' '.join(regimes)}.")
+        stages[regime] = int(given) if given else config.steps
+    configs, previous = [], ""
+    for regime, steps in stages.items():
         for target in targets or (config.target,):
             for seed in range(config.seed, config.seed + count):
-                one = replace(config, target=target, regime=regime, steps=steps, seed=seed)  # type: ignore[arg-type]
-                start = config.start
-                if before:
-                    start = str(folder / f"{Path(target).stem}-{before}-{seed}.safetensors")
-                elif start is not None and (Path(start) / TABLE).is_file():
-                    start = str(_same_line(Path(start), target, seed))
-                recipes.append(replace(one, start=start))
-        before = regime
-    return recipes
+                init_from = config.init_from
+                if previous:
+                    init_from = str(folder / f"{Path(target).stem}-{previous}-{seed}.safetensors")
+                elif init_from is not None and (Path(init_from) / POPULATION_FILE).is_file():
+                    init_from = str(_last_trained(Path(init_from), target, seed))
+                fields: dict[str, Any] = {"target": target, "regime": regime, "steps": steps, "seed": seed}
+                configs.append(replace(config, init_from=init_from, **fields))
+        previous = regime
+    return configs
 
 
-def _stage(config: TrainConfig, words: str) -> tuple[str, int]:
-    regime, _, steps = words.partition(":")
-    if regime not in REGIMES or (steps and not steps.isdecimal()):
-        raise UserError(f"Regimes are {', '.join(REGIMES)}, with :STEPS after them; got {words!r}.")
-    return regime, int(steps) if steps else config.steps
-
-
-def _same_line(start: Path, target: str, seed: int) -> Path:
+def _last_trained(folder: Path, target: str, seed: int) -> Path:
     """The last trained member of another population with this target and seed."""
-    wanted = (Path(target).stem, seed)
-    found = [
+    lineage = (Path(target).stem, seed)
+    files = [
         m.file
-        for m in read_table(start)
-        if (Path(m.config.target).stem, m.config.seed) == wanted and m.status == "trained"
+        for m in read_population(folder)
+        if m.status == "trained" and (Path(m.config.target).stem, m.config.seed) == lineage
     ]
-    if not found:
-        raise UserError(f"{start} holds no trained member for {target} with seed {seed} to begin from.")
-    return found[-1]
+    if not files:
+        raise UserError(f"{folder} holds no trained member for {target} with seed {seed} to start from.")
+    return files[-1]
 
 
-def parts_of(recipes: Sequence[TrainConfig], n: int) -> list[Part]:
-    """To which of n parts each recipe belongs.
+def population_members(configs: Sequence[TrainConfig], folder: Path, shards: int = 1) -> list[Member]:
+    """The members of these configurations, split into shards, with the status that the folder's files show.
 
-    A lineage (the same target and seed, regime after regime) is not divided, since each regime begins
+    A lineage (the same target and seed, regime after regime) belongs to one shard, since each regime starts
     from the one before.
 
     Raises:
-        UserError: fewer lineages than parts.
+        UserError: the configurations cannot be one population, or there are fewer lineages than shards.
     """
-    lines = list(dict.fromkeys((r.target, r.seed) for r in recipes))
-    held = {lines[i]: part for part in all_parts(n) for i in part.of(len(lines))}
-    return [held[r.target, r.seed] for r in recipes]
+    _check_one_population(configs)
+    lineages = list(dict.fromkeys((c.target, c.seed) for c in configs))
+    shard_of = {lineages[i]: shard for shard in all_shards(shards) for i in shard.of(len(lineages))}
+    members = [Member(c, folder, shard=str(shard_of[c.target, c.seed])) for c in configs]
+    return [_with_status(m) for m in members]
 
 
-def check_alike(recipes: Sequence[TrainConfig]) -> None:
-    """Raise `UserError` where recipes cannot be one population."""
-    first = recipes[0].to_json()
-    for recipe in recipes[1:]:
-        other = recipe.to_json()
-        differ = [k for k in first if first[k] != other[k] and k not in MAY_DIFFER]
+def _check_one_population(configs: Sequence[TrainConfig]) -> None:
+    first = configs[0].to_json()
+    for config in configs[1:]:
+        other = config.to_json()
+        differ = [k for k in first if first[k] != other[k] and k not in _MAY_DIFFER]
         if differ:
-            raise UserError(f"Members of a population share {', '.join(differ)}; train these by themselves.")
-    names = [Member(r, Path()).name for r in recipes]
-    if len(set(names)) < len(names):
+            raise UserError(f"Members of a population share {', '.join(differ)}; train these separately.")
+    if len({c.run_name for c in configs}) < len(configs):
         raise UserError("Two members of this population would have the same name: give other seeds.")
 
 
-def members_of(recipes: Sequence[TrainConfig], home: Path, n: int = 1) -> list[Member]:
-    """The members by their recipes, split in n parts, with what became of each so far."""
-    parts = parts_of(recipes, n)
-    pairs = zip(recipes, parts, strict=True)
-    return [_as_it_stands(Member(recipe, home, part=str(part))) for recipe, part in pairs]
-
-
-def _as_it_stands(member: Member) -> Member:
-    given_up = member.folder / "failed.txt"
+def _with_status(member: Member) -> Member:
     if member.file.is_file():
         organism = load(member.file)
-        known = {"steps": organism.provenance.get("steps"), **organism.metrics}
-        return replace(member, status="trained", metrics=known)
-    if given_up.is_file():
-        return replace(member, status="failed", why=given_up.read_text().strip())
+        metrics = {"steps": organism.provenance.get("steps"), **organism.metrics}
+        return replace(member, status="trained", metrics=metrics)
+    failure = member.folder / "failed.txt"
+    if failure.is_file():
+        return replace(member, status="failed", reason=failure.read_text().strip())
     return member
 
 
-def write_table(home: Path, members: Sequence[Member]) -> None:
-    """Write `population.json`, whole or not at all.
+# ---------------------------------------------------------------------------------------------------------------------
+# population.json
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def write_population(members: Sequence[Member]) -> None:
+    """Write `population.json` atomically.
 
     Raises:
         UserError: the folder holds another population, or cannot be written.
     """
-    recipes = [_described(m.config) for m in members]
-    path = home / TABLE
-    if path.is_file():
-        before = _read(path)["recipes"]
-        if before != recipes:
-            raise UserError(f"{home} holds another population; name another folder, or train that one.")
+    home = members[0].home
+    path, configs = home / POPULATION_FILE, [_portable(m.config) for m in members]
+    if path.is_file() and read_index(home)["configs"] != configs:
+        raise UserError(f"{home} holds another population; name another folder, or train that one.")
     try:
         home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -190,61 +196,232 @@ def write_table(home: Path, members: Sequence[Member]) -> None:
             "target": Path(m.config.target).name,
             "regime": m.config.regime,
             "seed": m.config.seed,
-            "part": m.part,
+            "shard": m.shard,
             "status": m.status,
-            "why": m.why,
+            "reason": m.reason,
             "metrics": m.metrics or {},
         }
         for m in members
     ]
-    table = {"format": FORMAT, "recipes": recipes, "members": rows, "versions": versions()}
-    write(path, json.dumps(table, indent=1) + "\n")
+    index = {"format": _FORMAT, "configs": configs, "members": rows, "versions": versions()}
+    write_file(path, json.dumps(index, indent=1) + "\n")
 
 
-def _described(config: TrainConfig) -> dict[str, Any]:
-    """A recipe without the places of files: a population may be moved."""
-    start = None if config.start is None else Path(config.start).name
-    described = config.to_json() | {"target": Path(config.target).name, "start": start}
-    return json.loads(json.dumps(described))
+def _portable(config: TrainConfig) -> dict[str, Any]:
+    """A configuration with files by their names alone, since a population may be moved."""
+    init_from = None if config.init_from is None else Path(config.init_from).name
+    fields = config.to_json() | {"target": Path(config.target).name, "init_from": init_from}
+    return json.loads(json.dumps(fields))
 
 
-def read_recipes(home: Path) -> list[TrainConfig]:
-    """The recipes of the population in a folder, those that begin from others of it placed there.
+def read_index(folder: Path) -> dict[str, Any]:
+    """The contents of a folder's `population.json`, also as earlier versions wrote it.
+
+    Returns:
+        format, configs (fields of `TrainConfig`), members (rows with at least a name) and versions.
 
     Raises:
-        UserError: there is no population, or its table cannot be read.
+        UserError: there is no population, or its file cannot be read.
     """
-    recipes = [TrainConfig.from_json(r) for r in _read(home / TABLE)["recipes"]]
-    own = {Member(r, home).file.name for r in recipes}
-    return [_begun(Member(r, home), own) for r in recipes]
+    path = folder / POPULATION_FILE
+    try:
+        index = modern_keys(json.loads(path.read_text(encoding="utf-8")), "population")
+        if index["format"] > _FORMAT:
+            raise UserError(f"{path} was written by a newer version (format {index['format']}).")
+        index["configs"] = [modern_keys(config, "config") for config in index["configs"]]
+        index["members"] = [modern_keys(member, "member") for member in index["members"]]
+        if not all(isinstance(member["name"], str) for member in index["members"]):
+            raise ValueError("a member has no name")
+        index["versions"] = dict(index.get("versions") or {})
+    except UserError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(
+            f"{path} does not describe a population ({type(error).__name__}: {error}); "
+            "it is written by nca train --population."
+        ) from error
+    return index
 
 
-def _begun(member: Member, own: set[str]) -> TrainConfig:
-    """A member's recipe with the place of what it begins from."""
-    start = member.config.start
-    if start in own:
-        return replace(member.config, start=str(member.home / str(start)))
-    if start is not None and (member.folder / "config.json").is_file():
+def read_population(folder: Path) -> list[Member]:
+    """The members of the population in a folder, with the status that its files show.
+
+    Raises:
+        UserError: there is no population, or its file cannot be read.
+    """
+    index = read_index(folder)
+    configs = [TrainConfig.from_json(config) for config in index["configs"]]
+    own = {f"{c.run_name}.safetensors" for c in configs}
+    shards = max((Shard.parse(member.get("shard", "1/1")).n for member in index["members"]), default=1)
+    return population_members([_with_ancestor(Member(c, folder), own) for c in configs], folder, shards)
+
+
+def _with_ancestor(member: Member, own: set[str]) -> TrainConfig:
+    """A member's configuration with the path of the organism that it starts from."""
+    init_from = member.config.init_from
+    if init_from in own:
+        return replace(member.config, init_from=str(member.home / str(init_from)))
+    if init_from is not None and (member.folder / "config.json").is_file():
         return read_config(member.folder)
     return member.config
 
 
-def read_table(home: Path) -> list[Member]:
-    """The members of the population in a folder, as its files stand.
+# ---------------------------------------------------------------------------------------------------------------------
+# Merging shards
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _ShardFolder:
+    """A folder with the members of some shards.
+
+    Attributes:
+        path: the folder.
+        index: its population.json.
+        done: rows of its trained and failed members, by number among the configurations.
+        shards: into how many shards the population was split.
+    """
+
+    path: Path
+    index: Mapping[str, Any]
+    done: Mapping[int, Mapping[str, Any]]
+    shards: int
+
+
+def merge_population(folders: Sequence[Path], out: Path, *, allow_version_mismatch: bool = False) -> Path:
+    """Write one folder of a population whose shards were trained apart; the shards stay as they are.
+
+    Args:
+        folders: the shards, in any order.
+        out: the folder to write; it must be empty or not exist.
+        allow_version_mismatch: allow shards trained by different versions of jax, flax or optax.
+
+    Returns:
+        The folder.
 
     Raises:
-        UserError: there is no population, or its table cannot be read.
+        UserError: a member is missing, unfinished or given twice, a file is missing or damaged, or the shards
+            belong to different populations or versions. Nothing is written then.
     """
-    recipes = read_recipes(home)
-    n = max(int(str(one.get("part", "1/1")).partition("/")[2] or 1) for one in _read(home / TABLE)["members"])
-    return members_of(recipes, home, n)
+    shards = [_read_shard(folder) for folder in folders]
+    if not shards:
+        raise UserError("There are no shards to merge; name their folders.")
+    if not out.absolute().parent.is_dir():
+        raise UserError(f"There is no folder {out.parent}; make it, or choose another place.")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} exists already; name another folder for the merged population.")
+    _check_same_population(shards)
+    check_same_versions([(str(s.path), s.index["versions"]) for s in shards], allow_version_mismatch)
+    sources = _source_folders(shards)
+    rows = [dict(sources[number].done[number]) for number in sorted(sources)]
+    for field in ("name", "file"):
+        values = [row[field] for row in rows if row["status"] == "trained"]
+        repeated = sorted({str(v) for v in values if values.count(v) > 1})
+        if repeated:
+            raise UserError(f"Two members have the {field} {repeated[0]!r}; they cannot share a folder.")
+    merged = [{"versions": s.index["versions"]} for s in shards]
+    _write_merged(sources, {**shards[0].index, "members": rows, "merged": merged}, out)
+    return out
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read_shard(folder: Path) -> _ShardFolder:
+    """What a folder holds of a population; raises `UserError` where it cannot be merged."""
+    index = read_index(folder)
     try:
-        table = json.loads(path.read_text())
-        if table["format"] != FORMAT or not isinstance(table["recipes"], list):
-            raise ValueError(f"its format is {table['format']}, not {FORMAT}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is not the table of a population: {error}.") from error
-    return table
+        counts = {Shard.parse(row["shard"]).n for row in index["members"]}
+        if len(counts) != 1:
+            raise ValueError("its members belong to different splits")
+        done = {i: row for i, row in _numbered(index).items() if row["status"] in _DONE}
+        for row in done.values():
+            if row["status"] == "trained" and Path(str(row["file"])).name != row["file"]:
+                raise ValueError(f"{row['file']!r} is no file of its folder")
+            if Path(row["name"]).name != row["name"]:
+                raise ValueError(f"{row['name']!r} is no name of a member")
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{folder / POPULATION_FILE} does not describe a population: {error}.") from error
+    return _ShardFolder(folder, index, done, counts.pop())
+
+
+def _numbered(index: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
+    """Rows of members by number among the configurations; either all are listed, or those of some shards in order."""
+    rows, count = index["members"], len(index["configs"])
+    if len(rows) == count:
+        return dict(enumerate(rows))
+    numbered: dict[int, Mapping[str, Any]] = {}
+    for shard in sorted({Shard.parse(row["shard"]) for row in rows}):
+        own = [row for row in rows if Shard.parse(row["shard"]) == shard]
+        numbered |= dict(zip(shard.of(count), own, strict=True))
+    return numbered
+
+
+def _check_same_population(shards: Sequence[_ShardFolder]) -> None:
+    first = shards[0]
+    for other in shards[1:]:
+        ours, theirs = first.index["configs"], other.index["configs"]
+        if len(ours) != len(theirs):
+            difference = f"{len(ours)} and {len(theirs)} members"
+        elif ours != theirs:
+            number = next(i for i, config in enumerate(ours) if config != theirs[i])
+            difference = f"the configuration of member {number}"
+        elif first.shards != other.shards:
+            difference = f"splits in {first.shards} and {other.shards} shards"
+        else:
+            continue
+        raise UserError(
+            f"Shards of different populations: {first.path} and {other.path} differ in {difference}; merge the "
+            "shards of one population."
+        )
+
+
+def _source_folders(shards: Sequence[_ShardFolder]) -> dict[int, _ShardFolder]:
+    """The folder that holds each member; raises unless every member is done in exactly one of them."""
+    sources: dict[int, _ShardFolder] = {}
+    for shard in shards:
+        for number, row in shard.done.items():
+            if number in sources:
+                raise UserError(
+                    f"{row['name']} was given twice, in {sources[number].path} and {shard.path}; give each shard once."
+                )
+            sources[number] = shard
+    count, rows = len(shards[0].index["configs"]), _numbered(shards[0].index)
+    if len(rows) == count:
+        lacking = sorted({Shard.parse(row["shard"]) for i, row in rows.items() if i not in sources})
+    else:
+        lacking = [shard for shard in all_shards(shards[0].shards) if set(shard.of(count)) - set(sources)]
+    if lacking:
+        more = f" and {len(lacking) - 6} more" if len(lacking) > 6 else ""
+        raise UserError(
+            f"{count - len(sources)} of {count} members are missing or unfinished, of shard "
+            f"{', '.join(map(str, lacking[:6]))}{more}; train them with --shard (and --resume to continue), then "
+            "merge again: the other shards stay as they are."
+        )
+    return sources
+
+
+def _write_merged(sources: Mapping[int, _ShardFolder], index: Mapping[str, Any], out: Path) -> None:
+    """Write the merged folder under a temporary name, then rename it."""
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=out.absolute().parent))
+    except OSError as error:
+        raise UserError(f"Cannot write {out}: {error.strerror or error}; choose another place.") from error
+    try:
+        for number, shard in sources.items():
+            row = shard.done[number]
+            if row["status"] == "trained":
+                source = shard.path / row["file"]
+                if not source.is_file():
+                    raise UserError(f"{row['name']} is listed as trained, but {source} is missing.")
+                load(source)  # a damaged file is not merged
+                write_file(temporary / row["file"], source.read_bytes())
+                continue
+            failure = Path("runs") / row["name"] / "failed.txt"
+            if (shard.path / failure).is_file():
+                (temporary / failure.parent).mkdir(parents=True)
+                write_file(temporary / failure, (shard.path / failure).read_bytes())
+        write_file(temporary / POPULATION_FILE, json.dumps(index, indent=1) + "\n")
+        temporary.chmod(0o755)
+        os.replace(temporary, out)
+    except OSError as error:
+        raise UserError(f"Cannot write {out}: {error.strerror or error}; choose another place.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

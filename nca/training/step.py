@@ -1,34 +1,42 @@
-"""One training step by the published recipe, as a pure function of (trainer, step number, key).
+"""One training step of the published recipe, as a pure function of train state and key.
 
-A batch is drawn from the pool, its worst sample replaced by a seed and, when regenerating, its best
-ones wounded; it grows for a random number of steps; the squared error to the target is descended
-with every variable's gradient divided by its own norm (Mordvintsev et al. 2020).
+A batch is drawn from the pool; its worst sample is replaced by the seed and, when regenerating, its best
+samples are wounded. It grows for a random number of steps. The loss is the mean squared error to the target,
+and every variable's gradient is divided by its own norm (Mordvintsev et al. 2020).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
-from jax.sharding import NamedSharding
-from jaxtyping import Array, Float
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float, Int
 
 from nca.damage import random_wound
-from nca.fused import fused_steps, products
-from nca.perception import mature
-from nca.rule import Rule
-from nca.sparse import compact_steps, compactable
+from nca.errors import UserError
+from nca.io import load
+from nca.kernels import check_kernel, fused_step, matmul_precision
+from nca.organism import Organism
+from nca.perception import alive, mature
+from nca.rule import Rule, init_rule
+from nca.sparse import active_cells, sparse_is_exact, sparse_step
 from nca.step import dense_step
+from nca.targets import target
+from nca.training.config import TrainConfig
 from nca.unroll import unroll
 
-if TYPE_CHECKING:
-    from nca.training.config import TrainConfig
+# Row capacities of the sparse step, as shares of what a batch of complete bodies needs.
+CAPACITIES = (0.5, 0.85, 1.0, 1.06, 1.12, 1.18, 1.25, 1.35, 1.6, 2.2)
+MEMBERS = PartitionSpec("member")
+Metrics = dict[str, Array]
 
 
 @partial(
@@ -37,15 +45,13 @@ if TYPE_CHECKING:
     meta_fields=[],
 )
 @dataclass(frozen=True)
-class Trainer:
-    """What training changes.
+class TrainState:
+    """What training changes. In a population every array has a first axis, the member.
 
     Attributes:
-        parameters: the rule's trained arrays.
+        parameters: the trained arrays of the rule.
         optimiser: the state of Adam.
         pool: end states of earlier roll-outs, (sample, y, x, channel).
-
-    Of a population all of these have a first axis, the member.
     """
 
     parameters: Any
@@ -55,15 +61,15 @@ class Trainer:
 
 @dataclass(frozen=True)
 class Task:
-    """What training holds fixed.
+    """What training does not change.
 
     Attributes:
-        config: the recipe.
+        config: the training configuration.
         split: the rule's structure and its untrained arrays, as `nnx.split` gives them.
         seed: s_0, (y, x, channel).
         target: the picture padded to the canvas, (y, x, 4).
-        capacities: rows that the compact step may compute over the batch, ascending; none is dense.
-        place: how a batch is spread over devices; none where there is one.
+        capacities: rows that the sparse step may compute over the batch, ascending; empty for the dense step.
+        sharding: how a batch is spread over devices; None on one device.
     """
 
     config: TrainConfig
@@ -71,16 +77,68 @@ class Task:
     seed: Array
     target: Array
     capacities: tuple[int, ...]
-    place: NamedSharding | None = None
+    sharding: NamedSharding | None = None
 
     def rule(self, parameters: Any) -> Rule:
         """The rule with these parameters."""
         return nnx.merge(self.split[0], parameters, self.split[1])
 
 
+# ---------------------------------------------------------------------------------------------------------------------
+# Before the first step
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def init_training(config: TrainConfig) -> tuple[Task, TrainState]:
+    """The task of a configuration, and the train state before the first step.
+
+    Raises:
+        UserError: the target cannot be drawn, or the organism to start from has other conventions.
+    """
+    picture = target(config.target, config.size, background=config.background)
+    key = jax.random.fold_in(jax.random.key(config.seed), 0)
+    rule = init_rule(key, config.spec, config.hidden_size) if config.init_from is None else _trained_rule(config)
+    check_kernel(config, rule)
+    organism = Organism(rule, canvas=config.canvas, target=picture)
+    split: Any = nnx.split(rule, nnx.Param, ...)
+    structure, parameters, fixed = split
+    seed = organism.initial_state()
+    padded = jnp.asarray(organism.padded_target())
+    task = Task(config, (structure, fixed), seed, padded, _row_capacities(config, rule, padded))
+    # Growing does not draw from the pool: it is only there to be looked at.
+    samples = config.batch_size if config.regime == "growing" else config.pool_size
+    pool = jnp.tile(seed[None], (samples, 1, 1, 1))
+    return task, TrainState(parameters, adam(config).init(parameters), pool)
+
+
+def _trained_rule(config: TrainConfig) -> Rule:
+    """The rule of `init_from`; raises unless it has the conventions and sizes of the configuration."""
+    rule = load(str(config.init_from)).rule
+    actual = {**asdict(rule.spec), "hidden_size": rule.weights[0].shape[1]}
+    wanted = {**asdict(config.spec), "hidden_size": config.hidden_size}
+    differ = [name for name in wanted if actual[name] != wanted[name]]
+    if differ:
+        has, asks = (", ".join(f"{name} {values[name]}" for name in differ) for values in (actual, wanted))
+        raise UserError(f"{config.init_from} has {has}; the configuration asks for {asks}: set them to match.")
+    return rule
+
+
+def _row_capacities(config: TrainConfig, rule: Rule, padded: Array) -> tuple[int, ...]:
+    """Rows for the sparse step, from the active cells of a batch of complete bodies; empty for the dense step.
+
+    Spare rows cost as much as used ones, so there are more choices near the size of a complete body.
+    """
+    if config.dense or jax.default_backend() != "cpu":
+        return ()
+    body = jnp.zeros((*padded.shape[:2], rule.spec.channels)).at[..., rule.spec.alpha].set(padded[..., 3])
+    all_fire = jnp.ones((1, *padded.shape[:2]), bool)
+    rows = config.batch_size * config.fire_rate * int(active_cells(rule, alive(rule, body)[None], all_fire).sum())
+    return tuple(int(np.ceil(share * rows / 128)) * 128 for share in CAPACITIES)
+
+
 def adam(config: TrainConfig) -> optax.GradientTransformation:
-    """Adam on gradients divided by their own norm, its rate dropped once."""
-    rate = optax.piecewise_constant_schedule(config.rate, {config.drop_at: config.drop})
+    """Adam on gradients divided by their own norm; its learning rate drops once."""
+    rate = optax.piecewise_constant_schedule(config.learning_rate, {config.lr_drop_step: config.lr_drop_factor})
 
     def normalise(gradients: Any, _: Any) -> Any:
         return jax.tree.map(lambda g: g / (jnp.linalg.norm(g) + 1e-8), gradients)
@@ -88,100 +146,148 @@ def adam(config: TrainConfig) -> optax.GradientTransformation:
     return optax.chain(optax.stateless(normalise), optax.adam(rate))
 
 
-def advance(task: Task, parameters: Any, states: Array, key: Array, t: Array) -> Array:
-    """One step of a batch of roll-outs."""
+# ---------------------------------------------------------------------------------------------------------------------
+# One step
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def advance_batch(task: Task, parameters: Any, states: Array, key: Array, t: Array) -> Array:
+    """Step t of a batch of roll-outs, (sample, y, x, channel)."""
     rule = task.rule(parameters)
     fires = jax.random.uniform(jax.random.fold_in(key, t), states.shape[:3]) <= rule.spec.fire_rate
     if task.config.kernel == "pallas":
-        return fused_steps(rule, states, fires, halves=task.config.precision == "bfloat16")
-    with products(task.config.precision):
-        if task.capacities and compactable(rule):
-            return compact_steps(rule, states, fires, task.capacities)
+        return fused_step(rule, states, fires, bfloat16=task.config.precision == "bfloat16")
+    with matmul_precision(task.config.precision):
+        if task.capacities and sparse_is_exact(rule):
+            return sparse_step(rule, states, fires, task.capacities)
         return jax.vmap(partial(dense_step, rule))(states, fires)
 
 
-def sample_errors(target: Float[Array, "y x 4"], states: Float[Array, "b y x channel"]) -> Float[Array, " b"]:
-    """Mean squared error of each sample's RGBA to the target; not clipped, as training sees it."""
+def sample_mse(target: Float[Array, "y x 4"], states: Float[Array, "sample y x channel"]) -> Float[Array, " sample"]:
+    """Mean squared error of each sample's RGBA to the target, without clipping."""
     return jnp.mean((states[..., :4] - target) ** 2, axis=(1, 2, 3))
 
 
-def draw_batch(task: Task, target: Array, pool: Array, key: Array) -> tuple[Array, Array]:
-    """Pool indices and start states of a batch, worst first: seeds, old states, wounded ones."""
+def draw_batch(
+    task: Task, target: Array, pool: Array, key: Array
+) -> tuple[Int[Array, " sample"], Float[Array, "sample y x channel"]]:
+    """Pool indices and start states of a batch, in order of falling loss: seeds, old states, wounded states."""
     config = task.config
     if config.regime == "growing":
-        seeds = jnp.broadcast_to(task.seed, (config.batch, *task.seed.shape))
-        return jnp.arange(config.batch), seeds
-    pick, harm = jax.random.split(key)
-    drawn = jax.random.choice(pick, pool.shape[0], (config.batch,), replace=False)
-    worst_first = jnp.argsort(-sample_errors(target, pool[drawn]))
-    drawn = drawn[worst_first]
-    states = pool[drawn].at[: config.seeds].set(task.seed)
-    if config.wounded:
-        keys = jax.random.split(harm, config.wounded)
-        wound = jax.vmap(lambda k: random_wound(k, config.canvas, config.wounds))(keys)
-        states = states.at[-config.wounded :].multiply(~wound[..., None])
-    return drawn, states
+        seeds = jnp.broadcast_to(task.seed, (config.batch_size, *task.seed.shape))
+        return jnp.arange(config.batch_size), seeds
+    draw_key, wound_key = jax.random.split(key)
+    indices = jax.random.choice(draw_key, pool.shape[0], (config.batch_size,), replace=False)
+    worst_first = jnp.argsort(-sample_mse(target, pool[indices]))
+    indices = indices[worst_first]
+    states = pool[indices].at[: config.reseed_per_batch].set(task.seed)
+    if config.wounded_per_batch:
+        keys = jax.random.split(wound_key, config.wounded_per_batch)
+        wounds = jax.vmap(lambda k: random_wound(k, config.canvas, config.wounds))(keys)
+        states = states.at[-config.wounded_per_batch :].multiply(~wounds[..., None])
+    return indices, states
 
 
-def descend(
+def _gradient_step(
     task: Task, target: Array, parameters: Any, optimiser: Any, states: Array, keys: tuple[Array, Array]
-) -> tuple[Any, Any, Array, dict[str, Array]]:
-    """Parameters and optimiser after one step on a batch, its end states, and what to watch.
+) -> tuple[Any, Any, Array, Metrics]:
+    """Parameters and optimiser after one step on a batch, the end states of its roll-outs, and the metrics.
 
     Args:
         task: what is fixed.
-        target: the picture.
+        target: the padded picture.
         parameters: of the rule.
         optimiser: its state.
-        states: where the batch starts.
+        states: start states of the batch.
         keys: of the number of steps, and of the fire masks.
     """
-    if task.place is not None:
-        states = jax.lax.with_sharding_constraint(states, task.place)
-    length, fire = keys
-    steps = jax.random.randint(length, (), task.config.shortest, task.config.longest + 1)
+    if task.sharding is not None:
+        states = jax.lax.with_sharding_constraint(states, task.sharding)
+    length_key, fire_key = keys
+    steps = jax.random.randint(length_key, (), task.config.min_steps, task.config.max_steps + 1)
 
     def loss(parameters: Any) -> tuple[Array, Array]:
-        ends = unroll(partial(advance, task), task.config.longest, parameters, states, fire, steps)
-        return jnp.mean(sample_errors(target, ends)), ends
+        ends = unroll(partial(advance_batch, task), task.config.max_steps, parameters, states, fire_key, steps)
+        return jnp.mean(sample_mse(target, ends)), ends
 
     (error, ends), gradients = jax.value_and_grad(loss, has_aux=True)(parameters)
     updates, optimiser = adam(task.config).update(gradients, optimiser, parameters)
     body = mature(task.rule(parameters), ends)
     parameters = optax.apply_updates(parameters, updates)
-    watch = {
+    finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(parameters)]).all()
+    metrics = {
         "loss": error,
         "dead": jnp.sum(~body.any(axis=(1, 2))),
-        "largest": jnp.max(jnp.abs(ends)),
-        "finite": jnp.isfinite(error) & _finite(parameters) & jnp.isfinite(ends).all(),
+        "max_abs": jnp.max(jnp.abs(ends)),
+        "finite": jnp.isfinite(error) & finite & jnp.isfinite(ends).all(),
     }
-    return parameters, optimiser, ends, watch
+    return parameters, optimiser, ends, metrics
 
 
-def training_step(task: Task, trainer: Trainer, key: Array) -> tuple[Trainer, dict[str, Array]]:
-    """The trainer after one step, and what to watch.
+def train_step(task: Task, state: TrainState, key: Array) -> tuple[TrainState, Metrics]:
+    """The train state after one step, and its metrics.
 
     Returns:
-        watch: loss (mean squared error), dead (samples without a mature cell), largest (absolute
-        value of any state), finite (loss, gradients and states).
+        metrics: loss (mean squared error), dead (number of samples without a mature cell), max_abs (largest
+        absolute value of any end state), finite (whether loss, parameters and end states are).
     """
-    pick, *keys = jax.random.split(key, 3)
-    drawn, states = draw_batch(task, task.target, trainer.pool, pick)
-    parameters, optimiser, ends, watch = descend(
-        task, task.target, trainer.parameters, trainer.optimiser, states, (keys[0], keys[1])
+    batch_key, length_key, fire_key = jax.random.split(key, 3)
+    indices, states = draw_batch(task, task.target, state.pool, batch_key)
+    parameters, optimiser, ends, metrics = _gradient_step(
+        task, task.target, state.parameters, state.optimiser, states, (length_key, fire_key)
     )
-    return Trainer(parameters, optimiser, trainer.pool.at[drawn].set(ends)), watch
+    return TrainState(parameters, optimiser, state.pool.at[indices].set(ends)), metrics
 
 
-def _finite(tree: Any) -> Array:
-    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
+def step_key(seed: Array | int, rollbacks: Array | int, step: Array | int) -> Array:
+    """The key of a training step; each rollback changes the keys of all later steps."""
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), rollbacks + 1), step)
 
 
-def step_key(seed: Array | int, rollbacks: Array | int, number: Array | int) -> Array:
-    """What a training step draws from: each rollback changes all keys after it."""
-    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), rollbacks + 1), number)
+def compile_step(task: Task) -> Callable[[TrainState, Array], tuple[TrainState, Metrics]]:
+    """`train_step` of one task, compiled once; it reuses the buffers of the state that it is given."""
+    return jax.jit(partial(train_step, task), donate_argnums=0)
 
 
-def compiled(task: Task) -> Callable[[Trainer, Array], tuple[Trainer, dict[str, Array]]]:
-    """`training_step` for one task, compiled once; the old trainer's buffers are reused."""
-    return jax.jit(partial(training_step, task), donate_argnums=0)
+def compile_population_step(task: Task, targets: Array, mesh: Mesh) -> Callable[..., tuple[TrainState, Metrics]]:
+    """`train_step` of all members of a population, compiled once.
+
+    On a GPU the members are computed side by side (vmap), on a CPU one after another, so that each computes its
+    own active cells only. Each device computes its share of the members.
+
+    Args:
+        task: what is fixed, the same for all members but for the target.
+        targets: padded pictures, (member, y, x, 4).
+        mesh: devices, on an axis "member".
+
+    Returns:
+        A function of states, seeds, rollbacks, steps and active, each with a first axis "member", to states and
+        metrics. Members that are not active stay as they are.
+    """
+    one_by_one = jax.default_backend() == "cpu"
+
+    def member_step(inputs: tuple[Any, ...]) -> Any:
+        target, parameters, optimiser, states, keys, active = inputs
+
+        def step() -> Any:
+            return _gradient_step(task, target, parameters, optimiser, states, (keys[0], keys[1]))
+
+        idle: Metrics = {"loss": jnp.float32(0), "dead": jnp.int32(0), "max_abs": jnp.float32(0)}
+        idle["finite"] = jnp.bool_(True)
+        return jax.lax.cond(active, step, lambda: (parameters, optimiser, states, idle))
+
+    def device_step(
+        state: TrainState, targets: Array, seeds: Array, rollbacks: Array, steps: Array, active: Array
+    ) -> Any:
+        keys = jax.vmap(lambda *k: jax.random.split(step_key(*k), 3))(seeds, rollbacks, steps)
+        indices, states = jax.vmap(lambda t, p, k: draw_batch(task, t, p, k))(targets, state.pool, keys[:, 0])
+        inputs = (targets, state.parameters, state.optimiser, states, keys[:, 1:], active)
+        map_members = jax.lax.map if one_by_one else lambda f, x: jax.vmap(f)(x)
+        parameters, optimiser, ends, metrics = map_members(member_step, inputs)
+        indices = jnp.where(active[:, None], indices, state.pool.shape[1])
+        pool = jax.vmap(lambda p, i, e: p.at[i].set(e, mode="drop"))(state.pool, indices, ends)
+        return TrainState(parameters, optimiser, pool), metrics
+
+    spread = jax.shard_map(device_step, mesh=mesh, in_specs=MEMBERS, out_specs=MEMBERS, check_vma=False)
+    program = jax.jit(spread, donate_argnums=0)
+    return lambda state, *inputs: program(state, targets, *inputs)

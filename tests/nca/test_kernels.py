@@ -10,17 +10,15 @@ import pytest
 from flax import nnx
 from helpers.lowering import for_gpu
 from helpers.makers import blobs, masks, random_rule
-from helpers.recipes import tiny
+from helpers.training import tiny
 
-from nca import fused
+from nca import kernels
 from nca.errors import UserError
-from nca.fused import fused_step
-from nca.kernels import Form, fused_update
+from nca.kernels import fused_step
 from nca.rule import Rule
 from nca.step import dense_step
-from nca.training import step as learning
-from nca.training.loop import begin
-from nca.training.step import training_step
+from nca.training import step as training_step
+from nca.training.step import init_training, train_step
 
 CASES = {
     "published size": ((72, 72), 1, {"channels": 16, "hidden": (128,), "radius": 20.0}),
@@ -92,11 +90,11 @@ def _pulled(function, *given):
 
 
 def test_tiles_without_an_updating_cell_are_not_computed():
-    form = Form(tiles=(16, 16), interpret=True)
-    layers = jax.tree.map(lambda a: a * jnp.nan, fused._pack_layers(random_rule(0, channels=16)))
+    options = kernels._Options(tiles=(16, 16), interpret=True)
+    layers = jax.tree.map(lambda a: a * jnp.nan, kernels._pack_layers(random_rule(0, channels=16)))
     active = jnp.zeros((1, 8, 8)).at[0, 0, 0].set(1)
     states = jnp.ones((1, 8, 8, 16))
-    update, (by_states, *_) = quickly(lambda *given: _pulled(partial(fused_update, form), *given))(
+    update, (by_states, *_) = quickly(lambda *given: _pulled(partial(kernels._fused_update, options), *given))(
         states, active, layers
     )
     assert np.isnan(update[0, 0, 0]).all()
@@ -107,10 +105,8 @@ def test_tiles_without_an_updating_cell_are_not_computed():
 
 def test_products_of_bfloat16_are_near_and_not_the_same():
     rule, states, fires = scene(5, (9, 9), 2)
-    whole, halves = (
-        quickly(partial(fused_step, interpret=True, halves=halves))(rule, states, fires) for halves in (False, True)
-    )
-    assert 1e-5 < float(jnp.abs(whole - halves).max()) < 3e-2
+    full, half = (quickly(partial(fused_step, interpret=True, bfloat16=b))(rule, states, fires) for b in (False, True))
+    assert 1e-5 < float(jnp.abs(full - half).max()) < 3e-2
 
 
 def test_several_rules_at_once_equal_each_by_itself():
@@ -122,15 +118,15 @@ def test_several_rules_at_once_equal_each_by_itself():
 
 
 def test_a_training_step_by_the_kernel_equals_one_by_xla(monkeypatch):
-    task, trainer = begin(tiny(dense=True, size=8, margin=2, batch=2, pool=4, shortest=3, longest=3))
+    task, state = init_training(tiny(dense=True, size=8, margin=2, batch_size=2, pool_size=4, min_steps=3, max_steps=3))
     key = jax.random.key(0)
-    plain, watch = quickly(partial(training_step, task))(trainer, key)
+    plain, metrics = quickly(partial(train_step, task))(state, key)
     by_kernel = replace(task, config=replace(task.config, kernel="pallas"))
     monkeypatch.setattr(
-        learning, "fused_steps", lambda *given, halves: fused_step(*given, halves=halves, interpret=True)
+        training_step, "fused_step", lambda *given, bfloat16: fused_step(*given, bfloat16=bfloat16, interpret=True)
     )
-    ours, watched = quickly(partial(training_step, by_kernel))(trainer, key)
-    np.testing.assert_allclose(watched["loss"], watch["loss"], rtol=1e-5)
+    ours, kernel_metrics = quickly(partial(train_step, by_kernel))(state, key)
+    np.testing.assert_allclose(kernel_metrics["loss"], metrics["loss"], rtol=1e-5)
     np.testing.assert_allclose(ours.pool, plain.pool, atol=1e-4)
 
 
@@ -139,9 +135,9 @@ def test_a_training_step_by_the_kernel_equals_one_by_xla(monkeypatch):
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_training_step_by_the_kernel_lowers_for_a_gpu(precision):
-    task, trainer = begin(tiny(channels=16, hidden=128))
+    task, state = init_training(tiny(channels=16, hidden_size=128))
     config = replace(task.config, kernel="pallas", precision=precision)
-    text = for_gpu(partial(training_step, replace(task, config=config)), trainer, jax.random.key(0))
+    text = for_gpu(partial(train_step, replace(task, config=config)), state, jax.random.key(0))
     calls = [line for line in text.splitlines() if "triton" in line]
     # Twice forward: in the roll-out, and in its gradient to know who survives.
     assert [sum(f"{name}_kernel" in line for line in calls) for name in ("forward", "backward")] == [2, 1]
@@ -149,10 +145,10 @@ def test_a_training_step_by_the_kernel_lowers_for_a_gpu(precision):
 
 
 def test_products_of_bfloat16_by_xla_hold_for_the_gradient_too():
-    task, trainer = begin(tiny(dense=True))
+    task, state = init_training(tiny(dense=True))
     half = replace(task, config=replace(task.config, precision="bfloat16"))
     products = [
-        [line for line in for_gpu(partial(training_step, t), trainer, jax.random.key(0)).splitlines()
+        [line for line in for_gpu(partial(train_step, t), state, jax.random.key(0)).splitlines()
          if "stablehlo.dot_general" in line]
         for t in (task, half)
     ]  # fmt: skip
@@ -176,7 +172,7 @@ def test_products_of_bfloat16_by_xla_hold_for_the_gradient_too():
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="here there is a GPU")
 def test_a_kernel_or_precision_that_cannot_be_had_is_refused_in_a_sentence(changes, sentence):
     with pytest.raises(UserError, match=sentence):
-        begin(tiny(**changes))
+        init_training(tiny(**changes))
 
 
 @pytest.mark.parametrize("changes", [{"kernel": "cuda"}, {"precision": "float16"}])

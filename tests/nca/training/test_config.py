@@ -1,16 +1,17 @@
-"""The recipe: what it keeps, what it refuses, how it is written."""
+"""The training configuration: snapshot steps, what it refuses, how it is written."""
 
 import json
 
 import pytest
-from helpers.recipes import tiny
+from helpers.training import tiny
 
 from nca.errors import UserError
-from nca.training.config import TrainConfig, kept_steps
+from nca.spec import Spec
+from nca.training.config import TrainConfig
 
 
 @pytest.mark.parametrize(
-    ("keep", "steps", "expected"),
+    ("snapshots", "steps", "expected"),
     [
         ("", 100, set()),
         ("log", 25, {0, 1, 2, 5, 10, 20}),
@@ -18,37 +19,78 @@ from nca.training.config import TrainConfig, kept_steps
         ("5,70,500", 100, {5, 70}),
     ],
 )
-def test_the_schedule_of_kept_organisms(keep, steps, expected):
-    assert kept_steps(keep, steps) == expected
+def test_snapshots_are_taken_at_these_steps(snapshots, steps, expected):
+    assert tiny(snapshots=snapshots, steps=steps).snapshot_steps == expected
 
 
-@pytest.mark.parametrize("keep", ["often", "0", "-5", "1,,2", "1.5"])
-def test_a_schedule_that_is_none_is_refused(keep):
-    with pytest.raises(UserError, match="keep is"):
-        tiny(keep=keep)
+@pytest.mark.parametrize("snapshots", ["often", "0", "-5", "1,,2", "1.5"])
+def test_snapshots_that_cannot_be_read_are_refused(snapshots):
+    with pytest.raises(UserError, match="snapshots must be"):
+        tiny(snapshots=snapshots)
 
 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"regime": "shrinking"}, "A regime is one of"),
+        ({"regime": "shrinking"}, "regime must be one of"),
         ({"steps": 0}, "steps must be at least 1"),
         ({"margin": -1}, "margin must not be negative"),
-        ({"rate": float("nan")}, "rate must be a number above 0"),
-        ({"longest": 7}, "must not be below shortest"),
-        ({"pool": 3}, "cannot give batches of 4"),
-        ({"regime": "regenerating", "damaged": 4}, "cannot hold 1 seeds and 4 wounded"),
-        ({"wounds": ("bite",)}, "wounds are of"),
-        ({"wounds": ()}, "wounds are of"),
+        ({"learning_rate": float("nan")}, "learning_rate must be a number above 0"),
+        ({"max_steps": 7}, "must not be below min_steps"),
+        ({"pool_size": 3}, r"pool_size \(3\) must not be below batch_size \(4\)"),
+        ({"regime": "regenerating", "damage_per_batch": 4}, "cannot hold 1 seeds and 4 wounded"),
+        ({"wounds": ("bite",)}, "wounds must be of"),
+        ({"wounds": ()}, "wounds must be of"),
         ({"channels": 3}, "at least 4 channels"),
         ({"fire_rate": 0.0}, "fire rate above 0"),
     ],
 )
-def test_a_recipe_that_cannot_be_followed_is_refused_in_a_sentence(changes, sentence):
+def test_an_impossible_configuration_is_refused_in_one_sentence(changes, sentence):
     with pytest.raises(UserError, match=sentence):
         tiny(**changes)
 
 
-def test_a_recipe_survives_json():
-    recipe = tiny(wounds=("half", "disc"), keep="log", background="white", rate=1e-3)
-    assert TrainConfig.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
+def test_a_configuration_survives_json():
+    config = tiny(wounds=("half", "disc"), snapshots="log", background="white", learning_rate=1e-3)
+    assert TrainConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+def test_a_configuration_of_an_earlier_version_is_read():
+    old = {
+        "target": "flag",
+        "start": None,
+        "batch": 4,
+        "pool": 32,
+        "seeds": 2,
+        "damaged": 1,
+        "shortest": 5,
+        "longest": 6,
+    }
+    old |= {"rate": 0.1, "drop_at": 7, "drop": 0.5, "hidden": 20, "sheet_every": 3, "keep": "log"}
+    old |= {"rollbacks": 4, "limit": 9.0, "steps": 11, "wounds": ["half"]}
+    assert TrainConfig.from_json(old) == TrainConfig(
+        target="flag",
+        batch_size=4,
+        pool_size=32,
+        reseed_per_batch=2,
+        damage_per_batch=1,
+        min_steps=5,
+        max_steps=6,
+        learning_rate=0.1,
+        lr_drop_step=7,
+        lr_drop_factor=0.5,
+        hidden_size=20,
+        plot_every=3,
+        snapshots="log",
+        max_rollbacks=4,
+        max_abs_state=9.0,
+        steps=11,
+        wounds=("half",),
+    )
+
+
+def test_the_rule_has_the_conventions_of_the_configuration():
+    config = tiny(perception="steered", steer=7, fire_rate=0.3, boundary="circular", threshold=0.2)
+    assert config.spec == Spec(8, "steered", 7, "circular", "circular", threshold=0.2, fire_rate=0.3)
+    assert config.canvas == (20, 20)
+    assert config.run_name == "lizard-persistent-1"
