@@ -13,13 +13,13 @@ from tyro.conf import Positional, arg
 
 from analysis.cli.output import log_line, print_result
 from nca.errors import UserError
-from nca.training.config import TrainConfig
+from nca.training.config import TrainConfig, read_config
 from nca.versions import OLD_KEYS
 
 if TYPE_CHECKING:
     from nca.organism import Organism
     from nca.shards import Shard
-    from nca.training.population import Member
+    from nca.training.population import PopulationMember
 
 RENAMED_OPTIONS = {
     f"--{old.replace('_', '-')}": f"--{new.replace('_', '-')}" for old, new in OLD_KEYS["config"].items()
@@ -104,11 +104,11 @@ def _train_population(command: Train) -> None:
     from analysis.cli import tables
     from nca.shards import Shard
     from nca.training.loop import train_population
-    from nca.training.population import POPULATION_FILE, population_configs, read_population
+    from nca.training.population import POPULATION_FILE, population_configs, read_members
 
     folder = command.out or Path("runs") / f"{Path(command.target).stem}-population"
     if command.resume:
-        configs = [member.config for member in read_population(folder)]
+        configs = [member.config for member in read_members(folder)]
     else:
         configs = population_configs(_config(command), command.population, folder, command.targets, command.regimes)
     shard = Shard.parse(command.shard) if command.shard else None
@@ -131,8 +131,6 @@ def _config(command: Train) -> TrainConfig:
     values = {f.name: getattr(command, f.name) for f in fields(TrainConfig)}
     if not command.resume or command.out is None:
         return TrainConfig(**values)
-    from nca.training.checkpoint import read_config
-
     given = {f.name: values[f.name] for f in fields(TrainConfig) if values[f.name] != f.default}
     return replace(read_config(command.out), **given)
 
@@ -158,7 +156,7 @@ def _measure(organism: Organism, runs: int) -> Organism:
     return replace(organism, metrics={**organism.metrics, **card})
 
 
-def _measure_members(members: Sequence[Member], runs: int, shard: Shard | None) -> list[Member]:
+def _measure_members(members: Sequence[PopulationMember], runs: int, shard: Shard | None) -> list[PopulationMember]:
     """The members, those that were trained here with their report cards."""
     from nca.io import load, save
     from nca.training.population import population_members, write_population

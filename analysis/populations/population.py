@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,8 +23,9 @@ from nca.errors import UserError
 from nca.io import bundled, load
 from nca.organism import Organism
 from nca.training.config import REGIMES
+from nca.training.population import POPULATION_FILE, read_index
 
-_SUFFIX, _INDEX = ".safetensors", "population.json"
+_SUFFIX = ".safetensors"
 _COMPARED_SINGLY = 4  # organisms of a folder without an index that are no population yet
 MAX_LOG_MSE = -2.7  # log10 MSE that a grown body must reach, the project's own rule for a good network
 UNKNOWN = "unknown"
@@ -89,12 +89,12 @@ def read_population(folder: str | Path) -> Population:
     """
     folder = Path(folder)
     name = folder.name or folder.resolve().name
-    if not (folder / _INDEX).is_file():
+    if not (folder / POPULATION_FILE).is_file():
         files = sorted(folder.glob(f"*{_SUFFIX}"))
         if not files:
             raise UserError(f"The folder {folder} holds no organism (a {_SUFFIX} file).")
         return Population(name, _with_lineages([_member(load(file), {}) for file in files]))
-    index = _read_index(folder / _INDEX)
+    index = read_index(folder)
     members, missing = [], {}
     for entry in index["members"]:
         reason = _why_missing(folder, entry)
@@ -105,31 +105,14 @@ def read_population(folder: str | Path) -> Population:
     if not members:
         reasons = "; ".join(f"{k}: {v}" for k, v in list(missing.items())[:3]) or "it lists no member"
         raise UserError(f"The population {folder} has no trained member yet ({reasons}).")
-    return Population(name, _with_lineages(members), missing, index.get("versions") or {})
-
-
-def _read_index(path: Path) -> dict[str, Any]:
-    try:
-        index = json.loads(path.read_text(encoding="utf-8"))
-        entries = index["members"]
-        valid = isinstance(entries, list) and all(isinstance(e, dict) and "name" in e for e in entries)
-    except OSError as error:
-        raise UserError(f"Cannot read {path}: {error.strerror or error}.") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"{path} does not describe a population: {type(error).__name__} {error}.") from error
-    if not valid or index.get("format") != 1:
-        raise UserError(
-            f"{path} does not describe a population of format 1 (a list of members with names); "
-            "it is written by nca train --population."
-        )
-    return dict(index)
+    return Population(name, _with_lineages(members), missing, index["versions"])
 
 
 def _why_missing(folder: Path, entry: Mapping[str, Any]) -> str:
     """Why a listed member cannot be examined; empty where it can."""
     status, file = entry.get("status", "trained"), entry.get("file")
     if status == "failed":
-        return f"its training failed ({entry['why']})" if entry.get("why") else "its training failed"
+        return f"its training failed ({entry['reason']})" if entry.get("reason") else "its training failed"
     if status != "trained":
         return "it is not trained yet"
     if not isinstance(file, str) or Path(file).name != file or not file.endswith(_SUFFIX):
@@ -207,7 +190,7 @@ def _organism_folder(source: str) -> Path | None:
     if source in bundled():
         return None
     shipped = Path(str(resources.files("nca") / "organisms" / source))
-    if source and Path(source).name == source and os.path.isfile(shipped / _INDEX):
+    if source and Path(source).name == source and os.path.isfile(shipped / POPULATION_FILE):
         return shipped
     return Path(source) if source and os.path.isdir(source) else None
 
@@ -224,7 +207,7 @@ def find_population(sources: Sequence[str]) -> Population | None:
     folder = _organism_folder(sources[0]) if len(sources) == 1 else None
     if folder is None:
         return None
-    if (folder / _INDEX).is_file():
+    if (folder / POPULATION_FILE).is_file():
         return read_population(folder)
     if len(list(folder.glob(f"*{_SUFFIX}"))) <= _COMPARED_SINGLY:
         return None
@@ -269,7 +252,7 @@ def find_organism(source: str, command: str = "") -> Organism:
         UserError: there is none, or a folder of several.
     """
     folder = _organism_folder(source)
-    if folder is not None and ((folder / _INDEX).is_file() or any(folder.glob(f"*{_SUFFIX}"))):
+    if folder is not None and ((folder / POPULATION_FILE).is_file() or any(folder.glob(f"*{_SUFFIX}"))):
         members = read_population(folder).members
         raise UserError(
             f"{command or 'This'} takes one organism, and {source} holds {len(members)}: name one of them, "
@@ -277,7 +260,7 @@ def find_organism(source: str, command: str = "") -> Organism:
         )
     parent, _, name = source.rpartition("/")
     folder = _organism_folder(parent) if parent and not os.path.isfile(source) else None
-    if folder is None or not (folder / _INDEX).is_file():
+    if folder is None or not (folder / POPULATION_FILE).is_file():
         return load(source)
     organisms = {m.name: m.organism for m in read_population(folder).members}
     if name not in organisms:

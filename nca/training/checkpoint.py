@@ -27,7 +27,7 @@ from nca.errors import UserError
 from nca.io import UNFINISHED, load, write_file
 from nca.organism import Organism
 from nca.targets import target
-from nca.training.config import TrainConfig
+from nca.training.config import CONFIG_FILE, TrainConfig, read_config
 from nca.training.devices import describe_devices
 from nca.training.step import Task, TrainState
 from nca.versions import modern_keys, versions
@@ -74,21 +74,13 @@ def open_run(folder: Path, config: TrainConfig, state: TrainState, resume: bool)
         raise UserError(f"Cannot make the folder {folder}: {error.strerror}; choose another.") from error
     for unfinished in [*folder.glob(f"{UNFINISHED}*"), *folder.glob(f"*/{UNFINISHED}*")]:
         unfinished.unlink()
-    write_file(folder / "config.json", json.dumps(config.to_json(), indent=1))
+    write_file(folder / CONFIG_FILE, json.dumps(config.to_json(), indent=1))
     if resume:
         return restore_checkpoint(folder, state)
     checkpoint = Checkpoint()
     _truncate_metrics(folder, 0)
     save_checkpoint(folder, state, checkpoint)
     return state, checkpoint
-
-
-def read_config(folder: Path) -> TrainConfig:
-    """The configuration of the run in a folder."""
-    try:
-        return TrainConfig.from_json(json.loads((folder / "config.json").read_text()))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder} holds no readable training configuration: {error}") from error
 
 
 def save_checkpoint(folder: Path, state: TrainState, checkpoint: Checkpoint) -> None:

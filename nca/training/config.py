@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from nca.versions import modern_keys
 Regime = Literal["growing", "persistent", "regenerating"]
 REGIMES: tuple[Regime, ...] = ("growing", "persistent", "regenerating")
 WOUNDS = ("disc", "half", "core")
+CONFIG_FILE = "config.json"
 
 
 @dataclass(frozen=True)
@@ -198,3 +200,11 @@ class TrainConfig:
             return cls(**values)
         except (AttributeError, TypeError) as error:
             raise UserError(f"The training configuration cannot be read: {error}.") from error
+
+
+def read_config(folder: Path) -> TrainConfig:
+    """The configuration of the run in a folder."""
+    try:
+        return TrainConfig.from_json(json.loads((folder / CONFIG_FILE).read_text()))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder} holds no readable training configuration: {error}") from error

@@ -37,7 +37,7 @@ from nca.training.checkpoint import (
 )
 from nca.training.config import TrainConfig
 from nca.training.plots import plot_training
-from nca.training.population import Member, population_members, write_population
+from nca.training.population import PopulationMember, population_members, write_population
 from nca.training.step import (
     MEMBERS,
     Task,
@@ -106,7 +106,7 @@ def train_population(
     resume: bool = False,
     shard: Shard | None = None,
     log: Log | None = None,
-) -> list[Member]:
+) -> list[PopulationMember]:
     """Train several organisms: those of one regime at once, regime after regime.
 
     Args:
@@ -145,7 +145,7 @@ def train_population(
     return members
 
 
-def _ancestor_exists(member: Member, log: Log) -> bool:
+def _ancestor_exists(member: PopulationMember, log: Log) -> bool:
     """Whether the organism that a member starts from was trained, where that belongs to the same population."""
     ancestor = None if member.config.init_from is None else Path(member.config.init_from)
     if ancestor is None or ancestor.is_file() or ancestor.parent.resolve() != member.home.resolve():
@@ -154,7 +154,7 @@ def _ancestor_exists(member: Member, log: Log) -> bool:
     return False
 
 
-def _open_members(members: Sequence[Member], resume: bool) -> tuple[list[_Run], _StackedState]:
+def _open_members(members: Sequence[PopulationMember], resume: bool) -> tuple[list[_Run], _StackedState]:
     """The runs of members of one regime, at their first step or at their checkpoints, and their states."""
     tasks, states = zip(*(init_training(m.config) for m in members), strict=True)
     structure, fixed = tasks[0].split

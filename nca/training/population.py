@@ -21,8 +21,7 @@ from typing import Any, Literal
 from nca.errors import UserError
 from nca.io import UNFINISHED, load, write_file
 from nca.shards import Shard, all_shards, check_same_versions
-from nca.training.checkpoint import read_config
-from nca.training.config import REGIMES, TrainConfig
+from nca.training.config import CONFIG_FILE, REGIMES, TrainConfig, read_config
 from nca.versions import modern_keys, versions
 
 POPULATION_FILE = "population.json"
@@ -33,7 +32,7 @@ _DONE = ("trained", "failed")
 
 
 @dataclass(frozen=True)
-class Member:
+class PopulationMember:
     """One network of a population.
 
     Attributes:
@@ -124,7 +123,7 @@ def _last_trained(folder: Path, target: str, seed: int) -> Path:
     lineage = (Path(target).stem, seed)
     files = [
         m.file
-        for m in read_population(folder)
+        for m in read_members(folder)
         if m.status == "trained" and (Path(m.config.target).stem, m.config.seed) == lineage
     ]
     if not files:
@@ -132,7 +131,7 @@ def _last_trained(folder: Path, target: str, seed: int) -> Path:
     return files[-1]
 
 
-def population_members(configs: Sequence[TrainConfig], folder: Path, shards: int = 1) -> list[Member]:
+def population_members(configs: Sequence[TrainConfig], folder: Path, shards: int = 1) -> list[PopulationMember]:
     """The members of these configurations, split into shards, with the status that the folder's files show.
 
     A lineage (the same target and seed, regime after regime) belongs to one shard, since each regime starts
@@ -144,7 +143,7 @@ def population_members(configs: Sequence[TrainConfig], folder: Path, shards: int
     _check_one_population(configs)
     lineages = list(dict.fromkeys((c.target, c.seed) for c in configs))
     shard_of = {lineages[i]: shard for shard in all_shards(shards) for i in shard.of(len(lineages))}
-    members = [Member(c, folder, shard=str(shard_of[c.target, c.seed])) for c in configs]
+    members = [PopulationMember(c, folder, shard=str(shard_of[c.target, c.seed])) for c in configs]
     return [_with_status(m) for m in members]
 
 
@@ -159,7 +158,7 @@ def _check_one_population(configs: Sequence[TrainConfig]) -> None:
         raise UserError("Two members of this population would have the same name: give other seeds.")
 
 
-def _with_status(member: Member) -> Member:
+def _with_status(member: PopulationMember) -> PopulationMember:
     if member.file.is_file():
         organism = load(member.file)
         metrics = {"steps": organism.provenance.get("steps"), **organism.metrics}
@@ -175,7 +174,7 @@ def _with_status(member: Member) -> Member:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def write_population(members: Sequence[Member]) -> None:
+def write_population(members: Sequence[PopulationMember]) -> None:
     """Write `population.json` atomically.
 
     Raises:
@@ -228,7 +227,7 @@ def read_index(folder: Path) -> dict[str, Any]:
         index = modern_keys(json.loads(path.read_text(encoding="utf-8")), "population")
         if index["format"] > _FORMAT:
             raise UserError(f"{path} was written by a newer version (format {index['format']}).")
-        index["configs"] = [modern_keys(config, "config") for config in index["configs"]]
+        index["configs"] = [modern_keys(config, "config") for config in index.get("configs") or []]
         index["members"] = [modern_keys(member, "member") for member in index["members"]]
         if not all(isinstance(member["name"], str) for member in index["members"]):
             raise ValueError("a member has no name")
@@ -243,7 +242,7 @@ def read_index(folder: Path) -> dict[str, Any]:
     return index
 
 
-def read_population(folder: Path) -> list[Member]:
+def read_members(folder: Path) -> list[PopulationMember]:
     """The members of the population in a folder, with the status that its files show.
 
     Raises:
@@ -253,15 +252,15 @@ def read_population(folder: Path) -> list[Member]:
     configs = [TrainConfig.from_json(config) for config in index["configs"]]
     own = {f"{c.run_name}.safetensors" for c in configs}
     shards = max((Shard.parse(member.get("shard", "1/1")).n for member in index["members"]), default=1)
-    return population_members([_with_ancestor(Member(c, folder), own) for c in configs], folder, shards)
+    return population_members([_with_ancestor(PopulationMember(c, folder), own) for c in configs], folder, shards)
 
 
-def _with_ancestor(member: Member, own: set[str]) -> TrainConfig:
+def _with_ancestor(member: PopulationMember, own: set[str]) -> TrainConfig:
     """A member's configuration with the path of the organism that it starts from."""
     init_from = member.config.init_from
     if init_from in own:
         return replace(member.config, init_from=str(member.home / str(init_from)))
-    if init_from is not None and (member.folder / "config.json").is_file():
+    if init_from is not None and (member.folder / CONFIG_FILE).is_file():
         return read_config(member.folder)
     return member.config
 

@@ -49,7 +49,7 @@ def folder(path, organisms, more=(), **fields):
         save(organism, path / f"{organism.name}.safetensors")
         config = organism.provenance["config"]
         entries.append({"name": organism.name, "file": f"{organism.name}.safetensors", "status": "trained", **config})
-    index = {"format": 1, "recipes": [], "members": [*entries, *more], "versions": {"jax": "0"}} | fields
+    index = {"format": 1, "configs": [], "members": [*entries, *more], "versions": {"jax": "0"}} | fields
     (path / "population.json").write_text(json.dumps(index))
     return path
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import jax
@@ -14,31 +15,30 @@ from helpers.makers import random_rule
 from PIL import Image
 
 import nca
-from analysis.animation import animation
-from analysis.cli import dissect as dissect_command
-from analysis.cli import growing, tables, usage
-from analysis.cli import info as info_command
+from analysis.animation.render import render
+from analysis.cli import grow, tables
 from analysis.cli import main as cli
-from analysis.cli import train as train_command
+from analysis.cli import train as train_module
+from analysis.cli.info import Targets
+from analysis.cli.parse import parse_command
 from nca import damage, edits
 from nca.io import bundled_populations
-from nca.rule import untrained
+from nca.rule import init_rule
 from nca.spec import Spec
-from nca.training.checkpoint import read_config
-from nca.training.config import TrainConfig
+from nca.training.config import TrainConfig, read_config
 
 ROOT = Path(nca.__file__).parents[1]
 RECIPE = {
     "size": 8,
     "margin": 3,
-    "batch": 2,
-    "pool": 4,
-    "hidden": 8,
+    "batch-size": 2,
+    "pool-size": 4,
+    "hidden-size": 8,
     "channels": 6,
-    "shortest": 4,
-    "longest": 6,
+    "min-steps": 4,
+    "max-steps": 6,
 }
-OFTEN = {"log-every": 1, "save-every": 1, "sheet-every": 0}
+OFTEN = {"log-every": 1, "save-every": 1, "plot-every": 0}
 SHORT = ["--dense", *(word for name, n in (RECIPE | OFTEN).items() for word in (f"--{name}", str(n)))]
 
 
@@ -85,58 +85,61 @@ def in_shell(*words, **how):
 def test_help_loads_nothing_heavy(words):
     heavy = {"jax", "flax", "xarray", "numpy", "matplotlib", "sklearn", "scipy", "pandas", "PIL"}
     code = f"import sys; import analysis.cli.main as c; c.main({words!r}); print({heavy} & set(sys.modules))"
-    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert told.stdout.splitlines()[-1] == "set()"
+    process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert process.stdout.splitlines()[-1] == "set()"
 
 
 def test_help_names_every_command(capsys):
     assert nca_("--help") == 0
-    told = capsys.readouterr().out
-    assert all(name in told for name in cli.COMMANDS)
+    output = capsys.readouterr().out
+    assert all(name in output for name in cli.COMMANDS)
 
 
 @pytest.mark.parametrize("name", list(cli.COMMANDS))
 def test_every_option_of_a_command_is_explained(name, capsys):
     assert nca_(name, "--help") == 0
-    told = capsys.readouterr().out
-    assert "usage: nca " + name in told
-    kind = cli.COMMANDS[name][0]
-    explained = kind.__doc__ + "".join(base.__doc__ or "" for base in kind.__mro__)
-    for field in kind.__dataclass_fields__:
-        assert f" {field}: " in explained or field in ("organism", "config"), field
+    output = capsys.readouterr().out
+    assert "usage: nca " + name in output
+    record = cli.COMMANDS[name][0]
+    for kind in (record, *(f.default_factory for f in fields(record) if isinstance(f.default_factory, type))):
+        documented = "".join(base.__doc__ or "" for base in kind.__mro__)
+        for field in fields(kind):
+            has_help = any(getattr(a, "help", None) for a in getattr(field.type, "__metadata__", ()))
+            is_group = isinstance(field.default_factory, type)
+            assert is_group or has_help or f" {field.name}: " in documented or field.name == "organism", field.name
 
 
-def test_the_version_is_told(capsys):
+def test_the_version_is_printed(capsys):
     assert nca_("--version") == 0
     assert capsys.readouterr().out.startswith("nca-dissection ")
 
 
 def test_grow_films_the_states_of_the_run(here, capsys):
     assert nca_("grow", "tiny.safetensors", "--steps", 9, "--every", 2, "--seed", 4, "--run", 1, "--out", "f.png") == 0
-    told = capsys.readouterr()
-    assert told.out == "f.png\n"
+    streams = capsys.readouterr()
+    assert streams.out == "f.png\n"
     states = nca.trajectory(here, 9, key=nca.run_key(4, 1))
-    assert (frames_of("f.png") == animation.render(states, here.rule.spec, every=2)).all()
+    assert (frames_of("f.png") == render(states, here.rule.spec, every=2)).all()
     assert sorted(os.listdir()) == ["f.png", "tiny.safetensors"]
 
 
 def test_grow_in_pieces_gives_the_states_of_one_piece(here, monkeypatch):
-    command = growing.Grow("tiny.safetensors", Path("f.gif"), steps=37, every=3)
+    command = grow.Grow("tiny.safetensors", Path("f.gif"), steps=37, every=3)
     wound = edits.erase(here).where(damage.cut((14, 12), "left")).at(17)
-    whole = np.asarray(nca.trajectory(here, 37, key=nca.run_key(0), edits=[wound]))[::3]
-    monkeypatch.setattr(growing, "CHUNK", 14 * 12 * 6 * 4 * 8)
-    pieces = growing.states_of(command, here, (14, 12), [wound])
-    assert pieces.shape == whole.shape
-    np.testing.assert_allclose(pieces, whole, atol=1e-5)
+    at_once = np.asarray(nca.trajectory(here, 37, key=nca.run_key(0), edits=[wound]))[::3]
+    monkeypatch.setattr(grow, "CHUNK_BYTES", 14 * 12 * 6 * 4 * 8)
+    pieces = grow.grow_states(command, here, (14, 12), [wound])
+    assert pieces.shape == at_once.shape
+    np.testing.assert_allclose(pieces, at_once, atol=1e-5)
 
 
-def test_a_wound_shows_in_the_frame_of_its_step_beside_the_intact_twin(here):
+def test_a_wound_shows_in_the_frame_of_its_step_next_to_the_control(here):
     words = ["grow", "tiny.safetensors", "--steps", 6, "--scale", 10, "--out", "f.png"]
-    assert nca_(*words, "--wound", "disc", "--radius", 20, "--at", 4, "--beside") == 0
+    assert nca_(*words, "--wound", "disc", "--radius", 20, "--wound-step", 4, "--with-control") == 0
     shown = frames_of("f.png")
-    intact, wounded = shown[:, 32:172, :120], shown[:, 32:172, -120:]
-    assert (intact[3] == wounded[3]).all()
-    assert not (intact[4] == wounded[4]).all()
+    control, wounded = shown[:, 32:172, :120], shown[:, 32:172, -120:]
+    assert (control[3] == wounded[3]).all()
+    assert not (control[4] == wounded[4]).all()
     assert (wounded[4] == 255).all()
 
 
@@ -152,8 +155,8 @@ def test_a_wound_shows_in_the_frame_of_its_step_beside_the_intact_twin(here):
 def test_the_options_of_a_wound_make_that_wound(here, words, mask):
     words = ["grow", "tiny.safetensors", "--out", "f.gif", "--wound", *map(str, words)]
     kinds = {name: kind for name, (kind, _) in cli.COMMANDS.items()}
-    command = usage.parsed(words, kinds, "")
-    assert (growing.wound_of(command, (14, 12)) == mask).all()
+    command = parse_command(words, kinds, "")
+    assert (grow.wound_mask(command, (14, 12)) == mask).all()
 
 
 def test_lesions_edits_and_channels_are_taken_together(here):
@@ -161,9 +164,9 @@ def test_lesions_edits_and_channels_are_taken_together(here):
     Path("edits.json").write_text(json.dumps([edits.to_json(freeze)]))
     words = ["grow", "tiny.safetensors", "--steps", "6", "--out", "f.webp", "--channels", "h0", "3"]
     assert nca_(*words, "--lesion", "h0=0.5", "--lesion-steps", 1, 4, "--edits", "edits.json") == 0
-    done = [edits.scale(here, 0.5, channels="h0").at(slice(1, 4)), freeze]
-    states = nca.trajectory(here, 6, key=nca.run_key(0), edits=done)
-    expected = animation.render(states, here.rule.spec, "channels", channels=["h0", "alpha"])
+    expected_edits = [edits.scale(here, 0.5, channels="h0").at(slice(1, 4)), freeze]
+    states = nca.trajectory(here, 6, key=nca.run_key(0), edits=expected_edits)
+    expected = render(states, here.rule.spec, "channels", channels=["h0", "alpha"])
     assert (frames_of("f.webp") == expected).all()
 
 
@@ -179,20 +182,20 @@ def test_a_canvas_is_grown_on_and_cropped(here):
             40,
             "--scale",
             5,
-            "--plain",
+            "--no-caption",
             "--out",
             "f.gif",
         )
         == 0
     )
     assert frames_of("f.gif").shape[1:] == (150, 200, 3)
-    assert nca_("grow", "tiny.safetensors", "--steps", 2, "--crop", "--scale", 5, "--plain", "--out", "f.gif") == 0
+    assert nca_("grow", "tiny.safetensors", "--steps", 2, "--crop", "--scale", 5, "--no-caption", "--out", "f.gif") == 0
     assert max(frames_of("f.gif").shape[1:3]) <= 5 * 9
 
 
-def test_info_tells_what_is_known_as_a_table_and_as_json(here, capsys):
+def test_info_prints_what_is_known_as_a_table_and_as_json(here, capsys):
     assert nca_("info", "tiny.safetensors") == 0
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     for words in (
         "tiny",
         here.hash,
@@ -202,12 +205,12 @@ def test_info_tells_what_is_known_as_a_table_and_as_json(here, capsys):
         "0.80  (0.70 0.90)",
         "mother (abc",
     ):
-        assert words in told
+        assert words in output
     assert nca_("info", "tiny.safetensors", "--json") == 0
-    known = json.loads(capsys.readouterr().out)
-    assert known["hash"] == here.hash
-    assert known["parameters"] == here.rule.parameters
-    assert Spec.from_json(known["spec"]) == here.rule.spec
+    entries = json.loads(capsys.readouterr().out)
+    assert entries["hash"] == here.hash
+    assert entries["parameters"] == here.rule.parameters
+    assert Spec.from_json(entries["spec"]) == here.rule.spec
 
 
 def test_info_names_the_conventions_that_few_rules_have():
@@ -221,13 +224,13 @@ def test_info_names_the_conventions_that_few_rules_have():
         alive="none",
         premultiplied=False,
     )
-    told = tables.described(nca.Organism(rule))
+    text = tables.describe_organism(nca.Organism(rule))
     for words in ("steered by", "h0 (4)", "tanh", "-2 to 2", "not tested", "not multiplied"):
-        assert words in told
+        assert words in text
 
 
 def test_a_name_cannot_write_to_the_terminal(here, capsys):
-    nca.save(here.renamed("\x1b[2Jgone\ud800"), "odd.safetensors")
+    nca.save(here.rename("\x1b[2Jgone\ud800"), "odd.safetensors")
     assert nca_("info", "odd.safetensors") == 0
     assert "?[2Jgone?" in capsys.readouterr().out
 
@@ -235,23 +238,23 @@ def test_a_name_cannot_write_to_the_terminal(here, capsys):
 def test_an_organism_of_odd_provenance_is_described():
     odd = {"config": ["a"], "started_from": "nowhere", "versions": 3, "deep": {"er": {"still": None}}}
     organism = nca.Organism(random_rule(1), provenance=odd, metrics={"recovered": 3, "log10_error": "x"})
-    assert "deep.er.still" in tables.described(organism)
-    assert tables.one_line(organism)
+    assert "deep.er.still" in tables.describe_organism(organism)
+    assert tables.summarise_organism(organism)
 
 
 def test_organisms_lists_every_bundled_one(capsys):
     assert nca_("organisms") == 0
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     names = (*nca.bundled(), *bundled_populations())
-    assert all(name in told for name in names)
-    assert len(told.splitlines()) == len(names)
+    assert all(name in output for name in names)
+    assert len(output.splitlines()) == len(names)
 
 
 def test_targets_are_listed_and_drawn(here, capsys):
     assert nca_("targets", "--out", "sheet.png") == 0
-    told = capsys.readouterr().out
-    assert "lizard" in told
-    assert len(told.splitlines()) == len(nca.targets.names())
+    output = capsys.readouterr().out
+    assert "lizard" in output
+    assert len(output.splitlines()) == len(nca.targets.names())
     with Image.open("sheet.png") as sheet:
         assert min(sheet.size) > 100
 
@@ -264,12 +267,12 @@ def test_training_saves_an_organism_with_what_was_measured(here, capsys, monkeyp
         asked.update(name=organism.name, runs=runs)
         return card
 
-    monkeypatch.setattr("analysis.assays.regeneration.regeneration.report_card", report_card)
-    assert nca_("train", "flag", *SHORT, "--steps", 2, "--out", "run", "--measure", 3) == 0
-    told = capsys.readouterr()
-    assert told.out.splitlines()[-1] == "run/organism.safetensors"
-    assert "left" in told.err
-    assert "-1.00 at step 96" in told.out
+    monkeypatch.setattr("analysis.assays.regeneration.cuts.report_card", report_card)
+    assert nca_("train", "flag", *SHORT, "--steps", 2, "--out", "run", "--eval-runs", 3) == 0
+    streams = capsys.readouterr()
+    assert streams.out.splitlines()[-1] == "run/organism.safetensors"
+    assert "left" in streams.err
+    assert "-1.00 at step 96" in streams.out
     saved = nca.load("run/organism.safetensors")
     assert asked == {"name": saved.name, "runs": 3}
     assert saved.metrics["recovered"] == card["recovered"]
@@ -278,16 +281,16 @@ def test_training_saves_an_organism_with_what_was_measured(here, capsys, monkeyp
 
 
 def test_training_resumes_by_the_recipe_in_its_folder(here):
-    assert nca_("train", "flag", *SHORT, "--steps", 1, "--measure", 0, "--out", "run") == 0
-    assert nca_("train", "--resume", "--out", "run", "--steps", 2, "--measure", 0) == 0
+    assert nca_("train", "flag", *SHORT, "--steps", 1, "--eval-runs", 0, "--out", "run") == 0
+    assert nca_("train", "--resume", "--out", "run", "--steps", 2, "--eval-runs", 0) == 0
     assert nca.load("run/organism.safetensors").provenance["steps"] == 2
     assert read_config(Path("run")).channels == 6
 
 
 def test_training_from_an_organism_records_its_lineage(here):
     spec = Spec(channels=6)
-    nca.save(nca.Organism(untrained(jax.random.key(0), spec, 8), name="mother"), "mother.safetensors")
-    words = ["train", "flag", *SHORT, "--steps", 1, "--from", "mother.safetensors", "--measure", 0]
+    nca.save(nca.Organism(init_rule(jax.random.key(0), spec, 8), name="mother"), "mother.safetensors")
+    words = ["train", "flag", *SHORT, "--steps", 1, "--init-from", "mother.safetensors", "--eval-runs", 0]
     assert nca_(*words) == 0
     child = nca.load("runs/flag-growing-0/organism.safetensors")
     assert child.provenance["started_from"]["name"] == "mother"
@@ -301,7 +304,7 @@ def test_interrupted_training_says_how_to_go_on(here, capsys, monkeypatch):
 
     monkeypatch.setattr("nca.training.loop.train", interrupted)
     assert nca_("train", "--out", "run") == 130
-    assert capsys.readouterr().err == "nca: stopped; go on with: nca train --resume --out run\n"
+    assert capsys.readouterr().err == "nca: stopped; continue with: nca train --resume --out run\n"
 
 
 def test_deterministic_training_asks_xla_for_it_before_jax_is_loaded(here, monkeypatch):
@@ -310,60 +313,41 @@ def test_deterministic_training_asks_xla_for_it_before_jax_is_loaded(here, monke
     with pytest.raises(pytest.fail.Exception) as failed:
         nca_("train", "--deterministic")
     assert failed.value.msg == "--xla_dump_to=x --xla_gpu_deterministic_ops=true"
-    text = Path(train_command.__file__).read_text()
-    assert text.index("XLA_FLAGS") < text.index("from nca import devices")
-
-
-def test_dissect_is_given_the_organism_its_folder_and_the_options(here, capsys, monkeypatch):
-    seen = []
-
-    def dissected(*given, again):
-        seen.append((*given, again))
-        return given[1]
-
-    monkeypatch.setattr("analysis.dissection.dissect.dissect", dissected)
-    assert nca_("dissect", "tiny.safetensors") == 0
-    assert nca_("dissect", "tiny.safetensors", "tiny.safetensors", "--out", "elsewhere", "--again") == 0
-    assert [[one.hash for one in given[0]] for given in seen] == [[here.hash], [here.hash] * 2]
-    assert [str(given[1]) for given in seen] == ["tiny-dissection", "elsewhere"]
-    assert seen[0][2] == dissect_command.DissectConfig()
-    assert [given[-1] for given in seen] == [False, True]
-    assert capsys.readouterr().out == "tiny-dissection\nelsewhere\n"
-    assert nca_("dissect") == 2
-    assert "At least one organism is needed" in capsys.readouterr().err
+    text = Path(train_module.__file__).read_text()
+    assert text.index("XLA_FLAGS") < text.index("from nca.training import devices")
 
 
 def test_nobody_reading_is_no_failure():
     reader, writer = os.pipe()
     os.close(reader)
-    told = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "analysis.cli", "--version"],
         cwd=ROOT,
         stdout=writer,
         stderr=subprocess.PIPE,
     )
     os.close(writer)
-    assert told.returncode == cli.PIPE
-    assert told.stderr == b""
+    assert process.returncode == cli.PIPE
+    assert process.stderr == b""
 
 
-def test_output_that_cannot_be_written_is_told_in_a_sentence():
+def test_output_that_cannot_be_written_ends_in_a_sentence():
     with open("/dev/full", "w") as full:
-        told = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-m", "analysis.cli", "--version"],
             cwd=ROOT,
             stdout=full,
             stderr=subprocess.PIPE,
         )
-    assert told.returncode == 2
-    assert told.stderr == b"nca: No space left on device\n"
+    assert process.returncode == 2
+    assert process.stderr == b"nca: No space left on device\n"
 
 
 def test_a_bug_shows_its_traceback(monkeypatch):
     def broken(_):
         return 1 / 0
 
-    monkeypatch.setitem(cli.COMMANDS, "targets", (info_command.Targets, broken))
+    monkeypatch.setitem(cli.COMMANDS, "targets", (Targets, broken))
     with pytest.raises(ZeroDivisionError):
         nca_("targets")
 
@@ -377,27 +361,30 @@ def test_a_bug_shows_its_traceback(monkeypatch):
         (KeyboardInterrupt(), 130, "nca: stopped"),
     ],
 )
-def test_what_a_machine_refuses_is_told_in_a_sentence(monkeypatch, capsys, failure, code, says):
+def test_what_a_machine_refuses_ends_in_a_sentence(monkeypatch, capsys, failure, code, says):
     def refused(_):
         raise failure
 
-    monkeypatch.setitem(cli.COMMANDS, "targets", (info_command.Targets, refused))
+    monkeypatch.setitem(cli.COMMANDS, "targets", (Targets, refused))
     assert nca_("targets") == code
-    told = capsys.readouterr().err
-    assert told.startswith(says)
-    assert told.count("\n") == 1
+    output = capsys.readouterr().err
+    assert output.startswith(says)
+    assert output.count("\n") == 1
 
 
 def test_a_terminal_without_our_letters_is_helped_all_the_same():
     plain = os.environ | {"PYTHONIOENCODING": "ascii"}
-    told = in_shell("--help", env=plain)
-    assert told.returncode == 0
-    assert "dissect" in told.stdout
-    assert in_shell("grow", env=plain).stderr == "nca: grow needs ORGANISM and --out PATH; see nca grow --help\n"
+    process = in_shell("--help", env=plain)
+    assert process.returncode == 0
+    assert "dissect" in process.stdout
+    mistake = in_shell("grow", env=plain)
+    assert mistake.returncode == 2
+    assert "ORGANISM" in mistake.stderr
+    assert "Traceback" not in mistake.stderr
 
 
 def test_a_signal_stops_training_between_checkpoints_and_it_resumes(tmp_path):
-    words = ["train", "flag", *SHORT, "--steps", "1000000", "--out", "run", "--measure", "0"]
+    words = ["train", "flag", *SHORT, "--steps", "1000000", "--out", "run", "--eval-runs", "0"]
     command = [sys.executable, "-m", "analysis.cli", *words]
     how = os.environ | {"PYTHONPATH": str(ROOT)}
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # where ignored, children ignore it too
@@ -411,7 +398,7 @@ def test_a_signal_stops_training_between_checkpoints_and_it_resumes(tmp_path):
         last = process.stderr.read().splitlines()[-1]
     assert "step 1/" in "".join(lines)
     assert process.returncode == 130
-    assert last == "nca: stopped; go on with: nca train --resume --out run"
+    assert last == "nca: stopped; continue with: nca train --resume --out run"
     config = TrainConfig.from_json(json.loads((tmp_path / "run" / "config.json").read_text()))
     assert config.steps == 1_000_000
     assert (tmp_path / "run" / "state.safetensors").is_file()

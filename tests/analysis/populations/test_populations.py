@@ -85,9 +85,9 @@ def test_a_missing_file_and_one_outside_the_folder_are_reported_and_not_read(tmp
     [
         ("[", "does not describe a population"),
         ("[]", "does not describe a population"),
-        ('{"members": 3}', "of format 1"),
-        ('{"format": 2, "members": []}', "of format 1"),
-        ('{"format": 1, "members": ["a"]}', "of format 1"),
+        ('{"members": 3}', "does not describe a population"),
+        ('{"format": 2, "members": []}', "newer version"),
+        ('{"format": 1, "members": ["a"]}', "does not describe a population"),
         ('{"format": 1, "members": []}', "no trained member yet"),
         ('{"format": 1, "members": [{"name": "a", "status": "waiting"}]}', "a: it is not trained yet"),
     ],

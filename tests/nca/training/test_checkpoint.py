@@ -14,11 +14,11 @@ from nca.training import loop
 from nca.training.checkpoint import (
     Checkpoint,
     append_metrics,
-    read_config,
     read_metrics,
     restore_checkpoint,
     save_checkpoint,
 )
+from nca.training.config import read_config
 from nca.training.loop import train
 from nca.training.step import init_training
 

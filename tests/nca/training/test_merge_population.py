@@ -10,7 +10,7 @@ import nca
 from analysis.cli import main as cli
 from nca.errors import UserError
 from nca.shards import Shard, all_shards
-from nca.training.population import merge_population, read_population
+from nca.training.population import merge_population, read_members
 
 
 def run_nca(*words):
@@ -82,8 +82,8 @@ def test_the_shards_of_a_population_merge_into_one_folder(capsys, listed):
     for number in (0, 2, 3, 4):
         name = f"lizard-growing-{number}"
         assert nca.load(f"all/{name}.safetensors").hash == makers.organism(makers.random_rule(number)).hash
-    assert [m.status for m in read_population(Path("all"))] == ["trained", "failed", *["trained"] * 3]
-    assert read_population(Path("all"))[1].reason == "it exploded"
+    assert [m.status for m in read_members(Path("all"))] == ["trained", "failed", *["trained"] * 3]
+    assert read_members(Path("all"))[1].reason == "it exploded"
     assert len(list(Path("all").iterdir())) == 6
 
 

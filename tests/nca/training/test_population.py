@@ -22,7 +22,7 @@ from nca.shards import Shard
 from nca.training import devices, loop
 from nca.training.checkpoint import read_metrics
 from nca.training.loop import train, train_population
-from nca.training.population import merge_population, population_configs, population_members, read_population
+from nca.training.population import merge_population, population_configs, population_members, read_members
 from nca.training.step import init_training
 
 ROOT = Path(__file__).parents[3]
@@ -130,8 +130,8 @@ def test_an_interrupted_population_resumes_to_the_same_organisms(tmp_path):
     configs = whole(tmp_path / "two")
     with pytest.raises(KeyboardInterrupt):
         train_population(configs, tmp_path / "two", log=stop)
-    assert [m.status for m in read_population(tmp_path / "two")] == ["trained"] * 3 + ["waiting"] * 3
-    assert [m.config for m in read_population(tmp_path / "two")] == configs
+    assert [m.status for m in read_members(tmp_path / "two")] == ["trained"] * 3 + ["waiting"] * 3
+    assert [m.config for m in read_members(tmp_path / "two")] == configs
     found = train_population(configs, tmp_path / "two", resume=True, log=no_log)
     for one, other in zip(expected, found, strict=True):
         assert load(one.file).hash == load(other.file).hash
@@ -172,11 +172,11 @@ def test_shards_trained_apart_equal_the_undivided_population(tmp_path):
     assert [m.shard for m in population_members(whole(tmp_path), tmp_path, 2)] == ["1/2", "2/2", "2/2"] * 2
     for k in (1, 2):
         train_population(whole(tmp_path / str(k)), tmp_path / str(k), shard=Shard(k, 2), log=no_log)
-    assert [m.status for m in read_population(tmp_path / "1")] == ["trained", "waiting", "waiting"] * 2
+    assert [m.status for m in read_members(tmp_path / "1")] == ["trained", "waiting", "waiting"] * 2
     with pytest.raises(UserError, match=r"shard 2/2"):
         merge_population([tmp_path / "1"], tmp_path / "short")
     merge_population([tmp_path / "1", tmp_path / "2"], tmp_path / "merged")
-    for one, other in zip(expected, read_population(tmp_path / "merged"), strict=True):
+    for one, other in zip(expected, read_members(tmp_path / "merged"), strict=True):
         assert (other.name, other.status) == (one.name, "trained")
         assert load(one.file).hash == load(other.file).hash
 
@@ -210,7 +210,7 @@ def test_configurations_that_cannot_be_one_population_are_refused(tmp_path):
         population_configs(tiny(init_from=str(tmp_path), seed=9), 1, tmp_path / "later")
     (tmp_path / "population.json").write_text("{")
     with pytest.raises(UserError, match="does not describe a population"):
-        read_population(tmp_path)
+        read_members(tmp_path)
 
 
 def test_members_that_start_from_different_conventions_are_refused(tmp_path, monkeypatch):
