@@ -21,7 +21,7 @@ from analysis import metrics
 from analysis.assays.lesions.interventions import Specimen
 from analysis.paired import EditedRun, run_edited
 from analysis.rollouts import Tick
-from analysis.stats.surrogates import LARGEST_BODY, modes, rotated
+from analysis.stats.surrogates import MAX_CELLS, laplacian_modes, rotate_bands
 from nca import edits
 from nca.errors import UserError
 from nca.rollout import trajectory
@@ -138,13 +138,13 @@ def displacements(specimen: Specimen, channels: Sequence[int]) -> Float[np.ndarr
         for n, channel in enumerate(channels):
             values = state[..., channel]
             mask = values != 0
-            if mask.sum() > LARGEST_BODY:
+            if mask.sum() > MAX_CELLS:
                 return None
             if mask.any():
                 if mask.tobytes() not in modes_of:
-                    modes_of[mask.tobytes()] = modes(mask)
+                    modes_of[mask.tobytes()] = laplacian_modes(mask)
                 seed = int(np.random.SeedSequence([specimen.seed, run, channel]).generate_state(1)[0])
-                fields = rotated(values[mask][:, None], modes_of[mask.tobytes()], 1, seed, mean=False)
+                fields = rotate_bands(values[mask][:, None], modes_of[mask.tobytes()], 1, seed, mean=False)
                 moved[run, n][mask] = fields[0, :, 0]
     return moved
 

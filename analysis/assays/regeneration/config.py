@@ -1,64 +1,75 @@
-"""Which wounds `nca regenerate` makes: one frozen record that is the command line, the call and the file."""
+"""Options of `nca regenerate`: one frozen record that is the command line, the API's configuration and the JSON."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from nca.errors import UserError
-from nca.validation import as_tuples, at_least, where_left
+from nca.validation import check_at_least, convert_to_tuples, replace_defaults
 
-FULL: dict[str, Any] = {"runs": 16, "sweep_runs": 8, "angles": 24, "places": 120, "late_runs": 8}
+RENAMED_OPTIONS = {
+    "--cut-at": "--adult-step",
+    "--until": "--eval-steps",
+    "--sweep-runs": "--map-runs",
+    "--places": "--map-points",
+    "--late": "--follow-up-step",
+    "--late-runs": "--follow-up-runs",
+}
+_FULL: dict[str, Any] = {"runs": 16, "map_runs": 8, "angles": 24, "map_points": 120, "follow_up_runs": 8}
 
 
 @dataclass(frozen=True)
 class RegenerationConfig:
-    """Which wounds are made, and when they are judged.
+    """Which wounds are made, and when their outcome is measured.
 
     Attributes:
-        runs: runs that the five cuts are made on.
+        runs: number of runs of the five cuts.
         seed: number that all randomness follows from.
-        cut_at: step of every wound.
-        until: step at which it is judged.
-        sweep_runs: how many of the runs half planes and holes are made on.
-        angles: directions of half planes, evenly around the circle; 0 for none.
+        adult_step: step at which the body counts as grown: every wound is made then.
+        eval_steps: steps after the wound at which its outcome is measured.
+        map_runs: how many of the runs half planes and holes are made on.
+        angles: number of directions of half planes, evenly spaced; 0 for none.
         radii: of holes, in cells; none for no map.
-        places: about so many places of a hole, spread over the body.
-        late: step to which the cut bodies are followed; 0 for none.
-        late_runs: how many of the runs.
-        full: 16 runs, 8 of them for sweeps and late fates, 24 angles, some 120 places, wherever a
-            number was left as it is by default.
+        map_points: approximate number of holes of each radius, spread over the body.
+        follow_up_step: step to which the cut bodies are followed; 0 for no follow-up.
+        follow_up_runs: how many of the runs are followed.
+        full: use the larger preset for every option you did not set.
     """
 
     runs: int = 8
     seed: int = 0
-    cut_at: int = 200
-    until: int = 700
-    sweep_runs: int = 2
+    adult_step: int = 200
+    eval_steps: int = 500
+    map_runs: int = 2
     angles: int = 8
     radii: tuple[float, ...] = (4.0, 8.0)
-    places: int = 30
-    late: int = 2000
-    late_runs: int = 2
+    map_points: int = 30
+    follow_up_step: int = 2000
+    follow_up_runs: int = 2
     full: bool = False
 
     def __post_init__(self) -> None:
-        as_tuples(self, "radii")
-        at_least(1, self, "runs", "sweep_runs", "late_runs", "cut_at", "places")
+        convert_to_tuples(self, "radii")
+        check_at_least(1, self, "runs", "adult_step", "eval_steps", "map_runs", "map_points", "follow_up_runs")
         if self.angles < 0 or not all(0 < r < math.inf for r in self.radii):
-            raise UserError("angles must not be negative, and radii are above 0 cells.")
-        if self.until <= self.cut_at:
-            raise UserError(f"until ({self.until}) must come after cut_at ({self.cut_at}).")
-        if self.late and self.late <= self.until:
-            raise UserError(f"late ({self.late}) must come after until ({self.until}), or be 0.")
-        if max(self.sweep_runs, self.late_runs) > self.runs:
-            raise UserError(f"sweep_runs and late_runs are some of the {self.runs} runs; ask for fewer.")
+            raise UserError("angles must not be negative, and radii must be above 0 cells.")
+        if self.follow_up_step and self.follow_up_step <= self.end_step:
+            raise UserError(f"follow_up_step ({self.follow_up_step}) must come after step {self.end_step}, or be 0.")
+        if max(self.map_runs, self.follow_up_runs) > self.runs:
+            raise UserError(f"map_runs and follow_up_runs are some of the {self.runs} runs; ask for fewer.")
+
+    @property
+    def end_step(self) -> int:
+        """The step at which the outcome of wounds is measured."""
+        return self.adult_step + self.eval_steps
+
+    @classmethod
+    def quick(cls) -> RegenerationConfig:
+        """The five cuts only."""
+        return cls(angles=0, radii=(), follow_up_step=0)
 
     def filled(self) -> RegenerationConfig:
-        """With `full`, every number left at its default is the larger one."""
-        return where_left(self, FULL) if self.full else self
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields as plain JSON values."""
-        return asdict(self)
+        """With `full`, the larger preset in every option left at its default."""
+        return replace_defaults(self, _FULL) if self.full else self

@@ -8,8 +8,8 @@ import numpy as np
 
 from analysis.assays.population import Measure, PopulationAssay
 from analysis.assays.regeneration.config import RegenerationConfig
-from analysis.assays.regeneration.regeneration import cuts_of, marks
-from analysis.paired import run_controls
+from analysis.assays.regeneration.cuts import measure_cuts
+from analysis.paired import measured_steps, run_controls
 from analysis.progress import Log, Progress, silent
 from analysis.rollouts import run_keys
 from nca.damage import CUTS
@@ -24,11 +24,11 @@ _LEAST = -1.0  # the least share recovered that a network is counted with: an ex
 
 def _measure(organism: Organism, states: np.ndarray, config: RegenerationConfig, log: Log = silent) -> dict[str, float]:
     """Share recovered from each of five cuts, median over runs."""
-    progress = Progress(log, config.runs * 7 * (config.until - config.cut_at))
-    progress.stage = f"cutting {organism.name}"
-    keys = run_keys(config.seed, config.runs)
-    controls = run_controls(organism, states, keys, marks(config.cut_at, config.until), tick=progress.tick)
-    recovered = cuts_of(organism, controls, progress.tick).recovered
+    progress = Progress(log)
+    progress.start(f"cutting {organism.name}", config.runs * (len(CUTS) + 2) * config.eval_steps)
+    keys, steps = run_keys(config.seed, config.runs), measured_steps(config.adult_step, (config.eval_steps,))
+    controls = run_controls(organism, states, keys, steps, tick=progress.tick)
+    recovered = measure_cuts(organism, controls, progress.tick).recovered
     by_cut = {cut: _median(recovered.sel(wound=cut).values) for cut in CUTS}
     return {"all five": _median(np.asarray(list(by_cut.values()))), **by_cut}
 
@@ -41,8 +41,8 @@ def _median(values: np.ndarray) -> float:
 
 def _method(config: Any) -> str:
     return (
-        f"Five cuts (four halves, and 16×16 cells of the centre) at step {config.cut_at}, measured at step "
-        f"{config.until}: recovered = (MSE after the cut − MSE at the end) / (MSE after the cut − MSE of the uncut "
+        f"Five cuts (four halves, and 16×16 cells of the centre) at step {config.adult_step}, measured at step "
+        f"{config.end_step}: recovered = (MSE after the cut − MSE at the end) / (MSE after the cut − MSE of the uncut "
         f"control at the end), median over {config.runs} runs. Only networks that are included are cut."
     )
 
@@ -55,5 +55,5 @@ POPULATION = PopulationAssay(
     method=_method,
     axis="recovered",
     preset={"runs": 3},
-    end_step=lambda config: int(config.until),
+    end_step=lambda config: int(config.end_step),
 )
