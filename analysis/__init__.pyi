@@ -1,7 +1,11 @@
 from .assays.axes.config import AxesConfig as AxesConfig
 from .assays.axes.pca import pca as pca
 from .assays.axes.run import axes as axes
+from .assays.grafts.config import GraftConfig as GraftConfig
+from .assays.grafts.run import graft as graft
 from .assays.lesions.config import LesionConfig as LesionConfig
+from .assays.robustness.config import RobustnessConfig as RobustnessConfig
+from .assays.robustness.run import robustness as robustness
 from .cell_table import cells as cells
 from .cell_table import to_anndata as to_anndata
 from .dissection.config import DissectConfig as DissectConfig

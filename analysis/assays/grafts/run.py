@@ -110,6 +110,9 @@ def run(
     return GraftResult(host, donor, config, grafts, isolation, organizers, films, warnings=warnings)
 
 
+graft = run  # its name in `analysis`
+
+
 def _set_points(
     config: GraftConfig, host: Organism, host_state: np.ndarray, donor: Organism, donor_state: np.ndarray
 ) -> GraftConfig:

@@ -89,3 +89,6 @@ def run(organism: Organism, config: RobustnessConfig | None = None, *, log: Log 
         skipped.append("Canvas margins: the body leaves no more room than the margins asked for.")
     table = pd.DataFrame(rows + edge_rows)
     return RobustnessResult(organism, config, table, returns, spread, "", skipped, pictures[0])
+
+
+robustness = run  # its name in `analysis`
