@@ -20,10 +20,18 @@ if TYPE_CHECKING:
 RENAMED_OPTIONS = {"--like": "--preset", "--untried": "--no-probe", "--leak": "--negative-slope"}
 _MAX_ROWS = 12
 
-# Every convention is an option of the same name, type and help, None where it was not given.
+
+def _option(name: str, default: Any) -> tuple[str, Any, Any]:
+    """A convention as a field of the command, None or () where the option is not given."""
+    if default is True:  # a flag could only confirm it
+        return name, Annotated[bool | None, tyro.conf.FlagConversionOff], None
+    return (name, TYPES[name], ()) if name == "filters" else (name, TYPES[name] | None, None)
+
+
+# The options that state conventions have the names, types and help texts of their fields.
 _ConventionOptions: Any = make_dataclass(
     "ConventionOptions",
-    [(f.name, TYPES[f.name] | None, None) for f in fields(Conventions)],
+    [_option(f.name, f.default) for f in fields(Conventions)],
     frozen=True,
     namespace={"__doc__": Conventions.__doc__, "__module__": __name__},
 )
@@ -87,7 +95,7 @@ def import_(command: Import) -> None:
     from nca.io import save
 
     reference = read_reference(command.check) if command.check else None
-    options = {k: v for k, v in vars(command.conventions).items() if v is not None}
+    options = {k: v for k, v in vars(command.conventions).items() if v not in (None, ())}
     file = open_weights(command.file, preset=command.preset, sidecar=command.sidecar, sizes=command.sizes, **options)
     print_result(import_summary(file))
     file = file if command.no_probe else _probe(command, file)
@@ -106,18 +114,18 @@ def import_(command: Import) -> None:
 
 
 def _preset_list() -> str:
-    from analysis.cli.tables import aligned
+    from analysis.cli.tables import format_pairs
 
     rows = []
     for name, preset in PRESETS.items():
         rows.append((name, preset.about))
         rows += [("", f"{k} = {v}") for k, v in preset.fields.items()]
-    return aligned(rows)
+    return format_pairs(rows)
 
 
 def import_summary(file: WeightFile) -> str:
     """The network found in a file, and the conventions known with their sources."""
-    from analysis.cli.tables import aligned
+    from analysis.cli.tables import format_pairs
 
     layers = file.layers
     sizes = [len(layers.weights[0]), *(w.shape[1] for w in layers.weights)]
@@ -138,13 +146,13 @@ def import_summary(file: WeightFile) -> str:
         if not source.startswith("preset") or getattr(values, name) != getattr(Conventions, name):
             shown.append(f"{name} {getattr(values, name)}")
     rows += [(f"from {source}", ", ".join(shown) or "the defaults") for source, shown in by_source.items()]
-    return aligned(rows)
+    return format_pairs(rows)
 
 
 def _probe(command: Import, file: WeightFile) -> WeightFile:
     """The file with the conventions of the best trial; prints and draws the trials."""
     from analysis.cli.import_sheet import draw_trials
-    from analysis.cli.tables import columns
+    from analysis.cli.tables import format_table
     from nca.interop.probe import adopt, describe, doubts, run_trials
 
     ranked = run_trials(file, log_line)
@@ -154,7 +162,7 @@ def _probe(command: Import, file: WeightFile) -> WeightFile:
         scores = (f"{trial.excess:.4f}", f"{trial.drift:.4f}") if trial.outcome == "grows" else ("", "")
         name = describe(trial.changes) or "as stated"
         rows.append((name, trial.outcome, str(trial.cells), *scores, f"{trial.max_abs_state:.3g}"))
-    print_result(columns(rows))
+    print_result(format_table(rows))
     hidden = len(ranked) - len(rows) + 1
     if hidden:
         print_result(f"and {hidden} more, none of which grows" if len(rows) > growing else f"and {hidden} more")

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgpack
 import numpy as np
+import safetensors
 from numpy.lib import format as npy
 
 from nca.errors import UserError
@@ -200,22 +201,19 @@ def _read_safetensors(raw: bytes) -> Contents:
     (size,) = struct.unpack_from("<Q", raw)
     if size > min(len(raw) - 8, 2**22):
         raise DamagedError("it begins as safetensors, but is cut off.")
-    header = parse_json(raw[8 : 8 + size].decode("utf-8", "replace"), dict)
-    data = memoryview(raw)[8 + size :]
-    metadata = header.pop("__metadata__", None)
+    metadata = parse_json(raw[8 : 8 + size].decode("utf-8", "replace"), dict).get("__metadata__")
     metadata = metadata if isinstance(metadata, dict) else {}
     if "organism" in metadata:
         raise UserError("it is an organism of this package already; it needs no import.")
+    try:
+        tensors = safetensors.deserialize(raw)
+    except safetensors.SafetensorError as error:
+        raise DamagedError("it begins as safetensors, but is damaged or cut off.") from error
     arrays = BoundedArrays()
-    for name, entry in list(header.items())[:MAX_ARRAYS]:
-        try:
-            dtype, shape, (begin, end) = str(entry["dtype"]), tuple(entry["shape"]), entry["data_offsets"]
-            inside = 0 <= begin <= end <= len(data)
-        except (KeyError, TypeError, ValueError) as error:
-            raise DamagedError(f"its array {name[:40]!r} lacks a valid dtype, shape or data_offsets.") from error
-        if not inside or dtype not in _SAFETENSORS_DTYPES:
-            raise DamagedError(f"its array {name[:40]!r} lies beyond its end, or its type is not read.")
-        arrays[name] = float_array(data[begin:end], _SAFETENSORS_DTYPES[dtype], shape)
+    for name, tensor in tensors:
+        if tensor["dtype"] not in _SAFETENSORS_DTYPES:
+            raise DamagedError(f"its array {name[:40]!r} is of type {tensor['dtype']}, which is not read.")
+        arrays[name] = float_array(tensor["data"], _SAFETENSORS_DTYPES[tensor["dtype"]], tensor["shape"])
     text = metadata.get("conventions")
     conventions = parse_json(text, dict) if isinstance(text, str) else None
     return Contents("safetensors", arrays, "in-out" if "w1" in arrays else "", conventions=conventions)

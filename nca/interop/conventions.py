@@ -15,7 +15,6 @@ from nca.errors import UserError
 FILTERS = (
     "identity", "dx", "dy", "-dx", "-dy", "laplacian", "laplacian4", "laplacian8", "average", "gradient",
 )  # fmt: skip
-_OLD_NAMES = {"leak": "negative_slope"}  # in files exported before the field was renamed
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,6 @@ class SourcedConventions:
 
     def merge(self, source: str, /, **fields: Any) -> SourcedConventions:
         """The same with these fields from this source, which replace those known before."""
-        fields = {_OLD_NAMES.get(name, name): value for name, value in fields.items()}
         unknown = sorted(set(fields) - set(TYPES))
         if unknown:
             names = ", ".join(map(repr, unknown))[:120]

@@ -17,23 +17,21 @@ from nca.interop.features import build_rule
 from nca.interop.layers import Layers, find_layers
 from nca.interop.untrusted import Contents, parse_json, read_bytes
 from nca.organism import Organism
+from nca.versions import modern_keys
 
-# For conventions that growth does not verify: the question, and what happens if the answer is wrong.
+# Conventions that growth does not verify: what they mean, and what happens if they are wrong.
 _UNVERIFIABLE = {
-    "swap_xy": ("are x and y exchanged?", "the picture grows transposed"),
-    "flip": ("are kernels rotated by 180 degrees?", "the picture grows rotated by 180 degrees"),
-    "filters": ("which signs do the gradients have?", "the picture grows mirrored"),
-    "inclusive": ("is a cell alive at > or at >= the threshold?", "the picture is the same"),
-    "alive": ("are cells tested before the update too?", "the picture is nearly the same"),
-    "boundary": ("what does perception read beyond the canvas?", "the picture is the same until it reaches the edge"),
-    "alive_boundary": (
-        "what does the alive test read beyond the canvas?",
-        "the picture is the same until it reaches the edge",
-    ),
-    "reads": ("does perception read dead cells?", "the picture is nearly the same"),
-    "fire_rate": ("how often does a cell update?", "the body grows at another speed, often to the same picture"),
-    "fire": ("which side of the fire rate updates?", "at a rate of 0.5 the picture is the same"),
-    "premultiplied": ("is colour multiplied by alpha?", "the body grows the same in other colours"),
+    "swap_xy": ("x and y exchanged", "the picture grows transposed"),
+    "flip": ("kernels rotated by 180 degrees", "the picture grows rotated by 180 degrees"),
+    "filters": ("signs of the gradients", "the picture grows mirrored"),
+    "inclusive": ("alive at >= instead of > the threshold", "the picture is the same"),
+    "alive": ("alive test before the update too", "the picture is nearly the same"),
+    "boundary": ("perception beyond the canvas", "the picture is the same until it reaches the edge"),
+    "alive_boundary": ("alive test beyond the canvas", "the picture is the same until it reaches the edge"),
+    "reads": ("perception of dead cells", "the picture is nearly the same"),
+    "fire_rate": ("how often a cell updates", "the body grows at another speed, often to the same picture"),
+    "fire": ("which side of the fire rate updates", "the picture is the same at a rate of 0.5"),
+    "premultiplied": ("colour multiplied by alpha", "the body grows the same in other colours"),
 }
 # Names under which files keep settings.
 _SETTINGS = {
@@ -96,14 +94,14 @@ def open_weights(
     if layers.seed is not None:
         conventions = conventions.merge("the file", seed="file")
     if contents.conventions is not None:
-        conventions = conventions.merge("the file", **contents.conventions)
+        conventions = conventions.merge("the file", **modern_keys(contents.conventions, "conventions"))
     sidecar_path = sidecar or path.with_name(path.name + ".conventions.json")
     if sidecar is not None or sidecar_path.is_file():
         try:
             fields = parse_json(read_bytes(sidecar_path, 2**20), dict)
         except UserError as error:
             raise UserError(f"{sidecar_path} must hold a JSON object of conventions: {error}") from error
-        conventions = conventions.merge("sidecar", **fields)
+        conventions = conventions.merge("sidecar", **modern_keys(fields, "conventions"))
     conventions = _inferred_from_shapes(conventions.merge("option", **options), contents, layers)
     return WeightFile(path, contents, layers, conventions)
 
@@ -219,7 +217,7 @@ def assumptions(file: WeightFile) -> list[str]:
     """The conventions that no source states and growth does not verify, with the values taken; one line each."""
     values = file.conventions.values
     return [
-        f"{name} = {getattr(values, name)} ({question} If this is wrong, {consequence}.)"
-        for name, (question, consequence) in _UNVERIFIABLE.items()
+        f"{name} = {getattr(values, name)} ({meaning}): if wrong, {consequence}"
+        for name, (meaning, consequence) in _UNVERIFIABLE.items()
         if name not in file.conventions.sources
     ]

@@ -186,22 +186,19 @@ def _node(g: _Graph, operation: str, *inputs: str, output: str = "", **attribute
 
 
 def _model(g: _Graph, channels: int, seed_shape: tuple[int, ...], conventions: Mapping[str, Any]) -> bytes:
-    def port(name: str, sizes: list[str | int]) -> bytes:
-        dims = b"".join(encode_field(1, encode_field(2 if isinstance(s, str) else 1, s)) for s in sizes)
-        tensor = encode_field(1, _FLOAT) + encode_field(2, dims)
-        return encode_field(1, name) + encode_field(2, encode_field(1, tensor))
-
     graph = b"".join(encode_field(1, n) for n in g.nodes) + encode_field(2, "step")
     graph += b"".join(encode_field(5, i) for i in g.initializers)
-    graph += encode_field(11, port("state", ["batch", "y", "x", channels]))
-    graph += encode_field(11, port("fire", ["batch", "y", "x"]))
-    graph += encode_field(12, port("next", ["batch", "y", "x", channels]))
-    graph += encode_field(12, port("start", [int(n) for n in seed_shape]))
+    graph += encode_field(11, _port("state", ["batch", "y", "x", channels]))
+    graph += encode_field(11, _port("fire", ["batch", "y", "x"]))
+    graph += encode_field(12, _port("next", ["batch", "y", "x", channels]))
+    graph += encode_field(12, _port("start", [int(n) for n in seed_shape]))
     metadata = encode_field(1, "conventions") + encode_field(2, json.dumps(conventions))
-    return (
-        encode_field(1, _IR)
-        + encode_field(2, "nca-dissection")
-        + encode_field(7, graph)
-        + encode_field(8, encode_field(1, "") + encode_field(2, _OPSET))
-        + encode_field(14, metadata)
-    )
+    model = encode_field(1, _IR) + encode_field(2, "nca-dissection") + encode_field(7, graph)
+    return model + encode_field(8, encode_field(1, "") + encode_field(2, _OPSET)) + encode_field(14, metadata)
+
+
+def _port(name: str, sizes: list[str | int]) -> bytes:
+    """An input or output of the graph."""
+    dims = b"".join(encode_field(1, encode_field(2 if isinstance(s, str) else 1, s)) for s in sizes)
+    tensor = encode_field(1, _FLOAT) + encode_field(2, dims)
+    return encode_field(1, name) + encode_field(2, encode_field(1, tensor))

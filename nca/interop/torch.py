@@ -442,11 +442,8 @@ def _pickle_tensor(array: np.ndarray, storages: list[np.ndarray]) -> bytes:
     flat = np.ascontiguousarray(array, np.float32)
     key = str(len(storages))
     storages.append(flat)
-
-    def pickle(*values: Any) -> bytes:
-        return b"".join(_pickle_value(value, storages) for value in values)
-
     strides = tuple(int(s // 4) for s in flat.strides)
-    storage = b"(" + pickle("storage") + _FLOAT_STORAGE + pickle(key, "cpu", int(flat.size)) + b"tQ"
-    view = pickle(0, tuple(map(int, flat.shape)), strides)
-    return _REBUILD_TENSOR + b"(" + storage + view + b"\x89" + _ORDERED_DICT + b")RtR"
+    kind, *location = (_pickle_value(value, storages) for value in ("storage", key, "cpu", int(flat.size)))
+    view = (_pickle_value(value, storages) for value in (0, tuple(map(int, flat.shape)), strides))
+    storage = b"(" + kind + _FLOAT_STORAGE + b"".join(location) + b"tQ"
+    return _REBUILD_TENSOR + b"(" + storage + b"".join(view) + b"\x89" + _ORDERED_DICT + b")RtR"

@@ -93,7 +93,7 @@ def test_the_planarian_with_its_compass_turned_by_a_quarter_is_the_published_one
     assert np.abs(expected["state_200"] - reference.state(200)).max() > 0.5
 
 
-@pytest.mark.parametrize("name", ["google-planarian", "gorold-reference"])
+@pytest.mark.parametrize("name", ["google-planarian", "gorold-gecko"])
 def test_a_published_rule_turned_by_a_quarter_grows_the_turned_body(published, name):
     reference = organisms.load_published(published, name)
     canvas, steps = (49, 49), 40

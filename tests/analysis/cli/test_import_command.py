@@ -49,7 +49,7 @@ def test_the_order_of_the_features_is_inferred_by_growth(weights, tmp_path, caps
     assert "grows" in first
     assert len(others) == 3
     assert all("explodes" in line or "dies" in line for line in others)
-    assert "assumed, and not verified by growth:\n  swap_xy = False (are x and y exchanged? " in text
+    assert "assumed, and not verified by growth:\n  swap_xy = False (x and y exchanged): if wrong, " in text
     with Image.open(tmp_path / "lizard.trials.png") as sheet:
         assert min(sheet.size) > 200
 
@@ -62,7 +62,10 @@ def test_stated_conventions_are_not_probed(weights):
 
 def test_without_a_probe_the_defaults_are_taken_and_recorded(weights, tmp_path, capsys):
     out = tmp_path / "a.safetensors"
-    assert main(["import", str(weights), "--out", str(out), "--no-probe", "--name", "mine"]) == 0
+    options = ["--no-probe", "--name", "mine", "--premultiplied", "False", "--swap-xy"]
+    assert main(["import", str(weights), "--out", str(out), *options]) == 0
+    assert not nca.load(out).rule.spec.premultiplied
+    assert nca.load(out).provenance["imported"]["sources"]["option"] == ["premultiplied", "swap_xy"]
     assert nca.load(out).name == "mine"
     assert nca.load(out).provenance["imported"]["assumed"][:2] == ["order", "filters"]
     assert "outcome" not in capsys.readouterr().out

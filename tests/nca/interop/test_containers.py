@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nca.errors import UserError
-from nca.interop import torch, untrusted
+from nca.interop import tensorflow, torch, untrusted
 from nca.interop.containers import read_contents
 from nca.interop.importing import open_weights
 from nca.interop.layers import find_layers
@@ -321,6 +321,24 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
     path = write(tmp_path, "npz")
     monkeypatch.setattr(untrusted.read_bytes, "__defaults__", (100,))
     with pytest.raises(UserError, match="bytes"):
+        read_contents(path)
+
+
+def test_tensors_that_share_a_storage_count_in_full(tmp_path, monkeypatch):
+    monkeypatch.setattr(untrusted, "MAX_TOTAL_VALUES", 100)
+    tensors = [torch._pickle_value(f"w{i}", []) + torch._pickle_tensor(np.zeros(6, np.float32), []) for i in range(30)]
+    path = tmp_path / "file.pth"
+    path.write_bytes(zipped(m__data_pkl=b"\x80\x02}(" + b"".join(tensors) + b"u.", m__data__0=bytes(24)))
+    with pytest.raises(UserError, match="more than 100 values"):
+        read_contents(path)
+
+
+def test_weight_files_that_are_named_again_count_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(tensorflow, "MAX_FILE_BYTES", 100)
+    (tmp_path / "group1.bin").write_bytes(bytes(60))
+    path = tmp_path / "model.json"
+    path.write_text(json.dumps({"weightsManifest": [{"paths": ["group1.bin"] * 2, "weights": []}]}))
+    with pytest.raises(UserError, match="60 bytes"):
         read_contents(path)
 
 
