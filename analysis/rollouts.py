@@ -7,9 +7,10 @@ runs are computed one by one on as many threads as there are cores, elsewhere in
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -152,3 +153,27 @@ def grow_runs(
         return advance(Batch(organism, keys[i], select_runs(fire, i), (), start, tick), initial[i], 0, steps)
 
     return jnp.concatenate(map_runs(len(keys), _grow_batch))
+
+
+def grow_through(
+    organism: Organism,
+    keys: Any,
+    steps: Sequence[int],
+    *,
+    states: Float[Arrays, "run y x channel"] | None = None,
+    tick: Tick | None = None,
+) -> Float[np.ndarray, "step run y x channel"]:
+    """The states of many runs at several steps.
+
+    Args:
+        organism: what grows.
+        keys: one per run.
+        steps: ascending; the first is that of `states`.
+        states: at the first step; the seed if none.
+        tick: called with the number of steps done.
+    """
+    course = [np.asarray(seed_states(organism, len(keys)) if states is None else states)]
+    for begin, end in pairwise(steps):
+        following = grow_runs(organism, end - begin, keys, states=course[-1], start=begin, tick=tick)
+        course.append(np.asarray(following))
+    return np.stack(course)

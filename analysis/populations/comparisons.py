@@ -105,19 +105,17 @@ def regime_tests(study: Study, seed: int = 0) -> pd.DataFrame:
         many those are), step.
     """
     rows: list[dict[str, Any]] = []
-
-    def add(test: str, measure: Measure, regimes: str, result: Mapping[str, Any]) -> None:
-        rows.append({"test": test, "measure": measure.name, "main": measure.main, "regimes": regimes, **result})
-
     for measure in study.measures:
         wide = lineage_values(study, measure.name, study.regimes)
+        tests: list[tuple[str, str, Mapping[str, Any]]] = []
         if measure.null is not None:
-            for regime in study.regimes:
-                add("level", measure, regime, trends.level_test(wide[regime].values, measure.null, seed))
+            tests += [("level", r, trends.level_test(wide[r].values, measure.null, seed)) for r in study.regimes]
         for pair in pairwise(study.regimes):
-            add("change", measure, " to ".join(pair), trends.change_test(wide[list(pair)].values, seed))
+            tests.append(("change", " to ".join(pair), trends.change_test(wide[list(pair)].values, seed)))
         if len(study.regimes) >= TREND_REGIMES:
-            add("trend", measure, " to ".join(study.regimes), trends.trend_test(wide.values, seed))
+            tests.append(("trend", " to ".join(study.regimes), trends.trend_test(wide.values, seed)))
+        measured = {"measure": measure.name, "main": measure.main}
+        rows += [{"test": test, **measured, "regimes": regimes, **result} for test, regimes, result in tests]
     if not rows:
         return pd.DataFrame(columns=["test", "measure", "main", "regimes", "n", "p", "holm", "family"])
     table = pd.DataFrame(rows)

@@ -123,19 +123,14 @@ def _why_missing(folder: Path, entry: Mapping[str, Any]) -> str:
 def _member(organism: Organism, entry: Mapping[str, Any]) -> Member:
     """A member by the population's entry, and where that is silent by its own training configuration."""
     config = organism.provenance.get("config")
-    known = {**(config if isinstance(config, Mapping) else {}), **{k: v for k, v in entry.items() if v}}
-    seed = entry["seed"] if entry.get("seed") is not None else known.get("seed")
+    entries = {**(config if isinstance(config, Mapping) else {}), **{k: v for k, v in entry.items() if v}}
+    seed = entry["seed"] if entry.get("seed") is not None else entries.get("seed")
     return Member(
         organism,
-        str(known.get("target") or UNKNOWN),
-        str(known["regime"]) if known.get("regime") in REGIMES else UNKNOWN,
+        str(entries.get("target") or UNKNOWN),
+        str(entries["regime"]) if entries.get("regime") in REGIMES else UNKNOWN,
         seed if isinstance(seed, int) and not isinstance(seed, bool) else None,
     )
-
-
-def make_population(name: str, organisms: Sequence[Organism]) -> Population:
-    """A population of organisms in memory, by their own training configurations."""
-    return Population(name, _with_lineages([_member(organism, {}) for organism in organisms]))
 
 
 def _with_lineages(members: Sequence[Member]) -> list[Member]:
@@ -234,11 +229,9 @@ def find_organisms(sources: Sequence[str]) -> list[Organism]:
 
 
 def _by_training_step(organisms: Sequence[Organism]) -> list[Organism]:
-    def step(organism: Organism) -> int:
-        known = training_step(organism)
-        return -1 if known is None else known
-
-    return sorted(organisms, key=step)
+    steps = [training_step(organism) for organism in organisms]
+    order = np.argsort([-1 if step is None else step for step in steps], kind="stable")
+    return [organisms[n] for n in order]
 
 
 def find_organism(source: str, command: str = "") -> Organism:

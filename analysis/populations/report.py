@@ -11,7 +11,6 @@ import pandas as pd
 from analysis.assays.population import Measure
 from analysis.populations import plots
 from analysis.populations.comparisons import TREND_REGIMES, Study, member_values, regime_medians, regime_tests
-from analysis.populations.population import GrownMember
 from analysis.populations.run import PopulationResult
 from analysis.report.format import number, plural, probability, scientific
 from analysis.report.model import Claim, Section, SvgFigure, evidence, svg_figure
@@ -63,7 +62,7 @@ def _section(result: PopulationResult) -> Section:
     return Section(
         name,
         f"{name.capitalize()} over the regimes",
-        [*comparison_claims(studies), *inclusion_claims(result)],
+        [*comparison_claims(studies), *_inclusion_claims(result)],
         figures=_figures(name, studies),
         lookup={f"Networks, {study.when}": _network_table(study) for study in studies},
         tables={
@@ -84,20 +83,15 @@ def _has_z(study: Study) -> bool:
 
 def comparison_claims(studies: Sequence[Study]) -> list[Claim]:
     """What changes over the regimes, step by step and against the null; then the measures shown for contrast."""
-    main = [[m for m in study.measures if m.main] for study in studies]
-    others = [[m for m in study.measures if not m.main] for study in studies]
-    claims = [_trend_claim(s, measures) for s, measures in zip(studies, main, strict=True)]
-    claims += [
-        _step_claim(s, measures) for s, measures in zip(studies, main, strict=True) if len(s.regimes) >= TREND_REGIMES
-    ]
-    claims += [
-        _null_claim(s, measures)
-        for s, measures in zip(studies, main, strict=True)
-        if s.regimes and any(m.null is not None for m in measures)
-    ]
-    claims += [
-        _trend_claim(s, measures, "For contrast, ") for s, measures in zip(studies, others, strict=True) if measures
-    ]
+    claims: list[Claim] = []
+    for main, opening in ((True, ""), (False, "For contrast, ")):
+        pairs = [(study, [m for m in study.measures if m.main == main]) for study in studies]
+        pairs = [(study, measures) for study, measures in pairs if measures]
+        claims += [_trend_claim(study, measures, opening) for study, measures in pairs]
+        if main:
+            claims += [_step_claim(s, measures) for s, measures in pairs if len(s.regimes) >= TREND_REGIMES]
+        with_null = [(s, [m for m in measures if m.null is not None]) for s, measures in pairs if s.regimes]
+        claims += [_null_claim(study, measures, opening) for study, measures in with_null if measures]
     return claims
 
 
@@ -116,15 +110,10 @@ def _trend_claim(study: Study, measures: Sequence[Measure], opening: str = "") -
         other = "" if by_z == outcome else f" (in units of the null’s SD: {by_z.format('it')})"
         outcomes[measure.label] = outcome + other
     lineages = plural(int(tests.n.max()), "lineage")
-    text = _capitalise(f"{opening}{study.when}, {lineages} show {_joined_outcomes(outcomes)} from {_path(regimes)}.")
+    text = _capitalise(
+        f"{opening}{study.when}, {lineages} show {_joined_outcomes(outcomes)} from {' to '.join(regimes)}."
+    )
     medians = regime_medians(study)
-    if medians.significant.notna().any():
-        networks = [medians[medians.measure == m.name] for m in measures]
-        counts = [
-            f"{m.label} is significant in {int(rows.significant.sum())} of {int(rows.networks.sum())} networks"
-            for m, rows in zip(measures, networks, strict=True)
-        ]
-        text += f" Against its own null alone, {_listed(counts)}."
     rows = []
     for measure in measures:
         for row in medians[medians.measure == measure.name].itertuples():
@@ -166,12 +155,12 @@ def _step_claim(study: Study, measures: Sequence[Measure]) -> Claim:
     for measure in measures:
         for _, test in tests[tests.measure == measure.name].iterrows():
             rows += _test_rows(measure, test, "change", test.regimes, f", {test.regimes}")
-    text = f"{_capitalise(study.when)}, lineages show {', and '.join(parts)}."
+    text = f"{_capitalise(study.when)}, lineages show {'; '.join(parts)}."
     numbers = {"step": study.step, "tests": tests.to_dict("records")}
     return Claim(study.assay.name, text, evidence(*rows), numbers, _test_note("change", tests))
 
 
-def _null_claim(study: Study, measures: Sequence[Measure]) -> Claim:
+def _null_claim(study: Study, measures: Sequence[Measure], opening: str) -> Claim:
     """Does each regime differ from the null: networks from their own, lineages together from its value?"""
     medians, tests = regime_medians(study), _tests_of(study, "level", measures)
     own_null = bool(medians.significant.notna().any())
@@ -198,12 +187,12 @@ def _null_claim(study: Study, measures: Sequence[Measure]) -> Claim:
             if np.isfinite(row.readable):
                 rows.append(_row_of(measure, f"R² above 0, {row.regime}", value=row.readable, **counted))
     against = f"networks beyond their own null (p ≤ {ALPHA}, uncorrected)" if own_null else "medians over lineages"
-    text = f"{_capitalise(study.when)}, {against}: {'; '.join(parts)}."
+    text = _capitalise(f"{opening}{study.when}, {against}: {'; '.join(parts)}.")
     note = f"Compared with {study.assay.null(study.config)}; lineages by Wilcoxon’s signed rank test, q by Holm."
     return Claim(study.assay.name, text, evidence(*rows), {"step": study.step, "tests": tests.to_dict("records")}, note)
 
 
-def inclusion_claims(result: PopulationResult) -> list[Claim]:
+def _inclusion_claims(result: PopulationResult) -> list[Claim]:
     """Which networks enter the statistics at each step, and which members could not be examined."""
     name, missing = result.assay.name, result.population.missing
     claims = []
@@ -262,7 +251,7 @@ def _joined_outcomes(outcomes: Mapping[str, str]) -> str:
     groups: dict[str, list[str]] = {}
     for label, outcome in outcomes.items():
         groups.setdefault(outcome, []).append(label)
-    return "; ".join(outcome.format(_listed(labels)) for outcome, labels in groups.items())
+    return ", and ".join(outcome.format(_listed(labels)) for outcome, labels in groups.items())
 
 
 def _row_of(
@@ -316,15 +305,11 @@ def _row(tests: pd.DataFrame, measure: Measure) -> pd.Series | None:
     return own.iloc[0] if len(own) else None
 
 
-def _path(regimes: Sequence[str]) -> str:
-    return " to ".join(regimes)
-
-
-def _listed(words: Sequence[str]) -> str:
-    """Words as one speaks them: a, b and c."""
-    if len(words) < 2:
-        return words[0] if words else "none"
-    return ", ".join(words[:-1]) + " and " + words[-1]
+def _listed(items: Sequence[str]) -> str:
+    """The items as a phrase: a, b and c."""
+    if len(items) < 2:
+        return items[0] if items else "none"
+    return ", ".join(items[:-1]) + " and " + items[-1]
 
 
 def _small(p: float) -> str:
@@ -351,18 +336,17 @@ def _network_table(study: Study) -> pd.DataFrame:
     values = member_values(study)
     wide = values.pivot_table(index="member", columns="measure", values="value", sort=False, dropna=False)
 
-    def cells(grown: GrownMember) -> dict[str, str]:
-        member = grown.member
+    rows = []
+    for grown in study.grown:
         row = {
-            "network": member.name,
-            "regime": member.regime,
-            "lineage": member.lineage,
+            "network": grown.member.name,
+            "regime": grown.member.regime,
+            "lineage": grown.member.lineage,
             f"log10 MSE at {study.step}": number(grown.log_mse),
             "included": "yes" if grown.included else "no",
         }
         for measure in study.measures:
             column = wide[measure.name] if measure.name in wide else pd.Series(dtype=float)
-            row[measure.title or measure.label] = number(float(column.get(member.name, float("nan"))))
-        return row
-
-    return pd.DataFrame([cells(grown) for grown in study.grown])
+            row[measure.title or measure.label] = number(float(column.get(grown.member.name, float("nan"))))
+        rows.append(row)
+    return pd.DataFrame(rows)

@@ -78,12 +78,12 @@ def run(
                 cache[key] = grow_members(
                     population.members, step, max_log_mse=max_log_mse, runs=config.runs, seed=config.seed, log=log
                 )
-            studies.append(measure_members(population, cache[key], assay, replace(config, adult_step=step), log))
+            studies.append(_measure_members(population, cache[key], assay, replace(config, adult_step=step), log))
         results.append(PopulationResult(population, assay, config, max_log_mse, studies))
     return results
 
 
-def measure_members(
+def _measure_members(
     population: Population, grown: Sequence[GrownMember], assay: PopulationAssay, config: Any, log: Log = silent
 ) -> Study:
     """Measure every network; those that are excluded as far as the assay says so, since it takes long.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from nca.errors import UserError
@@ -72,7 +72,3 @@ class GraftConfig:
     def filled(self) -> GraftConfig:
         """With `full`, the larger preset in every field that was left at its default."""
         return replace_defaults(self, _FULL) if self.full else self
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields as plain JSON values."""
-        return asdict(self)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise, product
+from itertools import product
 from typing import Any
 
 import jax.numpy as jnp
@@ -16,7 +15,7 @@ from jaxtyping import Float
 from analysis import metrics
 from analysis.assays.grafts.config import GraftConfig
 from analysis.assays.grafts.matching import BodyTemplate, picture_mse
-from analysis.rollouts import Tick, grow_runs
+from analysis.rollouts import Tick, grow_through
 from nca import edits
 from nca.damage import disc
 from nca.edits import Edit
@@ -58,23 +57,24 @@ class GraftRuns:
         assert config.source
         assert config.target
         source, target = config.source, config.target
-        donor = self.donor_states[run + 1]
-
-        def move(state: Any, source: Any, turn: float, **channels: Any) -> Edit:
-            return edits.graft(host, state, source, target, config.radius, turn, **channels)
-
-        made = {GRAFT: move(donor, source, config.turn)}
-        if hidden := hidden_channels(host.rule.spec):
-            visible = [n for n in range(host.rule.spec.channels) if n not in hidden]
-            made[HIDDEN] = move(donor, source, config.turn, channels=hidden)
-            made[COLOUR] = move(donor, source, config.turn, channels=visible)
+        donor, hidden = self.donor_states[run + 1], hidden_channels(host.rule.spec)
+        visible = [n for n in range(host.rule.spec.channels) if n not in hidden]
+        moves: dict[str, tuple[Any, ...]] = {GRAFT: (donor, source, config.turn, {})}
+        if hidden:
+            moves[HIDDEN] = donor, source, config.turn, {"channels": hidden}
+            moves[COLOUR] = donor, source, config.turn, {"channels": visible}
+        moves[SHAM] = self.host_states[run + 1], target, 0.0, {}
+        grafts = {
+            name: edits.graft(host, moved, origin, target, config.radius, turn, **channels)
+            for name, (moved, origin, turn, channels) in moves.items()
+        }
         # A change as large as the graft's in every cell, in a random direction of all channels.
-        change = np.asarray(made[GRAFT].value) - state
+        change = np.asarray(grafts[GRAFT].value) - state
         draw = np.random.default_rng([config.seed, run, _STREAM]).normal(size=change.shape)
         size = np.linalg.norm(change, axis=-1, keepdims=True) / np.linalg.norm(draw, axis=-1, keepdims=True)
-        made[RANDOM] = edits.clamp(host, state + draw * size).where(np.asarray(made[GRAFT].region))
-        made[SHAM] = move(self.host_states[run + 1], target, 0.0)
-        return {name: edit.at(config.adult_step) for name, edit in made.items()}
+        random = edits.clamp(host, state + draw * size).where(np.asarray(grafts[GRAFT].region))
+        sham = grafts.pop(SHAM)
+        return {name: edit.at(config.adult_step) for name, edit in (grafts | {RANDOM: random, SHAM: sham}).items()}
 
     def apply(self, run: int, edit: Edit) -> Float[np.ndarray, "y x channel"]:
         """The host's state with an edit of the adult step."""
@@ -108,10 +108,15 @@ def follow_grafts(grafting: GraftRuns) -> tuple[xr.Dataset, States]:
     steps = [config.adult_step + n for n in after if n <= config.eval_steps]
     keys = grafting.keys
     own = jnp.asarray([run for _ in names for run in runs])
-    flat = _follow(host, start.reshape(-1, *start.shape[2:]), keys[own], steps, grafting.tick)
+    flat = grow_through(host, keys[own], steps, states=start.reshape(-1, *start.shape[2:]), tick=grafting.tick)
     grafted = flat.reshape(len(steps), len(names), config.runs, *flat.shape[2:]).transpose(1, 2, 0, 3, 4, 5)
-    controls = _follow(host, grafting.host_states[: config.runs], keys[: config.runs], steps, grafting.tick)
-    donors = _follow(donor, grafting.donor_states[1 : config.runs + 1], keys[1 : config.runs + 1], steps, grafting.tick)
+    runs_of = slice(config.runs), slice(1, config.runs + 1)
+    controls, donors = (
+        grow_through(organism, keys[own], steps, states=states[own], tick=grafting.tick)
+        for organism, states, own in zip(
+            (host, donor), (grafting.host_states, grafting.donor_states), runs_of, strict=True
+        )
+    )
     dims = ("intervention", "run", "step")
     data: dict[str, Any] = {
         name: (dims, values)
@@ -129,16 +134,6 @@ def follow_grafts(grafting: GraftRuns) -> tuple[xr.Dataset, States]:
     cells = int(disc(host.canvas, config.target, config.radius).sum())
     attrs = {"donor": donor.hash, "host": host.hash, "cells": cells}
     return xr.Dataset(data, {"intervention": names, "run": list(runs), "step": steps}, attrs), controls[-1]
-
-
-def _follow(
-    organism: Organism, states: np.ndarray, keys: Any, steps: Sequence[int], tick: Tick | None
-) -> Float[np.ndarray, "step run y x channel"]:
-    course = [np.asarray(states)]
-    for here, there in pairwise(steps):
-        following = grow_runs(organism, there - here, keys, states=course[-1], start=here, tick=tick)
-        course.append(np.asarray(following))
-    return np.stack(course)
 
 
 def _measure(
@@ -182,8 +177,12 @@ def permutation_p(values: Any, null: Any) -> tuple[float, float]:
         return float("nan"), float("nan")
     permutations = min(9999, math.comb(a.size + b.size, a.size))
 
-    def excess(a: np.ndarray, b: np.ndarray, axis: int) -> Any:
-        return a.mean(axis) - b.mean(axis)
-
-    test = permutation_test((a, b), excess, n_resamples=permutations, alternative="greater", vectorized=True, rng=0)
+    test = permutation_test(
+        (a, b),
+        lambda a, b, axis: a.mean(axis) - b.mean(axis),
+        n_resamples=permutations,
+        alternative="greater",
+        vectorized=True,
+        rng=0,
+    )
     return float(test.pvalue), 1 / (permutations if permutations < 9999 else 10000)

@@ -41,18 +41,18 @@ def isolation_map(grafting: GraftRuns, controls: States) -> xr.Dataset:
     discs = hole_grid(body, config.fragments, config.map_points).values()
     regions = [region for region, _ in discs]
 
-    def start(point: int, run: int) -> Float[np.ndarray, "y x channel"]:
+    def _start(point: int, run: int) -> Float[np.ndarray, "y x channel"]:
         return np.where(regions[point][..., None], states[run], 0).astype(np.float32)
 
-    def measure(point: int, run: int, state: np.ndarray) -> _Measured:
-        bare, grown = (pictures_of(host, s) for s in (start(point, run), state))
+    def _measure(point: int, run: int, state: np.ndarray) -> _Measured:
+        bare, grown = (pictures_of(host, s) for s in (_start(point, run), state))
         return {
             "fit": best_fit(grown, pictures_of(host, controls[run]))[0],
             "fit_start": best_fit(bare, pictures_of(host, states[run]))[0],
             "mature_cells": float(metrics.mature_count(host.rule, state)),
         }
 
-    data = _map_points(grafting, [numbers for _, numbers in discs], start, measure)
+    data = _map_points(grafting, [numbers for _, numbers in discs], _start, _measure)
     cells = [int(metrics.mature_count(host.rule, state)) for state in controls[: config.map_runs]]
     return data.assign(body=(("y", "x"), body), mature_cells_control=("run", cells))
 
@@ -76,18 +76,18 @@ def organizer_map(grafting: GraftRuns, controls: States) -> xr.Dataset:
     points = [numbers for _, numbers in hole_grid(body, (config.radius,), config.map_points).values()]
     outside = ~disc(host.canvas, target, config.radius)
 
-    def start(point: int, run: int) -> Float[np.ndarray, "y x channel"]:
+    def _start(point: int, run: int) -> Float[np.ndarray, "y x channel"]:
         donor, source = grafting.donor_states[run + 1], (points[point]["centre_y"], points[point]["centre_x"])
         edit = edits.graft(host, donor, source, target, config.radius, config.turn)
         return grafting.apply(run, edit.at(config.adult_step))
 
-    def measure(point: int, run: int, state: np.ndarray) -> _Measured:
+    def _measure(point: int, run: int, state: np.ndarray) -> _Measured:
         source = (points[point]["centre_y"], points[point]["centre_x"])
         control, picture = pictures_of(host, controls[run]), pictures_of(host, state)
         match = BodyTemplate(control, source, target, outside, host.rule.spec.threshold).match(picture)
         return {"second_body": match.second, "first_body": match.first, "mse": picture_mse(picture, control)}
 
-    return _map_points(grafting, points, start, measure).assign(body=(("y", "x"), body))
+    return _map_points(grafting, points, _start, _measure).assign(body=(("y", "x"), body))
 
 
 def _mature_cells(organism: Organism, state: np.ndarray) -> Bool[np.ndarray, "y x"]:

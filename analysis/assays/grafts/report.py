@@ -38,7 +38,7 @@ def _section(result: GraftResult, suffix: str) -> Section:
     if result.no_body:
         return Section(name, title, method=_method(result), skipped=[result.no_body, *result.warnings])
     claims = [*second_body_claims(result), *component_claims(result), _survival_claim(result)]
-    claims += [*organizer_claims(result), *isolation_claims(result)]
+    claims += [*organizer_claims(result), *_isolation_claims(result)]
     data = {"grafts": result.grafts, "isolation": result.isolation, "organizers": result.organizers}
     return Section(
         name,
@@ -89,11 +89,11 @@ def second_body_claims(result: GraftResult) -> list[Claim]:
         text = f"{moved}, the disc lies too near to its origin for a second body to be defined."
         return [Claim(_NAME, text, evidence(_row("second body", "share, graft", second)))]
     p, floor = permutation_p(second, sham)
-    made, first = _has_second_body(second, sham), _final(result, GRAFT, "first_body")
-    kept = bool(np.nanmedian(first) >= _PRESENT)
+    present, first = _has_second_body(second, sham), _final(result, GRAFT, "first_body")
+    first_stays = bool(np.nanmedian(first) >= _PRESENT)
     end = config.adult_step + config.eval_steps
-    if made:
-        first_body = "stays" if kept else "does not stay"
+    if present:
+        first_body = "stays" if first_stays else "does not stay"
         text = f"{moved}, the disc makes a second body by step {end}, and the first {first_body}."
         if _reaches_edge(result):
             text += " What grew reaches the edge of the canvas, which cuts it short."
@@ -113,7 +113,7 @@ def second_body_claims(result: GraftResult) -> list[Claim]:
     note = "Null: the sham; p by permutation of runs, one-sided" + (
         f", at least {number(floor, 3)}." if p == p else "."
     )
-    numbers = {"second_body": second, "sham": sham, "p": p, "p_floor": floor, "first_body": first, "made": made}
+    numbers = {"second_body": second, "sham": sham, "p": p, "p_floor": floor, "first_body": first, "present": present}
     return [Claim(_NAME, text, evidence(*rows), numbers, note)]
 
 
@@ -137,11 +137,11 @@ def component_claims(result: GraftResult) -> list[Claim]:
         if intervention not in result.grafts.intervention.values:
             continue
         values = _final(result, intervention)
-        made, some = _has_second_body(values, sham), int((values >= _PRESENT).sum())
-        text = f"{subject} {'a' if made else 'no'} second body."
-        if intervention == RANDOM and made and full:
+        present, some = _has_second_body(values, sham), int((values >= _PRESENT).sum())
+        text = f"{subject} {'a' if present else 'no'} second body."
+        if intervention == RANDOM and present and full:
             text = f"{subject} a second body as well, so that this graft alone proves no code in the moved cells."
-        elif intervention == RANDOM and not made and some:
+        elif intervention == RANDOM and not present and some:
             text = f"{subject} a second body in {some} of {plural(len(values), 'run')}."
         rows = [
             _row("second body", f"share, {intervention}", values, **_null_columns(sham)),
@@ -154,7 +154,7 @@ def component_claims(result: GraftResult) -> list[Claim]:
         if before > metrics.FLOOR and after <= before:
             measure = f"share left at step {result.grafts.step.values[1]}"
             rows.append({"quantity": "visible change", "measure": measure, "value": after / before})
-        numbers = {"intervention": intervention, "second_body": values, "made": made}
+        numbers = {"intervention": intervention, "second_body": values, "present": present}
         claims.append(Claim(_NAME, text, evidence(*rows), numbers, "Null: the sham."))
     return claims
 
@@ -202,7 +202,7 @@ def organizer_claims(result: GraftResult) -> list[Claim]:
     return [Claim(_NAME, text, evidence(*rows), {"organizers": organizers, "points": len(defined)}, note)]
 
 
-def isolation_claims(result: GraftResult) -> list[Claim]:
+def _isolation_claims(result: GraftResult) -> list[Claim]:
     """Which discs, left alone, rebuild the body?"""
     if not result.isolation:
         return []

@@ -118,18 +118,12 @@ def _set_points(
 ) -> GraftConfig:
     """The configuration with a source in the middle of the donor's body and a target at the far end of the host's."""
 
-    def middle_of(mask: np.ndarray) -> np.ndarray:
-        cells = np.argwhere(mask)
-        return cells[np.square(cells - cells.mean(0)).sum(1).argmin()]
-
     bodies = [np.asarray(mature(o.rule, jnp.asarray(s))) for o, s in ((host, host_state), (donor, donor_state))]
-    source, target = config.source, config.target
-    if source is None:
-        source = tuple(middle_of(bodies[1]).tolist())
-    if target is None:
-        middle = middle_of(bodies[0])
-        target = tuple(max(body_ends(bodies[0]), key=lambda end: float(np.square(end - middle).sum())).tolist())
-    return replace(config, source=source, target=target)
+    cells = [np.argwhere(body) for body in bodies]
+    middles = [c[np.square(c - c.mean(0)).sum(1).argmin()] for c in cells]
+    far = max(body_ends(bodies[0]), key=lambda end: float(np.square(end - middles[0]).sum()))
+    source, target = tuple(middles[1].tolist()), tuple(far.tolist())
+    return replace(config, source=config.source or source, target=config.target or target)
 
 
 def _check_disc(donor: Organism, donor_states: np.ndarray, config: GraftConfig) -> None:

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
 from analysis import metrics
+from analysis.rollouts import Tick, grow_through
 from nca.organism import Organism
 from nca.spec import hidden_channels
 
 
-def spread_steps(adult_step: int) -> list[int]:
-    """The steps at which the distances between runs are measured."""
-    return sorted({n for n in (5, 10, 20, 40, 60, 80, 120, 160) if n < adult_step} | {adult_step})
-
-
-def run_distances(
-    organism: Organism, course: Float[np.ndarray, "step run y x channel"], steps: Sequence[int]
-) -> xr.Dataset:
-    """Distances between every two runs, as shares of their mean norm.
+def grow_with_spread(
+    organism: Organism, keys: Any, adult_step: int, tick: Tick | None = None
+) -> tuple[Float[np.ndarray, "run y x channel"], xr.Dataset]:
+    """Grow runs to the adult step, and measure how far apart they are on the way.
 
     Returns:
-        Dataset over (pair, step): picture, and hidden where there are hidden channels; run_a, run_b (pair,).
+        the grown states; and a Dataset over (pair, step) of the distances between every two runs, as shares of their
+        mean norm: picture, and hidden where there are hidden channels; run_a, run_b (pair,).
     """
-    runs = course.shape[1]
+    steps = sorted({n for n in (5, 10, 20, 40, 60, 80, 120, 160) if n < adult_step} | {adult_step})
+    course = grow_through(organism, keys, [0, *steps], tick=tick)[1:]
+    runs = len(keys)
     pairs = [(a, b) for a in range(runs) for b in range(a)]
     views = {"picture": np.asarray(metrics.picture(organism.rule.spec, course))}
     if hidden := hidden_channels(organism.rule.spec):
@@ -41,7 +40,8 @@ def run_distances(
             np.divide(np.linalg.norm(flat[:, a] - flat[:, b], axis=-1), mean, out=distance[k], where=mean > 0)
         data[name] = ("pair", "step"), distance
     run_a, run_b = ([pair[side] for pair in pairs] for side in (0, 1))
-    return xr.Dataset(data, {"step": list(steps), "run_a": ("pair", run_a), "run_b": ("pair", run_b)})
+    coords = {"step": steps, "run_a": ("pair", run_a), "run_b": ("pair", run_b)}
+    return course[-1], xr.Dataset(data, coords)
 
 
 def canalization(spread: xr.Dataset, resamples: int = 1000, seed: int = 0) -> dict[str, tuple[float, float, float]]:
@@ -51,7 +51,7 @@ def canalization(spread: xr.Dataset, resamples: int = 1000, seed: int = 0) -> di
     one. The interval is a bootstrap over runs; pairs of a run with itself are left out.
 
     Args:
-        spread: as `run_distances` returns it.
+        spread: as `grow_with_spread` returns it.
         resamples: bootstrap samples.
         seed: of the bootstrap.
     """

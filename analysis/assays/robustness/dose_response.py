@@ -7,9 +7,10 @@ numbers at another level, and a smaller canvas or a moved seed sees the control'
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from functools import partial
+from itertools import product
 from typing import Any
 
 import jax
@@ -22,7 +23,7 @@ from jaxtyping import Bool, Float
 from analysis import metrics
 from analysis.assays.robustness.config import RobustnessConfig
 from analysis.paired import EditedRun, run_controls, run_edited
-from analysis.rollouts import CHUNK, Batch, Tick, advance, grow_runs, map_runs
+from analysis.rollouts import CHUNK, Batch, Tick, advance, grow_runs, grow_through, map_runs
 from nca import edits
 from nca.organism import Organism
 from nca.perception import mature
@@ -61,39 +62,36 @@ class ControlRuns:
     reference: Float[np.ndarray, "run y x 4"]
     tick: Tick | None
 
-    def cases(self, doses: Sequence[float]) -> list[tuple[float, int]]:
-        """Every dose with every run."""
-        return [(dose, run) for dose in doses for run in range(self.config.runs)]
 
-    def mature(self, run: int) -> Bool[np.ndarray, "y x"]:
-        """The mature cells of a run."""
-        return np.asarray(mature(self.organism.rule, jnp.asarray(self.states[run])))
+def _mature_cells(control: ControlRuns, run: int) -> Bool[np.ndarray, "y x"]:
+    return np.asarray(mature(control.organism.rule, jnp.asarray(control.states[run])))
 
-    def channel_sd(self, run: int) -> Float[np.ndarray, " channel"]:
-        """Standard deviation of every channel over a run's mature cells."""
-        return self.states[run][self.mature(run)].std(0)
 
-    def outcome(
-        self, perturbation: str, dose: float, run: int, state: Any, reference: np.ndarray, control: np.ndarray
-    ) -> dict[str, Any]:
-        """A row of `RobustnessResult.doses`; reference and control state lie on the state's own canvas."""
-        rule = self.organism.rule
-        mse, mse_control = (np.asarray(metrics.mse(rule.spec, s, reference)) for s in (state, control))
-        cells, cells_control = (np.asarray(metrics.mature_count(rule, s)) for s in (state, control))
-        exploded = bool(metrics.exploded(state))
-        fitness = float(metrics.fitness(mse, mse_control, metrics.empty_mse(reference)))
-        rise = float(metrics.log_mse(mse) - metrics.log_mse(mse_control)) if mse_control > 0 else math.nan
-        return {
-            "perturbation": perturbation,
-            "dose": float(dose),
-            "run": run,
-            "fitness": -math.inf if exploded and math.isfinite(fitness) else fitness,
-            "log_mse_rise": rise,
-            "mature_cells": int(cells),
-            "mature_cells_control": int(cells_control),
-            "overgrown": bool(metrics.overgrown(cells, cells_control)),
-            "exploded": exploded,
-        }
+def _channel_sd(control: ControlRuns, run: int) -> Float[np.ndarray, " channel"]:
+    """Standard deviation of every channel over a run's mature cells."""
+    return control.states[run][_mature_cells(control, run)].std(0)
+
+
+def _outcome(
+    rule: Rule, case: tuple[str, float, int], state: Any, control: np.ndarray, reference: np.ndarray
+) -> dict[str, Any]:
+    """A row of `RobustnessResult.doses` for a case (perturbation, dose, run); all states lie on one canvas."""
+    mse, mse_control = (np.asarray(metrics.mse(rule.spec, s, reference)) for s in (state, control))
+    cells, cells_control = (np.asarray(metrics.mature_count(rule, s)) for s in (state, control))
+    exploded = bool(metrics.exploded(state))
+    fitness = float(metrics.fitness(mse, mse_control, metrics.empty_mse(reference)))
+    rise = float(metrics.log_mse(mse) - metrics.log_mse(mse_control)) if mse_control > 0 else math.nan
+    return {
+        "perturbation": case[0],
+        "dose": float(case[1]),
+        "run": case[2],
+        "fitness": -math.inf if exploded and math.isfinite(fitness) else fitness,
+        "log_mse_rise": rise,
+        "mature_cells": int(cells),
+        "mature_cells_control": int(cells_control),
+        "overgrown": bool(metrics.overgrown(cells, cells_control)),
+        "exploded": exploded,
+    }
 
 
 # State noise on grown bodies
@@ -107,21 +105,23 @@ def add_state_noise(control: ControlRuns) -> tuple[Rows, xr.Dataset]:
         its norm, and `between_runs` (run, step), that between controls of different keys.
     """
     config, doses, runs = control.config, control.config.state_noise, range(control.config.runs)
-    cases = control.cases(doses)
+    rule = control.organism.rule
+    cases = list(product(doses, range(control.config.runs)))
     if not cases:
         return [], xr.Dataset()
     after = sorted({0, 20, 60, 100, config.eval_steps})
     steps = [config.adult_step + n for n in after if n <= config.eval_steps]
-    controls = _follow(control, control.states, control.keys, steps)
+    controls = grow_through(control.organism, control.keys, steps, states=control.states, tick=control.tick)
     start = np.stack([_noisy_state(control, run, dose) for dose, run in cases])
-    states = _follow(control, start, control.keys[jnp.asarray([run for _, run in cases])], steps)
+    keys = control.keys[jnp.asarray([run for _, run in cases])]
+    states = grow_through(control.organism, keys, steps, states=start, tick=control.tick)
     rows, distance = [], np.full((len(doses), config.runs, len(steps)), np.nan)
     for n, (dose, run) in enumerate(cases):
         final = controls[-1, run]
         reference = control.reference[run]
         if control.organism.target is None:
-            reference = np.asarray(metrics.picture(control.organism.rule.spec, final))
-        rows.append(control.outcome("state_noise", dose, run, states[-1, n], reference, final))
+            reference = np.asarray(metrics.picture(rule.spec, final))
+        rows.append(_outcome(rule, ("state_noise", dose, run), states[-1, n], final, reference))
         distance[doses.index(dose), run] = [
             _relative_distance(s[n], c[run]) for s, c in zip(states, controls, strict=True)
         ]
@@ -138,17 +138,7 @@ def add_state_noise(control: ControlRuns) -> tuple[Rows, xr.Dataset]:
 def _noisy_state(control: ControlRuns, run: int, dose: float) -> Float[np.ndarray, "y x channel"]:
     state = control.states[run]
     draw = np.random.default_rng([control.config.seed, run, _STREAM]).normal(size=state.shape)
-    return (state + control.mature(run)[..., None] * dose * control.channel_sd(run) * draw).astype(np.float32)
-
-
-def _follow(
-    control: ControlRuns, states: np.ndarray, keys: Any, steps: Sequence[int]
-) -> Float[np.ndarray, "step run y x channel"]:
-    course = [np.asarray(states)]
-    for here, there in pairwise(steps):
-        following = grow_runs(control.organism, there - here, keys, states=course[-1], start=here, tick=control.tick)
-        course.append(np.asarray(following))
-    return np.stack(course)
+    return (state + _mature_cells(control, run)[..., None] * dose * _channel_sd(control, run) * draw).astype(np.float32)
 
 
 def _relative_distance(a: np.ndarray, b: np.ndarray) -> float:
@@ -164,15 +154,14 @@ def add_state_noise_per_step(control: ControlRuns) -> Rows:
     start, end = config.adult_step, config.adult_step + config.eval_steps
     steps = sorted({start, start + min(60, config.eval_steps), end})
     controls = run_controls(control.organism, control.states, control.keys, steps, tick=control.tick)
-    cases, rows = control.cases(config.state_noise_per_step), []
+    cases, rows = list(product(config.state_noise_per_step, range(control.config.runs))), []
     for dose, run in cases:
-        edit = edits.noise(control.organism, 1.0).where(control.mature(run)).at(slice(start, end))
-        rows.append(EditedRun(run, (replace(edit, value=jnp.float32(dose * control.channel_sd(run))),)))
+        edit = edits.noise(control.organism, 1.0).where(_mature_cells(control, run)).at(slice(start, end))
+        rows.append(EditedRun(run, (replace(edit, value=jnp.float32(dose * _channel_sd(control, run))),)))
     finals = run_edited(control.organism, controls, rows, control.tick)["final_states"]
+    rule, unperturbed = control.organism.rule, controls.final_states
     return [
-        control.outcome(
-            "state_noise_per_step", dose, run, final, controls.reference[run, -1], controls.final_states[run]
-        )
+        _outcome(rule, ("state_noise_per_step", dose, run), final, unperturbed[run], controls.reference[run, -1])
         for (dose, run), final in zip(cases, finals, strict=True)
     ]
 
@@ -182,18 +171,19 @@ def add_state_noise_per_step(control: ControlRuns) -> Rows:
 
 def add_weight_noise(control: ControlRuns) -> Rows:
     """Growth with noisy weights, another draw for every run."""
-    cases = control.cases(control.config.weight_noise)
+    cases = list(product(control.config.weight_noise, range(control.config.runs)))
+    rule = control.organism.rule
     # Drawn ahead of the threads that use them.
-    rules = [perturb_weights(control.organism.rule, dose, [control.config.seed, run, _STREAM]) for dose, run in cases]
+    rules = [perturb_weights(rule, dose, [control.config.seed, run, _STREAM]) for dose, run in cases]
 
-    def grow(n: int) -> np.ndarray:
+    def _grow(n: int) -> np.ndarray:
         noisy, run = replace(control.organism, rule=rules[n]), cases[n][1]
         keys = control.keys[run : run + 1]
         return np.asarray(grow_runs(noisy, control.config.adult_step, keys, tick=control.tick)[0])
 
     return [
-        control.outcome("weight_noise", dose, run, final, control.reference[run], control.states[run])
-        for (dose, run), final in zip(cases, _map_cases(len(cases), grow), strict=True)
+        _outcome(rule, ("weight_noise", dose, run), final, control.states[run], control.reference[run])
+        for (dose, run), final in zip(cases, _map_cases(len(cases), _grow), strict=True)
     ]
 
 
@@ -201,15 +191,13 @@ def perturb_weights(rule: Rule, share: float, seed: Any) -> Rule:
     """The rule with Gaussian noise on every array of weights and biases, a `share` of the array's norm."""
     draw = np.random.default_rng(seed)
 
-    def noisy(array: Any) -> np.ndarray:
-        values = np.asarray(array[...], np.float64)
-        sample = draw.normal(size=values.shape)
-        return values + share * np.linalg.norm(values) * sample / np.linalg.norm(sample)
-
+    arrays = [np.asarray(array[...], np.float64) for array in (*rule.weights, *rule.biases)]
+    samples = [draw.normal(size=array.shape) for array in arrays]
+    noisy = [a + share * np.linalg.norm(a) * s / np.linalg.norm(s) for a, s in zip(arrays, samples, strict=True)]
     conventions = {k: tuple(v) if isinstance(v, list) else v for k, v in rule.spec.to_json().items()}
     return Rule.from_arrays(
-        [noisy(w) for w in rule.weights],
-        [noisy(b) for b in rule.biases],
+        noisy[: len(rule.weights)],
+        noisy[len(rule.weights) :],
         kernels=None if rule.kernels is None else np.asarray(rule.kernels[...]),
         angle=float(rule.angle[...]),
         **conventions,
@@ -219,9 +207,9 @@ def perturb_weights(rule: Rule, share: float, seed: Any) -> Rule:
 def change_fire_rate(control: ControlRuns) -> Rows:
     """Growth at other fire rates, measured at the same step and after as many updates a cell."""
     adult, trained = control.config.adult_step, control.organism.rule.spec.fire_rate
-    cases = control.cases(control.config.fire_rates)
+    cases = list(product(control.config.fire_rates, range(control.config.runs)))
 
-    def grow(n: int) -> tuple[np.ndarray, np.ndarray]:
+    def _grow(n: int) -> tuple[np.ndarray, np.ndarray]:
         rate, run = cases[n]
         # As many updates on average, rounded to a chunk, so that no step needs a program of its own.
         equal = max(CHUNK, round(adult * trained / rate / CHUNK) * CHUNK)
@@ -231,8 +219,8 @@ def change_fire_rate(control: ControlRuns) -> Rows:
         return (early, late) if first == adult else (late, early)
 
     return [
-        control.outcome(name, rate, run, final, control.reference[run], control.states[run])
-        for (rate, run), pair in zip(cases, _map_cases(len(cases), grow), strict=True)
+        _outcome(control.organism.rule, (name, rate, run), final, control.states[run], control.reference[run])
+        for (rate, run), pair in zip(cases, _map_cases(len(cases), _grow), strict=True)
         for name, final in zip(("fire_rate", "fire_rate_updates"), pair, strict=True)
     ]
 
@@ -240,7 +228,7 @@ def change_fire_rate(control: ControlRuns) -> Rows:
 def reduce_canvas(control: ControlRuns) -> Rows:
     """Growth with so many cells left to the edge: on a smaller canvas, and from a seed moved to the right."""
     height, width = control.organism.canvas
-    body = np.any([control.mature(run) for run in range(control.config.runs)], axis=0)
+    body = np.any([_mature_cells(control, run) for run in range(control.config.runs)], axis=0)
     y, x = np.argwhere(body).T
     room = y.min(), x.min(), height - 1 - y.max(), width - 1 - x.max()
     wraps = control.organism.rule.spec.boundary == "circular"
@@ -249,32 +237,35 @@ def reduce_canvas(control: ControlRuns) -> Rows:
         # A canvas loses as much on every side; the seed in the middle must stay on it.
         crop, shift = int(min(room) - margin), int(room[3] - margin)
 
-        def cropped(values: np.ndarray, crop: int = crop) -> np.ndarray:
-            return values[crop : values.shape[0] - crop, crop : values.shape[1] - crop]
-
-        def shifted(values: np.ndarray, shift: int = shift) -> np.ndarray:
-            moved = np.roll(values, shift, axis=1)
-            if values.dtype != bool and not wraps:  # what leaves is lost, except on a canvas that wraps
-                moved[:, :shift] = 0
-            return moved
-
         if 0 < crop < min(height, width) // 2 - 1:
-            rows += _grow_in_view(control, "canvas_margin", margin, cropped)
+            rows += _grow_in_view(control, "canvas_margin", margin, partial(_crop, margin=crop))
         if 0 < shift < width - width // 2:
-            rows += _grow_in_view(control, "seed_offset", margin, shifted)
+            rows += _grow_in_view(control, "seed_offset", margin, partial(_shift, offset=shift, wraps=wraps))
     return rows
+
+
+def _crop(values: np.ndarray, margin: int) -> np.ndarray:
+    return values[margin : values.shape[0] - margin, margin : values.shape[1] - margin]
+
+
+def _shift(values: np.ndarray, offset: int, wraps: bool) -> np.ndarray:
+    """Values moved to the right; what leaves is lost, except on a canvas that wraps."""
+    moved = np.roll(values, offset, axis=1)
+    if values.dtype != bool and not wraps:
+        moved[:, :offset] = 0
+    return moved
 
 
 def _grow_in_view(control: ControlRuns, name: str, margin: int, view: Callable[[np.ndarray], np.ndarray]) -> Rows:
     """Growth where seed, fire masks, reference and control are all seen through `view`."""
-    start, rate = view(np.asarray(control.organism.initial_state())), control.organism.rule.spec.fire_rate
+    rule, start = control.organism.rule, view(np.asarray(control.organism.initial_state()))
 
-    def grow(run: int) -> np.ndarray:
-        return _grow_with_rate(control, start, run, rate, 0, control.config.adult_step, view)
+    def _grow(run: int) -> np.ndarray:
+        return _grow_with_rate(control, start, run, rule.spec.fire_rate, 0, control.config.adult_step, view)
 
     return [
-        control.outcome(name, margin, run, final, view(control.reference[run]), view(control.states[run]))
-        for run, final in enumerate(_map_cases(control.config.runs, grow))
+        _outcome(rule, (name, margin, run), final, view(control.states[run]), view(control.reference[run]))
+        for run, final in enumerate(_map_cases(control.config.runs, _grow))
     ]
 
 

@@ -19,7 +19,7 @@ from analysis.report.plots import FAINT, GREEN, MUTED
 _MIN_DRAWN = -1.0  # lower fitness is drawn here
 
 
-def plot_doses(results: Sequence[RobustnessResult]) -> tuple[Figure, str]:
+def plot_dose_response(results: Sequence[RobustnessResult]) -> tuple[Figure, str]:
     """Fitness against dose, a panel for each perturbation, every run and the median."""
     shown = [name for name in PERTURBATIONS if any((r.doses.perturbation == name).any() for r in results)]
     rows = -(-len(shown) // 4)

@@ -182,7 +182,7 @@ def _figures(results: Sequence[RobustnessResult]) -> list[SvgFigure]:
     figures = []
     with style():
         if any(len(result.doses) for result in results):
-            figures.append(svg_figure("dose-response", *plots.plot_doses(results)))
+            figures.append(svg_figure("dose-response", *plots.plot_dose_response(results)))
         if any(result.returns for result in results):
             figures.append(svg_figure("return-to-control", *plots.plot_returns(results)))
         if results[0].config.runs > 1:

@@ -12,11 +12,11 @@ from jaxtyping import Float
 
 from analysis import metrics
 from analysis.assays.robustness import dose_response as doses
-from analysis.assays.robustness.canalization import run_distances, spread_steps
+from analysis.assays.robustness.canalization import grow_with_spread
 from analysis.assays.robustness.config import RobustnessConfig
 from analysis.progress import Log, Progress, silent
 from analysis.report.notebook import ReportHtml
-from analysis.rollouts import grow_runs, run_keys
+from analysis.rollouts import run_keys
 from nca.organism import Organism
 
 
@@ -57,21 +57,15 @@ def run(organism: Organism, config: RobustnessConfig | None = None, *, log: Log 
     """
     config = (config or RobustnessConfig()).filled()
     progress = Progress(log)
-    keys, steps = run_keys(config.seed, config.runs), spread_steps(config.adult_step)
+    keys = run_keys(config.seed, config.runs)
     progress.start(f"growing {organism.name}", config.runs * config.adult_step)
-    course: list[np.ndarray] = []
-    for here, there in zip([0, *steps], steps, strict=False):
-        states = course[-1] if course else None
-        course.append(
-            np.asarray(grow_runs(organism, there - here, keys, states=states, start=here, tick=progress.tick))
-        )
-    spread = run_distances(organism, np.stack(course), steps)
-    if no_body := metrics.missing_body(organism.rule, course[-1], config.adult_step):
+    states, spread = grow_with_spread(organism, keys, config.adult_step, progress.tick)
+    if no_body := metrics.missing_body(organism.rule, states, config.adult_step):
         return RobustnessResult(organism, config, spread=spread, no_body=no_body)
     target = organism.padded_target(organism.canvas)
-    pictures = np.asarray(metrics.picture(organism.rule.spec, course[-1]))
+    pictures = np.asarray(metrics.picture(organism.rule.spec, states))
     reference = pictures if target is None else np.broadcast_to(target, pictures.shape)
-    control = doses.ControlRuns(organism, config, keys, course[-1], reference, progress.tick)
+    control = doses.ControlRuns(organism, config, keys, states, reference, progress.tick)
     progress.start(f"state noise on {organism.name}", config.runs * config.eval_steps * (len(config.state_noise) + 1))
     rows, returns = doses.add_state_noise(control)
     per_step = len(config.state_noise_per_step)

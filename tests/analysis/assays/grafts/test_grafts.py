@@ -13,7 +13,7 @@ import nca
 from analysis import metrics
 from analysis.assays.grafts.config import GraftConfig
 from analysis.assays.grafts.grafting import COLOUR, GRAFT, HIDDEN, RANDOM, SHAM, GraftRuns, permutation_p
-from analysis.assays.grafts.report import component_claims, isolation_claims, organizer_claims, sections
+from analysis.assays.grafts.report import component_claims, organizer_claims, sections
 from analysis.assays.grafts.run import run
 from analysis.report.model import EVIDENCE
 from analysis.rollouts import grow_runs, run_keys
@@ -56,7 +56,7 @@ def test_a_grafted_source_makes_a_second_flag(moved_source):
     assert (final(moved_source, GRAFT, "retained") > 0.9).all()
     assert (final(moved_source, GRAFT, "turn") == 180).all()  # mirrored: its body lies the other way
     claim = claims_of(moved_source)[0]
-    assert claim.numbers["made"]
+    assert claim.numbers["present"]
     assert claim.evidence.value[0] == pytest.approx(np.median(final(moved_source, GRAFT)))
     assert claim.evidence.null_median[0] == 0
 
@@ -144,11 +144,11 @@ def test_discs_of_a_flag_alone_do_not_rebuild_it(moved_source):
 def test_a_disc_that_is_the_body_has_nothing_to_rebuild():
     options = {"adult_step": 5, "eval_steps": 20, "runs": 1, "map_points": 4}
     config = GraftConfig((12, 12), (12, 8), fragments=(3.0, 20.0), **options)
-    claim = isolation_claims(run(bodies.static_organism(), config=config))[0]
+    claim = claims_of(run(bodies.static_organism(), config=config))[-1]
     assert claim.numbers["rebuilt"] == 0
     assert claim.numbers["complete"] > 0
     assert "discs that hold the body from the start" in set(claim.evidence.quantity)
-    claim = isolation_claims(run(bodies.static_organism(), config=replace(config, fragments=(20.0,))))[0]
+    claim = claims_of(run(bodies.static_organism(), config=replace(config, fragments=(20.0,))))[-1]
     assert claim.numbers["discs"] == 0
     assert "none has anything to rebuild" in claim.text
 
@@ -156,7 +156,7 @@ def test_a_disc_that_is_the_body_has_nothing_to_rebuild():
 def test_a_grafted_non_source_makes_none(flag):
     result = run(flag, config=GraftConfig(planted.MIDDLE, planted.FAR, **FLAG))
     assert (final(result, GRAFT) == 0).all()
-    assert not claims_of(result)[0].numbers["made"]
+    assert not claims_of(result)[0].numbers["present"]
     assert "makes no second body" in claims_of(result)[0].text
 
 

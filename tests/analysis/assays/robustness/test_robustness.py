@@ -10,7 +10,7 @@ from helpers import bodies, makers
 
 import nca
 from analysis.assays.robustness import plots
-from analysis.assays.robustness.canalization import canalization, spread_steps
+from analysis.assays.robustness.canalization import canalization
 from analysis.assays.robustness.config import RobustnessConfig
 from analysis.assays.robustness.dose_response import PERTURBATIONS, perturb_weights
 from analysis.assays.robustness.population import POPULATION
@@ -131,7 +131,7 @@ def test_runs_that_converge_are_canalized():
 
 def random_spread(draw, runs=4, last=1.0):
     """Distances between runs whose cells differ by chance at every step, at the last by a share of it."""
-    steps = spread_steps(200)
+    steps = [5, 10, 20, 40, 60, 80, 120, 160, 200]
     sizes = np.r_[np.ones(len(steps) - 1), last][:, None, None]
     cells = 1 + sizes * draw.standard_normal((len(steps), runs, 60))
     pairs = [(a, b) for a in range(runs) for b in range(a)]
@@ -157,7 +157,9 @@ def test_a_body_that_died_of_noise_has_not_returned_to_its_control():
     assert claim.numbers["halved"] == 1
 
 
-@pytest.mark.parametrize(("organism", "why"), [(bodies.fading_organism, "no mature cell"), (bodies.exploding_organism, "exploded")])
+@pytest.mark.parametrize(
+    ("organism", "why"), [(bodies.fading_organism, "no mature cell"), (bodies.exploding_organism, "exploded")]
+)
 def test_what_dies_or_explodes_is_an_outcome(organism, why):
     result = perturb(organism(), adult_step=60, state_noise=(0.1,))
     assert why in result.no_body
@@ -229,7 +231,7 @@ def test_what_is_claimed_of_a_small_result(result):
 def test_the_curve_of_fire_rates_passes_through_the_trained_one(result):
     rates = rows_of(result, "fire_rate")
     doses = pd.concat([rates[rates.dose == 1.0].assign(dose=d, fitness=f) for d, f in ((0.3, 0.4), (1.0, 0.2))])
-    figure, _ = plots.plot_doses([replace(result, doses=doses)])
+    figure, _ = plots.plot_dose_response([replace(result, doses=doses)])
     (curve,) = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
     np.testing.assert_allclose(curve.get_xydata(), [(0.3, 0.4), (0.5, 1.0), (1.0, 0.2)])
 
@@ -243,7 +245,10 @@ def test_a_network_is_measured_by_its_median_fitness_and_an_explosion_counts_as_
     slope = np.zeros(6)
     slope[5] = 0.45
     burst = replace(config, adult_step=10, eval_steps=24, state_noise=(1e4,), fire_rates=())
-    assert POPULATION.measure(bodies.static_organism(slope=slope), None, burst) == {"all": -1.0, "state_noise 10000": -1.0}
+    assert POPULATION.measure(bodies.static_organism(slope=slope), None, burst) == {
+        "all": -1.0,
+        "state_noise 10000": -1.0,
+    }
     with pytest.raises(nca.UserError, match="no mature cell"):
         POPULATION.measure(bodies.fading_organism(), None, replace(config, adult_step=60))
 
