@@ -153,7 +153,7 @@ def _probe(command: Import, file: WeightFile) -> WeightFile:
     """The file with the conventions of the best trial; prints and draws the trials."""
     from analysis.cli.import_sheet import draw_trials
     from analysis.cli.tables import format_table
-    from nca.interop.probe import adopt, describe, doubts, run_trials
+    from nca.interop.probe import describe, doubts, run_trials
 
     ranked = run_trials(file, log_line)
     growing = sum(trial.outcome == "grows" for trial in ranked)
@@ -171,7 +171,7 @@ def _probe(command: Import, file: WeightFile) -> WeightFile:
     sheet = command.sheet or (command.out.with_suffix(".trials.png") if command.out else None)
     if sheet is not None:
         print_result(str(draw_trials(ranked, sheet)))
-    return adopt(file, ranked[0])
+    return replace(file, conventions=ranked[0].conventions)
 
 
 def _check_differences(differences: list[Difference]) -> None:

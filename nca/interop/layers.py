@@ -161,21 +161,20 @@ def _largest_chain(matrices: dict[str, list[np.ndarray]], kernels: _Arrays) -> _
     if len(names) > _MAX_MATRICES:
         raise UserError(f"The file holds {len(names)} matrices; save only the layers of one cell's network.")
     best: _Chain = ([], [])
-    trials = 0
-
-    def extend(path: list[str], weights: list[np.ndarray]) -> None:
-        nonlocal best, trials
-        trials += 1
+    stack: list[_Chain] = [([], [])]
+    for _ in range(_MAX_CHAINS):
+        if not stack or len(best[0]) == len(names):
+            break
+        path, weights = stack.pop()
         if _chain_size((path, weights)) > _chain_size(best) and _is_rule(weights, kernels):
             best = (path, weights)
-        if len(best[0]) == len(names) or trials > _MAX_CHAINS:
-            return
-        for name in names:
-            for matrix in matrices[name] if name not in path else []:
-                if not weights or weights[-1].shape[1] == matrix.shape[0]:
-                    extend([*path, name], [*weights, matrix])
-
-    extend([], [])
+        longer = [
+            ([*path, name], [*weights, matrix])
+            for name in names
+            for matrix in (matrices[name] if name not in path else [])
+            if not weights or weights[-1].shape[1] == matrix.shape[0]
+        ]
+        stack += reversed(longer)
     return best
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from nca.errors import UserError
-from nca.interop.conventions import Conventions, SourcedConventions
+from nca.interop.conventions import SourcedConventions
 from nca.interop.importing import WeightFile, build_organism
 from nca.organism import Organism
 from nca.rollout import grow, run_key
@@ -45,7 +45,7 @@ class Trial:
 
     Attributes:
         changes: the conventions tried.
-        values: all of its conventions.
+        conventions: those of the file with the changes, whose source is the probe.
         outcome: "grows", "dies", "explodes", "fills the canvas" or "does not grow".
         excess: mean distance of colour and alpha from the range 0..1, over the cells of its body at the last
             step; small for what was trained to be a picture. inf unless it grows.
@@ -56,7 +56,7 @@ class Trial:
     """
 
     changes: Mapping[str, Any]
-    values: Conventions
+    conventions: SourcedConventions
     outcome: str
     excess: float
     drift: float
@@ -79,12 +79,12 @@ def run_trials(file: WeightFile, log: Callable[[str], None] = lambda line: None)
     refusal = UserError("No convention fits the arrays in the file.")
     for stage in _STAGES:
         for changes in _candidates(file, stage):
-            values = replace(file.conventions.values, **changes)
-            key = repr(values)
+            conventions = file.conventions.merge("probe", **changes)
+            key = repr(conventions.values)
             if key in trials:
                 continue
             try:
-                trials[key] = _grow_trial(build_organism(file, values), values, changes)
+                trials[key] = _grow_trial(build_organism(file, conventions.values), conventions, changes)
             except UserError as error:
                 refusal = error
                 continue
@@ -123,7 +123,7 @@ def _matters(file: WeightFile, name: str) -> bool:
     return name != "alpha" or channels > 4
 
 
-def _grow_trial(organism: Organism, values: Conventions, changes: Mapping[str, Any]) -> Trial:
+def _grow_trial(organism: Organism, conventions: SourcedConventions, changes: Mapping[str, Any]) -> Trial:
     key, spec = run_key(0, 0), organism.rule.spec
     pictures: list[np.ndarray] = []
     state = np.asarray(organism.initial_state())
@@ -142,14 +142,14 @@ def _grow_trial(organism: Organism, values: Conventions, changes: Mapping[str, A
         outcome = "explodes"
     elif not cells:
         outcome = "dies"
-    elif cells > 0.9 * values.canvas[0] * values.canvas[1]:
+    elif cells > 0.9 * organism.canvas[0] * organism.canvas[1]:
         outcome = "fills the canvas"
     else:
         outcome = "grows" if cells > _MIN_CELLS else "does not grow"
     excess, drift = np.inf, np.inf
     if outcome == "grows":
         excess, drift = _excess(state[state[..., spec.alpha] > spec.threshold], spec), _drift(*pictures[-2:])
-    return Trial(changes, values, outcome, excess, drift, cells, max_abs_state, tuple(pictures))
+    return Trial(changes, conventions, outcome, excess, drift, cells, max_abs_state, tuple(pictures))
 
 
 def _excess(cells: np.ndarray, spec: Any) -> float:
@@ -164,13 +164,6 @@ def _drift(before: np.ndarray, after: np.ndarray) -> float:
     return float(np.abs(after - before)[body].mean()) if body.any() else np.inf
 
 
-def adopt(file: WeightFile, best: Trial) -> WeightFile:
-    """The file with the best candidate's conventions, their source being the probe."""
-    probed = {name: getattr(best.values, name) for name in best.changes}
-    sources = file.conventions.merge("probe", **probed).sources
-    return replace(file, conventions=SourcedConventions(best.values, sources))
-
-
 def doubts(ranked: list[Trial]) -> list[str]:
     """What the trials leave open, one line each; empty where only one candidate grows, and like a trained body."""
     best = ranked[0]
@@ -181,10 +174,11 @@ def doubts(ranked: list[Trial]) -> list[str]:
         lines.append(
             f"The best candidate differs from a trained body: excess {best.excess:.3f}, drift {best.drift:.3f}."
         )
-    for rival in [t for t in ranked[1:] if t.outcome == "grows"][:4]:
-        names = [k for k in _USUAL if getattr(best.values, k) != getattr(rival.values, k)]
-        theirs, ours = ({k: getattr(t.values, k) for k in names} for t in (rival, best))
-        lines.append(f"{describe(theirs)} also grows; {describe(ours)} was taken.")
+    ours = best.conventions.values
+    for rival in [t.conventions.values for t in ranked[1:] if t.outcome == "grows"][:4]:
+        names = [k for k in _USUAL if getattr(ours, k) != getattr(rival, k)]
+        other, taken = (describe({k: getattr(values, k) for k in names}) for values in (rival, ours))
+        lines.append(f"{other} also grows; {taken} was taken.")
     return lines
 
 

@@ -15,6 +15,7 @@ import struct
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import IO, Any
 
 import numpy as np
@@ -59,20 +60,13 @@ def read_torch(file: Archive | bytes) -> Contents:
     arrays, storages = BoundedArrays(), BoundedArrays()
     settings: dict[str, Any] = {}
     operations: list[str] = []
-
-    def storage_of(reference: _Inert) -> np.ndarray:
-        key = str(reference.args[2])
-        if key not in storages:
-            storages[key] = load_storage(key, _dtype(reference), value_count((reference.args[4],)))
-        return storages[key]
-
     for path, value in _walk(root):
         name = ".".join(key for key in path if key not in _INTERNAL_KEYS)
         tensor = _tensor_in(value)
         if tensor is not None:
             if not _belongs_to_optimizer(name):
                 unique_name = name if name not in arrays else f"{name}#{len(arrays)}"
-                arrays[unique_name] = _tensor_values(tensor, storage_of)
+                arrays[unique_name] = _tensor_values(tensor, storages, load_storage)
         elif isinstance(value, _Inert) and value.name.startswith(("torch.nn.modules", "__torch__.torch.nn")):
             operations.append(value.name.split(".")[-1])
             if value.name.endswith("LeakyReLU") and isinstance(value.state, dict):
@@ -91,15 +85,14 @@ def _open_zip(archive: Archive) -> tuple[Any, _LoadStorage]:
     folder = entry.removesuffix("data.pkl")
     root = _read_pickle(io.BytesIO(archive.read(entry, MAX_TEXT_BYTES)))
     stated = archive.read(folder + "byteorder", 16) if folder + "byteorder" in archive.names else b"little"
-    byte_order = ">" if stated.strip() == b"big" else "<"
+    return root, partial(_load_from_zip, archive, folder, ">" if stated.strip() == b"big" else "<")
 
-    def load_storage(key: str, dtype: str, count: int) -> np.ndarray:
-        for name in (f"{folder}data/{key}", folder + key):
-            if name in archive.names:
-                return float_array(archive.read(name), dtype, (count,), byte_order)
-        raise DamagedError(f"the numbers that it names {key[:40]!r} are not in it.")
 
-    return root, load_storage
+def _load_from_zip(archive: Archive, folder: str, byte_order: str, key: str, dtype: str, count: int) -> np.ndarray:
+    for name in (f"{folder}data/{key}", folder + key):
+        if name in archive.names:
+            return float_array(archive.read(name), dtype, (count,), byte_order)
+    raise DamagedError(f"the numbers that it names {key[:40]!r} are not in it.")
 
 
 def _open_legacy(raw: bytes) -> tuple[Any, _LoadStorage]:
@@ -120,13 +113,13 @@ def _open_legacy(raw: bytes) -> tuple[Any, _LoadStorage]:
         count = value_count(struct.unpack(byte_order + "q", head))
         item_bytes = 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
         storages[str(key)] = float_array(stream.read(count * item_bytes), dtype, (count,), byte_order)
+    return root, partial(_load_from_table, storages)
 
-    def load_storage(key: str, dtype: str, count: int) -> np.ndarray:
-        if key not in storages:
-            raise DamagedError(f"the numbers that it names {key[:40]!r} are not in it.")
-        return storages[key]
 
-    return root, load_storage
+def _load_from_table(storages: BoundedArrays, key: str, dtype: str, count: int) -> np.ndarray:
+    if key not in storages:
+        raise DamagedError(f"the numbers that it names {key[:40]!r} are not in it.")
+    return storages[key]
 
 
 def _tensor_in(value: Any) -> _Inert | None:
@@ -170,8 +163,8 @@ def _dtype(reference: _Inert) -> str:
     return _DTYPES[storage_type]
 
 
-def _tensor_values(tensor: _Inert, storage_of: Callable[[_Inert], np.ndarray]) -> np.ndarray:
-    """A tensor as a strided view of its storage, copied."""
+def _tensor_values(tensor: _Inert, storages: BoundedArrays, load_storage: _LoadStorage) -> np.ndarray:
+    """A tensor as a strided view of its storage, copied; the storage is loaded once."""
     args = tensor.args
     if not isinstance(args, tuple) or len(args) < 4 or not _is_storage(args[0]):
         raise DamagedError("a tensor in it is of a kind that is not read; save plain tensors.")
@@ -182,7 +175,10 @@ def _tensor_values(tensor: _Inert, storage_of: Callable[[_Inert], np.ndarray]) -
         raise DamagedError("a tensor in it has sizes that are no numbers.")
     if not value_count(sizes):
         return np.zeros(sizes, np.float32)
-    storage = storage_of(reference)
+    key = str(reference.args[2])
+    if key not in storages:
+        storages[key] = load_storage(key, _dtype(reference), value_count((reference.args[4],)))
+    storage = storages[key]
     if offset + sum((n - 1) * stride for n, stride in zip(sizes, strides, strict=True)) >= storage.size:
         raise DamagedError("a tensor in it reaches beyond the numbers that the file holds.")
     byte_strides = [4 * stride for stride in strides]
