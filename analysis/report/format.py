@@ -68,3 +68,8 @@ def value_range(values: Sequence[float] | np.ndarray, digits: int = 2) -> str:
 def plural(many: int, what: str) -> str:
     """So many of something."""
     return f"{many} {what}" + ("" if many == 1 else "s")
+
+
+def join_words(words: Sequence[str]) -> str:
+    """Words as a phrase: a, b and c."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -9,13 +9,13 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float
 
-from analysis.assays.axes.decoding import QUANTITIES, pca_body_states, residual_products, ridge_weights
+from analysis.assays.axes.decoding import QUANTITIES, residual_products, ridge_weights
+from analysis.assays.axes.pca import body_states
 from analysis.geometry import positions
-from analysis.lineage import training_step
+from analysis.lineage import same_training_run, training_step
 from analysis.stats.nulls import fdr, p_value, with_surrogates
 from analysis.stats.surrogates import haar_frames
 from nca.errors import UserError
-from nca.organism import Organism
 
 if TYPE_CHECKING:
     from analysis.assays.axes.run import AxesResult
@@ -50,7 +50,7 @@ def decoder_direction(
         length over its width; null_angle and null_r2 (surrogate,). Over (code, axis): decoder (channel),
         orthonormal directions of the decoders of x and y, and of radius and edge, in sd of each channel.
     """
-    states, mask = pca_body_states(recording, components, run)
+    states, mask = body_states(recording, components, run)
     position = positions(mask)
     xy = np.stack([position["x"], position["y"]], 1)
     fields = with_surrogates(states, mask, surrogates, seed)
@@ -193,13 +193,6 @@ def _procrustes(frames: Float[np.ndarray, "network *draw axis channel"]) -> np.n
     return np.asarray(np.mean(values, 0))
 
 
-def common_frame(organisms: Sequence[Organism]) -> Literal["canvas", "body"]:
-    """What angles are counted from: the canvas for organisms of one target, else each body's long axis."""
-    targets = [o.target for o in organisms]
-    alike = all(t is not None and targets[0] is not None and np.array_equal(t, targets[0]) for t in targets)
-    return "canvas" if alike else "body"
-
-
 def compare_networks(results: Sequence[AxesResult]) -> xr.Dataset:
     """Decoders and their nulls in every organism.
 
@@ -209,7 +202,8 @@ def compare_networks(results: Sequence[AxesResult]) -> xr.Dataset:
     Returns:
         Dataset over (organism, quantity): r2, null_low, null_median, null_high, p, q (FDR-corrected over all). Over
         organism: cells; pc1_radius with p_pc1; n_components, for 95 % of the variance; training_step (-1 where
-        unknown). NaN where an organism has no body, or the quantity is not decoded.
+        unknown). NaN where an organism has no body, or the quantity is not decoded. Attribute one_training_run: whether
+        these are snapshots of one training run.
     """
     names = ("observed", "null_low", "null_median", "null_high", "p")
     shape = (len(results), len(QUANTITIES))
@@ -231,4 +225,5 @@ def compare_networks(results: Sequence[AxesResult]) -> xr.Dataset:
     data["training_step"] = ("organism", [-1 if step is None else step for step in steps])
     coords = {"organism": [axes.organism.name for axes in results], "quantity": list(QUANTITIES)}
     attrs = {"surrogates": results[0].config.surrogates, "adult_step": results[0].config.adult_step}
+    attrs["one_training_run"] = int(same_training_run([axes.organism for axes in results]))
     return xr.Dataset(data, coords, attrs).rename(observed="r2")

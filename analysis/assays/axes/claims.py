@@ -16,7 +16,7 @@ import xarray as xr
 
 from analysis.assays.axes.pca import SHOWN
 from analysis.assays.axes.run import AxesResult
-from analysis.report.format import number, percent, plural, probability
+from analysis.report.format import join_words, number, percent, plural, probability
 from analysis.report.model import Claim, evidence
 
 ALPHA = 0.05
@@ -27,16 +27,25 @@ LONG_LABELS = {
     "radius": "distance from the seed",
     "edge": "distance to the edge",
 }
+_HEADLINES = {
+    "pc1": {
+        "clear": "PC1 is radial: its rank correlation with the distance from the seed is {} (q = {})",
+        "undecided": "it is open whether PC1 is radial: too few surrogates (rank correlation {}, q = {})",
+        "none": "PC1 is no more radial than smooth random fields (rank correlation {}, q = {})",
+        "below 0": "PC1 is not radial (rank correlation {})",
+    },
+    "s": {
+        "clear": "position along the body is decodable beyond what smooth fields allow (R² = {}, q = {})",
+        "undecided": "it is open whether position along the body is encoded: too few surrogates (R² = {}, q = {})",
+        "none": "position along the body is decodable, but as well from smooth fields (R² = {}, q = {})",
+        "below 0": "position along the body cannot be decoded linearly (R² = {})",
+    },
+}
 
 
-def list_words(words: Sequence[str], empty: str = "nothing") -> str:
-    """Words as a phrase: a, b and c."""
-    return ", ".join(words[:-1]) + " and " + words[-1] if len(words) > 1 else "".join(words) or empty
-
-
-def list_quantities(quantities: Sequence[str]) -> str:
+def _join(quantities: Sequence[str]) -> str:
     """Long labels of quantities as a phrase."""
-    return list_words([LONG_LABELS.get(q, q) for q in quantities])
+    return join_words([LONG_LABELS.get(q, q) for q in quantities]) or "nothing"
 
 
 def _null_table(tests: xr.Dataset, draws: str, *measures: str) -> pd.DataFrame:
@@ -57,12 +66,26 @@ def _clear(rows: pd.DataFrame) -> list[str]:
     return [str(q) for q in rows.quantity[(rows.q <= ALPHA) & (rows.value > 0)]]
 
 
-def _undecided(rows: pd.DataFrame) -> str:
-    """A sentence on quantities that so few null draws cannot decide on; empty where there are none."""
-    quantities = list(rows.quantity[(rows.q > ALPHA) & (rows.p <= 1 / (rows.n + 1) + 1e-9) & (rows.value > 0)])
-    if not quantities:
-        return ""
-    return f" With {rows.n.iloc[0]} {rows.unit.iloc[0]} the test cannot decide on {list_quantities(quantities)}."
+def _undecided(rows: pd.DataFrame) -> list[str]:
+    """Quantities that so few null draws cannot decide on."""
+    return [str(q) for q in rows.quantity[(rows.q > ALPHA) & (rows.p <= 1 / (rows.n + 1) + 1e-9) & (rows.value > 0)]]
+
+
+def _verdict(rows: pd.DataFrame, positive: str, negative: str) -> str:
+    """A sentence on the quantities that are clear of their null, which take the place of {}; the negative sentence
+    where there are none; and a sentence on those that cannot be decided on."""
+    clear, undecided = _clear(rows), _undecided(rows)
+    sentences = [positive.format(_join(clear))] if clear else [] if undecided else [negative]
+    if undecided:
+        sentences.append(f"{rows.n.iloc[0]} {rows.unit.iloc[0]} are too few to decide on {_join(undecided)}.")
+    return " ".join(sentences)
+
+
+def _runs_row(quantity: str, measure: str, values: np.ndarray, average: Any = np.median) -> dict[str, Any]:
+    """A row of evidence: the average and the range over runs; those that are not defined are left out."""
+    known = values[np.isfinite(values)]
+    row = {"quantity": quantity, "measure": measure, "n": len(known), "unit": "runs"}
+    return row | ({"value": average(known), "low": known.min(), "high": known.max()} if len(known) else {})
 
 
 def _claim(text: str, rows: pd.DataFrame | Sequence[Mapping[str, Any]], note: str = "", **numbers: Any) -> Claim:
@@ -77,7 +100,7 @@ def _origin(tests: xr.Dataset) -> str:
 # Components and decoders (A0 to A3)
 
 
-def pca_claim(components: xr.Dataset) -> Claim:
+def _pca_claim(components: xr.Dataset) -> Claim:
     """How many components hold the variance of the states."""
     needed, first = components.n_components.values, float(components.explained[0])
     text = (
@@ -96,79 +119,72 @@ def pca_claim(components: xr.Dataset) -> Claim:
 
 
 def position_claims(axes: AxesResult) -> list[Claim]:
-    """A0 to A2: PC1 and the head-tail axis, gradients, decoders, and how far runs repeat each other."""
+    """A0 to A2: PC1 and the head-tail axis, components, gradients, decoders, and how far runs repeat each other."""
+    claims = [_pca_claim(axes.pca)] if axes.pca else []
+    if not axes.position:
+        return claims
     position = _null_table(axes.position, "surrogates")
-    claims = [_headline(axes, position), _gradients(axes, position[position.measure == "plane_r2"])]
+    claims = [_headline(axes, position), *claims, _gradients(axes, position[position.measure == "plane_r2"])]
     horseshoe = position[position.measure == "horseshoe"]
     if _clear(horseshoe):
-        claims.append(
-            _claim("PC2 is largely a fold of PC1 (a horseshoe), so it need not be an axis of its own.", horseshoe)
-        )
+        text = "PC2 is largely a fold of PC1 (a horseshoe), so it need not be an axis of its own."
+        claims.append(_claim(text, horseshoe))
     decoders = position[position.measure == "r2"]
-    clear = _clear(decoders)
-    found = f"A cell’s state encodes {list_quantities(clear)} beyond what smooth fields do (linear decoder, q ≤ 0.05)."
-    none = "No position quantity can be decoded linearly from a cell’s state beyond what smooth fields allow."
+    text = _verdict(
+        decoders,
+        "A cell’s state encodes {} beyond what smooth fields do (linear decoder, q ≤ 0.05).",
+        "No position quantity can be decoded linearly from a cell’s state beyond what smooth fields allow.",
+    )
     note = "R² below 0 means that there is no linear coordinate, not that cells lack positional information."
-    claims.append(_claim((found if clear else none) + _undecided(decoders), decoders, note, decodable=clear))
+    claims.append(_claim(text, decoders, note, decodable=_clear(decoders)))
     if axes.runs and axes.runs.sizes["run"] > 1:
         claims.append(_reproducibility(axes.runs))
     return claims
 
 
 def _headline(axes: AxesResult, position: pd.DataFrame) -> Claim:
-    by_statistic = {(r.quantity, r.measure): r for r in position.itertuples()}
-    pc1, s = by_statistic.get(("PC1", "rank_correlation")), by_statistic.get(("s", "r2"))
-    parts, rows, note = [], [], ""
-    if pc1 is not None:
-        rho, q = number(pc1.value), probability(pc1.q)
-        if pc1.q <= ALPHA:
-            parts.append(f"PC1 is radial: its rank correlation with the distance from the seed is {rho} (q = {q})")
-            note = "Growth alone can make a component radial: cells nearer the seed are older (see the weight shuffle)."
-        else:
-            parts.append(f"PC1 is no more radial than smooth random fields (rank correlation {rho}, q = {q})")
-        rows.append(pc1._asdict())
-    radius = axes.pca_runs.radius_correlation.sel(pc=1).values if axes.pca_runs else np.asarray([])
-    if len(radius) > 1:
-        spread = {"value": np.median(radius), "low": radius.min(), "high": radius.max()}
-        rows.append(
-            {"quantity": "PC1", "measure": "rank_correlation over runs", **spread, "n": len(radius), "unit": "runs"}
-        )
-    if s is not None:
-        r2 = f"R² = {number(s.value)}, q = {probability(s.q)}"
-        if s.value <= 0:
-            parts.append(f"position along the body cannot be decoded linearly (R² = {number(s.value)})")
-        elif s.q <= ALPHA:
-            parts.append(f"position along the body is decodable beyond what smooth fields allow ({r2})")
-        else:
-            parts.append(f"position along the body is decodable, but as well from smooth fields ({r2})")
-        rows.append(s._asdict())
-    rows = [{k: v for k, v in row.items() if k != "Index"} for row in rows]
+    """PC1 and the head-tail axis."""
+    pc1 = position[(position.quantity == "PC1") & (position.measure == "rank_correlation")]
+    s = position[(position.quantity == "s") & (position.measure == "r2")]
+    parts = []
+    for name, rows in (("pc1", pc1), ("s", s)):
+        if len(rows):
+            outcome = "clear" if _clear(rows) else "undecided" if _undecided(rows) else "none"
+            outcome = "below 0" if rows.value.iloc[0] <= 0 else outcome
+            parts.append(_HEADLINES[name][outcome].format(number(rows.value.iloc[0]), probability(rows.q.iloc[0])))
+    note = "Growth alone can make a component radial: cells nearer the seed are older (see the weight shuffle)."
+    records: list[dict[str, Any]] = pd.concat([pc1, s]).to_dict("records")
+    if axes.pca_runs and axes.pca_runs.sizes["run"] > 1:
+        radius = axes.pca_runs.radius_correlation.sel(pc=1).values
+        records.append(_runs_row("PC1", "rank_correlation over runs", radius))
     text = "; ".join(parts) + "."
-    return _claim(text[0].upper() + text[1:], rows, note or _origin(axes.position))
+    return _claim(text[0].upper() + text[1:], records, note if _clear(pc1) else _origin(axes.position))
 
 
 def _gradients(axes: AxesResult, planes: pd.DataFrame) -> Claim:
-    clear = _clear(planes)
-    angles = {pc: float(axes.pca.plane_angle.isel(run=0).sel(pc=int(pc[2:]))) for pc in clear}
-    slopes = list_words([f"{pc} (along {angle:.0f}°)" for pc, angle in angles.items()])
-    found = f"More linear in position than smooth random fields: {slopes}; angles run from x towards y (down)."
-    none = "No component is more linear in position than smooth random fields (all q > 0.05)."
-    return _claim((found if clear else none) + _undecided(planes), planes, _origin(axes.position), angles=angles)
+    angles = {pc: float(axes.pca.plane_angle.isel(run=0).sel(pc=int(pc[2:]))) for pc in _clear(planes)}
+    along = join_words([f"{angle:.0f}°" for angle in angles.values()])
+    text = _verdict(
+        planes,
+        f"{{}} is more linear in position than smooth random fields, along {along} (from x towards y, which points "
+        "down).",
+        "No component is more linear in position than smooth random fields (all q > 0.05).",
+    )
+    return _claim(text, planes, _origin(axes.position), angles=angles)
 
 
 def _reproducibility(runs: xr.Dataset) -> Claim:
-    rows = []
-    for q in runs.quantity.values:
-        for measure in ("left_out_r2", "r2"):
-            values = runs[measure].sel(quantity=q).dropna("run").values
-            if len(values):
-                spread = {"value": values.mean(), "low": values.min(), "high": values.max()}
-                rows.append({"quantity": q, "measure": measure, **spread, "n": len(values), "unit": "runs"})
+    measures = ("left_out_r2", "r2")
+    rows = [
+        _runs_row(str(q), measure, runs[measure].sel(quantity=q).values, np.mean)
+        for q in runs.quantity.values
+        for measure in measures
+    ]
+    rows = [row for row in rows if row["n"]]
     means = ", ".join(f"{r['quantity']} {number(r['value'])}" for r in rows if r["measure"] == "left_out_r2")
     text = f"Runs of this network repeat each other: decoders fitted on the other runs reach R² of {means}."
-    return _claim(
-        text, rows, "This is reproducibility, not a code of position: one frozen random field would do as well."
-    )
+    note = "This is reproducibility, not a code of position: one frozen random field would do as well."
+    return _claim(text, rows, note)
 
 
 def shape_and_colour_claims(tests: xr.Dataset) -> list[Claim]:
@@ -178,28 +194,27 @@ def shape_and_colour_claims(tests: xr.Dataset) -> list[Claim]:
         rows = _null_table(tests, "surrogates", f"over_{covariate}")
         r2 = tests.sel(measure=f"over_{covariate}").sel(quantity=list(rows.quantity))
         hidden, alone = (dict(zip(rows.quantity, v.values, strict=True)) for v in (r2.r2_hidden, r2.r2_covariate))
-        clear, better = _clear(rows), [q for q in rows.quantity if alone[q] > max(0.0, hidden[q])]
-        text = (
-            f"Hidden states improve the decoding of {list_quantities(clear)} over {label}."
-            if clear
-            else f"Hidden states add no more to {label} than smooth fields would."
-        ) + _undecided(rows)
+        better = [q for q in rows.quantity if alone[q] > max(0.0, hidden[q])]
+        text = _verdict(
+            rows,
+            f"Hidden states improve the decoding of {{}} over {label}.",
+            f"Hidden states add no more to {label} than smooth fields would.",
+        )
         if better:
-            text += f" Alone, {covariate} decodes {list_quantities(better)} better than hidden states do."
+            text += f" Alone, {covariate} decodes {_join(better)} better than hidden states do."
         single = [
             {"quantity": q, "measure": f"r2 of {name} alone", "value": values[q]}
             for name, values in ((covariate, alone), ("hidden states", hidden))
             for q in rows.quantity
         ]
-        claims.append(
-            _claim(text, [*rows.to_dict("records"), *single], _origin(tests), added=clear, better_alone=better)
-        )
+        numbers = {"added": _clear(rows), "better_alone": better}
+        claims.append(_claim(text, [*rows.to_dict("records"), *single], _origin(tests), **numbers))
     return claims
 
 
 def pca_claims(components: xr.Dataset) -> list[Claim]:
     """Components by themselves: numbers without a null, so no claim about axes."""
-    claims = [pca_claim(components)]
+    claims = [_pca_claim(components)]
     for pc in components.pc.values[:SHOWN]:
         values = components.isel(run=0).sel(pc=pc)
         names = ("explained", "radius_correlation", "plane_r2", "plane_angle")
@@ -216,35 +231,40 @@ def pca_claims(components: xr.Dataset) -> list[Claim]:
 # Origin: weight shuffle (A4) and time course
 
 
-def weight_shuffle_claim(tests: xr.Dataset) -> Claim:
+def _weight_shuffle_claim(tests: xr.Dataset) -> Claim:
     """A4: the trained rule against shuffled weights."""
     rows = _null_table(tests, "weight_shuffles")
     r2, excess = rows[rows.measure == "r2"], rows[rows.measure == "excess"]
     clear = _clear(r2)
     beyond = [q for q in clear if q in _clear(excess)]
     free = [str(q) for q in r2.quantity[r2.null_median > r2.value.clip(lower=0)]]
-    only = "" if beyond == clear else f"; beyond smoothness this holds only of {list_quantities(beyond)}"
-    text = (
-        f"Training made the code of {list_quantities(clear)}: shuffled weights on the same alive sites encode "
-        f"less{only}."
-        if clear
-        else "No code of position needed training: shuffled weights on the same alive sites encode as much."
-    ) + _undecided(r2)
+    only = "" if beyond == clear else f"; beyond smoothness this holds only of {_join(beyond)}"
+    text = _verdict(
+        r2,
+        f"Training made the code of {{}}: shuffled weights on the same alive sites encode less{only}.",
+        "No code of position needed training: shuffled weights on the same alive sites encode as much.",
+    )
     if free:
-        text += f" Shuffled weights encode {list_quantities(free)} better than the trained ones."
+        text += f" Shuffled weights encode {_join(free)} better than the trained ones."
     return _claim(text, rows, _origin(tests), trained=clear, beyond_smoothness=beyond, free=free)
 
 
-def time_course_claims(course: xr.Dataset, position: xr.Dataset) -> list[Claim]:
-    """When codes arise, and how much of the radial one is a clock.
+def origin_claims(weight_shuffle: xr.Dataset, course: xr.Dataset, position: xr.Dataset) -> list[Claim]:
+    """A4 and the time course: where the code comes from."""
+    claims = [_weight_shuffle_claim(weight_shuffle)] if weight_shuffle else []
+    if course:
+        radius = course.sel(quantity="radius").dropna("step", subset=["r2"])
+        claims += [_clock_claim(radius)] if radius.sizes["step"] else []
+        claims.append(_onset_claim(course, position))
+    return claims
+
+
+def _onset_claim(course: xr.Dataset, position: xr.Dataset) -> Claim:
+    """When codes arise.
 
     A code that lasts is present at the last step, whose `position` tests are FDR-corrected: none is said to last that
     they do not find. By the uncorrected time course alone, 28 % of bodies without a code would have one.
     """
-    claims = []
-    radius = course.sel(quantity="radius").dropna("step", subset=["r2"])
-    if radius.sizes["step"]:
-        claims.append(_clock_claim(radius))
     decodable = _clear(_null_table(position, "surrogates", "r2")) if position else []
     onsets = {}
     for q in decodable:
@@ -254,7 +274,7 @@ def time_course_claims(course: xr.Dataset, position: xr.Dataset) -> list[Claim]:
         if lasting:
             onsets[q] = lasting[0]
     text = (
-        "Codes that last arise at " + list_words([f"step {s} ({LONG_LABELS[q]})" for q, s in onsets.items()]) + "."
+        "Codes that last arise at " + join_words([f"step {s} ({LONG_LABELS[q]})" for q, s in onsets.items()]) + "."
         if onsets
         else "No code that is found in the grown body lasts from an earlier step on."
     )
@@ -264,7 +284,7 @@ def time_course_claims(course: xr.Dataset, position: xr.Dataset) -> list[Claim]:
         f"A code lasts from a step on if R² is above 0 and p ≤ 0.05 (not corrected, {course.attrs['surrogates']} "
         "surrogates) at each of the steps examined, and q ≤ 0.05 in the grown body."
     )
-    return [*claims, _claim(text, rows, note, onsets=onsets)]
+    return _claim(text, rows, note, onsets=onsets)
 
 
 def _clock_claim(radius: xr.Dataset) -> Claim:
@@ -280,23 +300,17 @@ def _clock_claim(radius: xr.Dataset) -> Claim:
         f"{verdict}: at step {int(peak.step)}, age alone decodes it at R² = {number(age)}, states at {number(states)}."
     )
     rows = []
-    for at in (peak, last):
-        where = {"quantity": "radius", "n": radius.attrs["surrogates"], "unit": "surrogates"}
-        null = {"null_median": float(at.gain_median), "null_low": float(at.gain_low), "null_high": float(at.gain_high)}
-        rows += [
-            {**where, "measure": f"r2 at step {int(at.step)}", "value": float(at.r2), "p": float(at.p)}
-            | {f"null_{end}": float(at[f"null_{end}"]) for end in ("median", "low", "high")},
-            {"quantity": "radius", "measure": f"r2 of age alone at step {int(at.step)}", "value": float(at.r2_age)},
-            {
-                **where,
-                "measure": f"r2 added to age at step {int(at.step)}",
-                "value": float(at.gain),
-                "p": float(at.p_gain),
-            }
-            | null,
-            {"quantity": "age", "measure": f"r2 at step {int(at.step)}", "value": float(at.age_r2)},
-        ]
-    rows = rows[:4] if int(peak.step) == int(last.step) else rows
+    for at in [peak, last][: 1 + (int(peak.step) < int(last.step))]:
+        step, draws = f"at step {int(at.step)}", {"n": radius.attrs["surrogates"], "unit": "surrogates"}
+        for label, name, p, null in (
+            ("r2 of states", "r2", "p", "null"),
+            ("r2 added to age", "gain", "p_gain", "gain"),
+        ):
+            ends = {f"null_{end}": float(at[f"{null}_{end}"]) for end in ("median", "low", "high")}
+            value = {"value": float(at[name]), **ends, "p": float(at[p]), **draws}
+            rows.append({"quantity": "radius", "measure": f"{label} {step}", **value})
+        rows.append({"quantity": "radius", "measure": f"r2 of age {step}", "value": float(at.r2_age)})
+        rows.append({"quantity": "age", "measure": f"r2 of states {step}", "value": float(at.age_r2)})
     return _claim(text, rows, "The age of a cell is the number of steps since it became mature.", step=int(peak.step))
 
 
@@ -310,27 +324,26 @@ def intervention_claims(pushes: xr.Dataset, projections: xr.Dataset) -> list[Cla
     if pushes:
         rows = _null_table(pushes, "random_directions")
         mse, left = rows[rows.measure == "mse"], rows[rows.measure == "share_left"]
-        text = (
-            f"A push along the code of {list_quantities(_clear(mse))} changes the body more than random pushes of the "
-            "same norm."
-            if _clear(mse)
-            else "Pushes along the codes of position change the body no more than random pushes of the same norm."
-        ) + _undecided(mse)
+        text = _verdict(
+            mse,
+            "A push along the code of {} changes the body more than random pushes of the same norm.",
+            "Pushes along the codes of position change the body no more than random pushes of the same norm.",
+        )
         if _clear(left):
-            text += f" A push along the code of {list_quantities(_clear(left))} lasts longer than random ones."
+            text += f" A push along the code of {_join(_clear(left))} lasts longer than random ones."
         claims.append(_claim(text, rows, note, effective=_clear(mse), lasting=_clear(left)))
     if projections:
         rows = _null_table(projections, "null_planes")
         excluded, restricted = rows[rows.measure == "excluded_loss"], rows[rows.measure == "restricted_loss"]
-        needed, sufficient = _clear(excluded), list(restricted.quantity[restricted.q <= ALPHA])
-        text = (
-            f"The body loses more without the plane that encodes {list_words(needed)} than without null planes."
-            if needed
-            else "The body loses no more without the planes that encode position than without null planes."
-        ) + _undecided(excluded)
+        sufficient = list(restricted.quantity[restricted.q <= ALPHA])
+        text = _verdict(
+            excluded,
+            "The body loses more without the plane that encodes {} than without null planes.",
+            "The body loses no more without the planes that encode position than without null planes.",
+        )
         if sufficient:
-            text += f" With the plane of {list_words(sufficient)} alone it loses less than with a null plane alone."
-        claims.append(_claim(text, rows, note, needed=needed, sufficient=sufficient))
+            text += f" With the plane of {join_words(sufficient)} alone it loses less than with a null plane alone."
+        claims.append(_claim(text, rows, note, needed=_clear(excluded), sufficient=sufficient))
     return claims
 
 
@@ -356,20 +369,17 @@ def _perception_claim(perception: xr.Dataset) -> Claim:
     deviation = {
         n: (perception[n] - perception.angle + 180) % 360 - 180 for n in ("body_rotation", "gradient_rotation")
     }
-    rows, follows = [], []
+    rows, follows, tested = [], [], [float(a) for a in perception.angle.values[1:]]
     for angle in perception.angle.values:
-        match = float(perception.match.sel(angle=angle).mean())
-        for name, values in deviation.items():
-            rows.append(_angle_row(angle, f"deviation of {name}", values.sel(angle=angle).values, "median"))
-        rows.append(_angle_row(angle, "match", perception.match.sel(angle=angle).values, "mean"))
-        if match > 0.5 and float(np.abs(deviation["body_rotation"].sel(angle=angle)).max()) <= 15:
+        values = {f"deviation of {name}": d for name, d in deviation.items()} | {"match": perception.match}
+        rows += [_runs_row(f"{angle:g}°", name, v.sel(angle=angle).values) for name, v in values.items()]
+        largest = float(np.abs(deviation["body_rotation"].sel(angle=angle)).max())
+        if angle in tested and float(perception.match.sel(angle=angle).mean()) > 0.5 and largest <= 15:
             follows.append(float(angle))
-    tested = [float(a) for a in perception.angle.values[1:]]
-    follows = [a for a in follows if a in tested]
     if follows == tested:
         text = "The body follows its compass: with a rotated perception it grows rotated by the same angle."
     elif follows:
-        at = list_words([f"{a:g}°" for a in follows])
+        at = join_words([f"{a:g}°" for a in follows])
         text = f"With a rotated perception the body grows rotated by the same angle at {at}, not at the other angles."
     else:
         text = "With a rotated perception no body of the same shape grows rotated by that angle."
@@ -391,23 +401,10 @@ def _state_claim(states: xr.Dataset) -> Claim:
     else:
         text = "Under an unrotated perception, a rotated body neither stays rotated nor returns completely."
     rows = [
-        _angle_row(angle, name, states[name].sel(angle=angle).values, "median")
+        _runs_row(f"{angle:g}°", name, states[name].sel(angle=angle).values)
         for angle in states.angle.values
         for name in ("fitness_rotated", "fitness_upright", "mature_cells")
     ]
     steps = states.attrs["eval_steps"]
     note = f"Fitness {steps} steps later, relative to the control; at 0°, relative to other fire masks."
     return _claim(text, rows, note, fitness_rotated=rotated, fitness_upright=upright)
-
-
-def _angle_row(angle: float, measure: str, values: np.ndarray, average: str) -> dict[str, Any]:
-    """A row of evidence of the runs at one angle; those that are not defined are left out."""
-    known = values[np.isfinite(values)]
-    row: dict[str, Any] = {"quantity": f"{angle:g}°", "measure": measure, "n": len(known), "unit": "runs"}
-    if len(known):
-        row |= {
-            "value": np.mean(known) if average == "mean" else np.median(known),
-            "low": known.min(),
-            "high": known.max(),
-        }
-    return row

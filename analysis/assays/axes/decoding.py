@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float, Int
 
-from analysis.assays.axes.pca import check_states, horseshoe, plane_fit, project_states, rank_correlation
+from analysis.assays.axes.pca import body_states, horseshoe, plane_fit, project_states, rank_correlation
 from analysis.geometry import count_islands, geodesic, positions
 from analysis.stats.nulls import null_tests, with_surrogates
 from nca.errors import UserError
@@ -182,25 +182,6 @@ def _fold_errors(
 # Position
 
 
-def body_states(
-    recording: xr.Dataset, run: int, step: int, channels: Sequence[str]
-) -> tuple[Float[np.ndarray, "cell channel"], Bool[np.ndarray, "y x"]]:
-    """The states of one run's mature cells at one step, and the mask of these cells."""
-    snapshot = recording.sel(step=step).isel(run=run)
-    mask = snapshot.mature.values
-    return snapshot.state.sel(channel=list(channels)).values[mask].astype(np.float64), mask
-
-
-def pca_body_states(
-    recording: xr.Dataset, components: xr.Dataset, run: int
-) -> tuple[Float[np.ndarray, "cell channel"], Bool[np.ndarray, "y x"]]:
-    """`body_states` at the step and in the channels of `components`; an error where they have no components."""
-    step = int(components.attrs["step"])
-    states, mask = body_states(recording, run, step, components.channel.values)
-    check_states(states, step)
-    return states, mask
-
-
 def decode_position(
     fields: Float[np.ndarray, "field cell channel"],
     mask: Bool[np.ndarray, "y x"],
@@ -260,7 +241,7 @@ def position_tests(
     Raises:
         UserError: a body too small or too large.
     """
-    states, mask = pca_body_states(recording, components, run)
+    states, mask = body_states(recording, components, run)
     fields = with_surrogates(states, mask, surrogates, seed)
     maps, position = project_states(fields, components), positions(mask)
     plane_r2 = plane_fit(maps, position)[0]
@@ -296,7 +277,7 @@ def decode_runs(recording: xr.Dataset, components: xr.Dataset, *, cv_repeats: in
     """
     runs = recording.sizes["run"]
     r2, repeat_sd, left_out = (np.full((runs, len(QUANTITIES)), np.nan) for _ in range(3))
-    bodies = [pca_body_states(recording, components, run) for run in range(runs)]
+    bodies = [body_states(recording, components, run) for run in range(runs)]
     for run, (states, mask) in enumerate(bodies):
         for name, values in decode_position(states[None], mask, cv_repeats).items():
             r2[run, QUANTITIES.index(name)] = values.mean()

@@ -6,13 +6,13 @@ nothing here is a finding by itself: `decoding.position_tests` compares each num
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import scipy.stats
 import xarray as xr
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from analysis.geometry import count_islands, positions
 from analysis.recording import spec_of
@@ -60,7 +60,7 @@ def pca(
         raise UserError(f"The recording has no step {step}; it holds {len(steps)} steps, {steps[0]} to {steps[-1]}.")
     fitted = recording.sel(step=step)
     states = fitted.state.sel(channel=names).values[fitted.mature.values].astype(np.float64)
-    check_states(states, step)
+    _check_states(states, step)
     scale = np.where(states.std(0) > 0, states.std(0), 1.0) if scaling == "zscore" else np.ones(len(names))
     model = PCA(svd_solver="full").fit(states / scale)
     largest = np.take_along_axis(model.components_, np.abs(model.components_).argmax(1)[:, None], 1)
@@ -93,7 +93,36 @@ def _select_channels(spec: Spec, channels: str) -> list[str]:
     return selected
 
 
-def check_states(states: Float[np.ndarray, "cell channel"], step: int) -> None:
+def body_states(
+    recording: xr.Dataset,
+    components: xr.Dataset,
+    run: int,
+    *,
+    step: int | None = None,
+    channels: Sequence[str] | None = None,
+    check: bool = True,
+) -> tuple[Float[np.ndarray, "cell channel"], Bool[np.ndarray, "y x"]]:
+    """States of the mature cells of one run, and the mask of these cells.
+
+    Args:
+        recording: as given to `pca`.
+        components: result of `pca`.
+        run: the run.
+        step: another step than that of `components`.
+        channels: other channels than those of `components`.
+        check: raise `UserError` where the states have no components.
+    """
+    step = int(components.attrs["step"]) if step is None else int(step)
+    names = components.channel.values if channels is None else list(channels)
+    snapshot = recording.sel(step=step).isel(run=run)
+    mask = snapshot.mature.values
+    states = snapshot.state.sel(channel=names).values[mask].astype(np.float64)
+    if check:
+        _check_states(states, step)
+    return states, mask
+
+
+def _check_states(states: Float[np.ndarray, "cell channel"], step: int) -> None:
     """Raise `UserError` where states have no components: too few cells, not finite, or all alike."""
     if len(states) < PCA_MIN_CELLS:
         raise UserError(f"PCA needs {PCA_MIN_CELLS} or more mature cells; step {step} has {len(states)}.")

@@ -26,7 +26,7 @@ def plot_pca_maps(components: xr.Dataset, tests: xr.Dataset | None = None, run: 
     shown = min(SHOWN, scores.shape[-1])
     rows, columns = plots.body_window(np.isfinite(scores[..., 0]))
     sets = [("data", scores)] + ([("surrogate", tests.surrogate_scores.values)] if tests else [])
-    limits = score_limits(scores)
+    limits = _score_limits(scores)
     aspect = (rows.stop - rows.start) / (columns.stop - columns.start)
     height = len(sets) * aspect * plots.WIDTH / (shown + 1.3) + 1.05
     figure, axes = plots.figure(len(sets) + 1, shown + 1, height, height_ratios=[*[1.0] * len(sets), 0.03])
@@ -58,7 +58,7 @@ def plot_pca_maps(components: xr.Dataset, tests: xr.Dataset | None = None, run: 
     return figure, caption + (surrogate if tests else no_null)
 
 
-def score_limits(scores: np.ndarray) -> list[float]:
+def _score_limits(scores: np.ndarray) -> list[float]:
     """Ends of the colour scale of each of the first components: 98 % of the cells lie within."""
     known = np.abs(scores[np.isfinite(scores).all(-1)][:, :SHOWN])
     shown = min(SHOWN, scores.shape[-1])
@@ -71,7 +71,7 @@ def plot_pca_growth(components: xr.Dataset, run: int = 0, most: int = 7) -> tupl
     scores = components.scores.isel(run=run)
     alive = components.step.values[np.isfinite(scores.isel(pc=0).values).any((1, 2))]
     steps = sorted({*[n for n in STEPS if n < fitted and n in alive][-(most - 1) :], fitted})
-    limits = score_limits(scores.sel(step=fitted).values)
+    limits = _score_limits(scores.sel(step=fitted).values)
     shown = scores.sel(step=steps).values[..., :SHOWN]
     rows, columns = plots.body_window(np.isfinite(shown[..., 0]).any(0))
     aspect = (rows.stop - rows.start) / (columns.stop - columns.start)
@@ -125,7 +125,7 @@ def plot_pca_bodies(
     for (top, bottom), (picture, values, name) in zip(axes.T, shown, strict=False):
         rows, columns = plots.body_window((picture[..., 3] > 0.1) | np.isfinite(values).all(-1))
         plots.body(top, picture[rows, columns], _break_name(name))
-        plots.rgb_map(bottom, values[rows, columns], score_limits(values))
+        plots.rgb_map(bottom, values[rows, columns], _score_limits(values))
     axes[1, 0].set_ylabel("PC1 to 3", fontsize=10)
     rest = f" The first {_MOST_BODIES} of {len(pictures)}." if len(pictures) > _MOST_BODIES else ""
     return figure, (

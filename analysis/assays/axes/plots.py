@@ -104,7 +104,7 @@ def plot_weight_shuffle(tests: xr.Dataset) -> tuple[Figure, str]:
     )
 
 
-def plot_time_course(course: xr.Dataset) -> tuple[Figure, str]:
+def plot_decoding_over_steps(course: xr.Dataset) -> tuple[Figure, str]:
     """Decoders at every step, the range of the null, and the clock of cell age."""
     figure, axes = plots.figure(1, course.sizes["quantity"], 2.2, sharey=True)
     steps = course.step.values
@@ -220,7 +220,9 @@ def _deviation(rotation: xr.DataArray) -> xr.DataArray:
 
 
 def plot_networks(table: xr.Dataset) -> tuple[Figure, str]:
-    """A1 and A2 of every organism, row by row."""
+    """A1 and A2 of every organism, row by row, or across one training run."""
+    if table.attrs["one_training_run"]:
+        return _plot_training(table)
     names = [str(n) for n in table.organism.values]
     figure, axes = plots.figure(1, table.sizes["quantity"], 0.3 * len(names) + 1.0, sharey=True)
     for ax, q in zip(axes[0], table.quantity.values, strict=True):
@@ -245,7 +247,7 @@ def plot_networks(table: xr.Dataset) -> tuple[Figure, str]:
     )
 
 
-def plot_training(table: xr.Dataset) -> tuple[Figure, str]:
+def _plot_training(table: xr.Dataset) -> tuple[Figure, str]:
     """A1 and A2 across one training run."""
     figure, axes = plots.figure(1, table.sizes["quantity"], 2.3, sharey=True)
     steps = table.training_step.values

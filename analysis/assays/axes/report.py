@@ -14,12 +14,12 @@ from analysis import metrics
 from analysis.assays.axes import claims as axes_claims
 from analysis.assays.axes import pca_plots
 from analysis.assays.axes import plots as axes_plots
-from analysis.assays.axes.across_networks import common_frame, compare_networks, direction_agreement
-from analysis.assays.axes.claims import ALPHA, LONG_LABELS, list_words
+from analysis.assays.axes.across_networks import compare_networks, direction_agreement
+from analysis.assays.axes.claims import ALPHA, LONG_LABELS
 from analysis.assays.axes.run import AxesResult
-from analysis.lineage import related, same_training_run
+from analysis.lineage import related
 from analysis.report import plots
-from analysis.report.format import number, plural, probability
+from analysis.report.format import join_words, number, plural, probability
 from analysis.report.model import Claim, Section, SvgFigure, evidence, svg_figure
 from nca.errors import UserError
 
@@ -53,8 +53,7 @@ _METHODS = {
         "One run of each organism at the adult step; q over all organisms and quantities. Networks are the unit, and "
         "only independent ones count. Agreement of directions: axial Rayleigh test, against one surrogate of each "
         "network, which allows for the shape of the body. Agreement of decoders: Procrustes similarity in channel "
-        "space (A5)."
-        + _DOCS
+        "space (A5)." + _DOCS
     ),
 }
 
@@ -94,10 +93,7 @@ def pca_section(components: xr.Dataset) -> Section:
 
 def _network_sections(axes: AxesResult) -> list[Section]:
     """The sections of one organism."""
-    config, claims = axes.config, [axes_claims.pca_claim(axes.pca)] if axes.pca else []
-    if axes.position:
-        headline, *others = axes_claims.position_claims(axes)
-        claims = [headline, *claims, *others]
+    config, claims = axes.config, axes_claims.position_claims(axes)
     if axes.shape_and_colour:
         claims += axes_claims.shape_and_colour_claims(axes.shape_and_colour)
     figures: dict[str, tuple[Any, ...]] = {
@@ -111,12 +107,10 @@ def _network_sections(axes: AxesResult) -> list[Section]:
     parts = ["pca", "pca_runs", "position", "runs", "shape_and_colour", "direction"]
     network = [_section(axes, "axes", "Body axes", claims, figures, parts)]
     if config.weight_shuffles or config.time_course_surrogates:
-        claims = [axes_claims.weight_shuffle_claim(axes.weight_shuffle)] if axes.weight_shuffle else []
-        if axes.time_course:
-            claims += axes_claims.time_course_claims(axes.time_course, axes.position)
+        claims = axes_claims.origin_claims(axes.weight_shuffle, axes.time_course, axes.position)
         figures = {
             "weight-shuffle": (axes_plots.plot_weight_shuffle, axes.weight_shuffle),
-            "time-course": (axes_plots.plot_time_course, axes.time_course),
+            "time-course": (axes_plots.plot_decoding_over_steps, axes.time_course),
         }
         title, parts = "Weight shuffle and time course", ["weight_shuffle", "time_course"]
         network.append(_section(axes, "weight-shuffle", title, claims, figures, parts))
@@ -198,19 +192,19 @@ def _number_section(section: Section, n: int, name: str) -> Section:
 def _comparison_section(results: Sequence[AxesResult]) -> Section:
     """Several networks compared, or the snapshots of one training run."""
     table = compare_networks(results)
-    training = same_training_run([axes.organism for axes in results])
+    training = bool(table.attrs["one_training_run"])
     claims = [_training_claim(table) if training else _count_claim(table)]
     skipped = [f"{axes.organism.name}: {r}" for axes in results for r in dict.fromkeys(axes.skipped.values())]
     data, shown = {"networks": table}, [axes for axes in results if axes.pca]
     figures: dict[str, tuple[Any, ...]] = {"bodies": (pca_plots.plot_pca_bodies, *_bodies(shown))}
-    if training:
-        figures["training"] = (axes_plots.plot_training, table)
-    else:
-        figures["networks"] = (axes_plots.plot_networks, table)
+    figures["training" if training else "networks"] = (axes_plots.plot_networks, table)
+    if not training:
         known = [axes for axes in results if axes.direction]
         directions, organisms = [axes.direction for axes in known], [axes.organism for axes in known]
         try:
-            agreement = direction_agreement(directions, common_frame(organisms))
+            targets: list[Any] = [organism.target for organism in organisms]
+            alike = all(t is not None and np.array_equal(t, targets[0]) for t in targets)
+            agreement = direction_agreement(directions, "canvas" if alike else "body")
         except UserError as error:
             skipped.append(f"Agreement of networks was not tested. {error}")
         else:
@@ -292,7 +286,7 @@ def _training_claim(table: xr.Dataset) -> Claim:
             onsets[str(q)] = lasting[0]
     text = (
         "Codes beyond smoothness that last appear at training "
-        + list_words([f"step {step} ({LONG_LABELS[q]})" for q, step in onsets.items()])
+        + join_words([f"step {step} ({LONG_LABELS[q]})" for q, step in onsets.items()])
         + "."
         if onsets
         else "At no training step does a code beyond smoothness appear that lasts to the last snapshot."

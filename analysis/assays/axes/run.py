@@ -101,7 +101,7 @@ def run(
     results: dict[str, Any] = {}
     skipped: dict[str, str] = {}
 
-    def attempt(name: str, description: str, compute: Callable[[], Any], needs: str = "") -> None:
+    def _attempt(name: str, description: str, compute: Callable[[], Any], needs: str = "") -> None:
         reason = no_body or skipped.get(needs, "")
         if not reason:
             log(f"{organism.name}: {description}")
@@ -117,35 +117,35 @@ def run(
     options: Any = {"channels": config.channels if hidden_channels(organism.rule.spec) else "all"}
     options["scaling"] = config.scaling
     grown = _label_grown(organism, states, step)
-    attempt("pca", "principal components", lambda: pca(recording, step=step, **options))
-    attempt("pca_runs", "principal components of all runs", lambda: pca(grown, **options), "pca")
+    _attempt("pca", "principal components", lambda: pca(recording, step=step, **options))
+    _attempt("pca_runs", "principal components of all runs", lambda: pca(grown, **options), "pca")
     first = (recording, results.get("pca", xr.Dataset()))
     repeats, all_runs = config.cv_repeats, (grown, results.get("pca_runs", xr.Dataset()))
-    attempt("position", "gradients and decoders", lambda: position_tests(*first, **tests), "pca")
-    attempt("runs", "decoders run by run", lambda: decode_runs(*all_runs, cv_repeats=repeats), "pca_runs")
-    attempt("shape_and_colour", "shape and colour", lambda: shape_and_colour_tests(*first, **tests), "pca")
-    attempt("direction", "direction of the code", lambda: decoder_direction(*first, **tests), "pca")
+    _attempt("position", "gradients and decoders", lambda: position_tests(*first, **tests), "pca")
+    _attempt("runs", "decoders run by run", lambda: decode_runs(*all_runs, cv_repeats=repeats), "pca_runs")
+    _attempt("shape_and_colour", "shape and colour", lambda: shape_and_colour_tests(*first, **tests), "pca")
+    _attempt("direction", "direction of the code", lambda: decoder_direction(*first, **tests), "pca")
     if config.weight_shuffles:
         shuffles = seed | {"weight_shuffles": config.weight_shuffles}
         compute = partial(weight_shuffle_tests, organism, *first, keys[0], **shuffles)
-        attempt("weight_shuffle", "shuffled weights", compute, "pca")
+        _attempt("weight_shuffle", "shuffled weights", compute, "pca")
     if config.time_course_surrogates:
         course = seed | {"surrogates": config.time_course_surrogates}
-        attempt("time_course", "time course", lambda: time_course(*first, **course), "pca")
+        _attempt("time_course", "time course", lambda: time_course(*first, **course), "pca")
     if config.random_directions:
         start = partial(control_runs, organism, states[:2], keys[:2], adult_step=step, eval_steps=config.eval_steps)
-        attempt("controls", "controls of the interventions", start)
+        _attempt("controls", "controls of the interventions", start)
         controls, directions = results.pop("controls", None), config.random_directions
         compute = partial(push_tests, controls, random_directions=directions, **seed)
-        attempt("pushes", "pushes along the code", compute, "controls")
+        _attempt("pushes", "pushes along the code", compute, "controls")
         compute = partial(projection_tests, controls, null_planes=max(19, directions // 2), **seed)
-        attempt("projections", "states without the code", compute, "controls")
+        _attempt("projections", "states without the code", compute, "controls")
         skipped.pop("controls", None)
     if config.angles:
         compute = partial(rotate_perception, organism, step, keys[:2], angles=config.angles)
-        attempt("rotated_perception", "growth with a rotated perception", compute)
+        _attempt("rotated_perception", "growth with a rotated perception", compute)
         compute = partial(rotate_states, organism, states[:2], keys[:2], adult_step=step)
-        attempt("rotated_states", "rotated bodies", compute)
+        _attempt("rotated_states", "rotated bodies", compute)
     portrait = np.asarray(metrics.picture(organism.rule.spec, recording.state.values[0, -1]))
     seconds = time.monotonic() - begin
     return AxesResult(organism, config, recording, skipped=skipped, portrait=portrait, seconds=seconds, **results)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from analysis.assays.axes.decoding import body_states, decode_position
-from analysis.assays.axes.pca import check_states
+from analysis.assays.axes.decoding import decode_position
+from analysis.assays.axes.pca import body_states
 from analysis.geometry import shape_features
 from analysis.stats.nulls import null_tests, with_surrogates
 from nca.errors import UserError
@@ -47,10 +47,9 @@ def shape_and_colour_tests(
     hidden = [name for name in names if channel_role(name) == "hidden"]
     if not hidden:
         raise UserError("Shape and colour are compared with hidden channels, and this rule has none.")
-    step = int(components.attrs["step"])
-    states, mask = body_states(recording, run, step, hidden)
-    check_states(states, step)
-    colours, _ = body_states(recording, run, step, [name for name in names if name not in hidden])
+    states, mask = body_states(recording, components, run, channels=hidden)
+    visible = [name for name in names if name not in hidden]
+    colours, _ = body_states(recording, components, run, channels=visible, check=False)
     fields = with_surrogates(states, mask, surrogates, seed)
     r2_hidden = decode_position(fields[:1], mask, cv_repeats)
     measures: dict[tuple[str, str], np.ndarray] = {}
@@ -67,5 +66,11 @@ def shape_and_colour_tests(
                 repeats[name].append(r2[quantity][0])
     data = {f"r2_{name}": ("statistic", np.mean(values, 1)) for name, values in repeats.items()}
     data |= {f"sd_{name}": ("statistic", np.std(values, 1)) for name, values in repeats.items()}
-    attrs = {"step": step, "run": run, "cells": len(states), "surrogates": surrogates, "cv_repeats": cv_repeats}
+    attrs = {
+        "step": components.attrs["step"],
+        "run": run,
+        "cells": len(states),
+        "surrogates": surrogates,
+        "cv_repeats": cv_repeats,
+    }
     return null_tests(measures).assign(data).assign_attrs(attrs | {"seed": seed})

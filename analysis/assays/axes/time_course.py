@@ -8,7 +8,8 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from analysis.assays.axes.decoding import BLOCK, QUANTITIES, body_states, decode_position, ridge_r2
+from analysis.assays.axes.decoding import BLOCK, QUANTITIES, decode_position, ridge_r2
+from analysis.assays.axes.pca import body_states
 from analysis.geometry import cell_ages
 from analysis.stats.nulls import MIN_CELLS, p_value, with_surrogates
 from nca.errors import UserError
@@ -58,7 +59,7 @@ def time_course(
     table = np.full((len(VARIABLES), len(selected), len(QUANTITIES)), np.nan)
     age_r2, cells = np.full(len(selected), np.nan), np.zeros(len(selected), int)
     for k, step in enumerate(selected):
-        states, mask = body_states(recording, run, step, components.channel.values)
+        states, mask = body_states(recording, components, run, step=step, check=False)
         cells[k] = len(states)
         blocks = len(np.unique(np.argwhere(mask) // BLOCK, axis=0))
         varying = len(states) > 0 and np.isfinite(states).all() and (states.std(0) > 1e-9).any()

@@ -18,7 +18,8 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Bool, Float
 
-from analysis.assays.axes.decoding import decode_position, pca_body_states
+from analysis.assays.axes.decoding import decode_position
+from analysis.assays.axes.pca import body_states
 from analysis.rollouts import fire_masks
 from analysis.stats.nulls import null_tests
 from analysis.stats.surrogates import laplacian_modes, rotate_bands
@@ -67,7 +68,7 @@ def weight_shuffle_tests(
     step = int(components.attrs["step"])
     if step < 1:
         raise UserError("A shuffled rule is compared at a step after the seed; got step 0.")
-    trained, mask = pca_body_states(recording, components, run)
+    trained, mask = body_states(recording, components, run)
     states = _shuffled_states(organism, step, key, weight_shuffles, seed)[:, mask]
     channels = [channel_names(organism.rule.spec).index(n) for n in components.channel.values]
     body_modes = laplacian_modes(mask)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from helpers import published as others
 
-from analysis.assays.axes import protocol as axes
+from analysis.assays.axes.decoding import position_tests
+from analysis.assays.axes.pca import pca
 from analysis.recording import label_states
 from analysis.rollouts import grow_runs, run_keys
 
@@ -19,9 +20,9 @@ def organism_and_expected(request, published):
     """A published organism at step 200, grown with the masks of the expected statistics, and those."""
     if request.param == PLANARIAN:
         folder = published / "google-planarian"
-        organism = others.from_web(folder / "ex3_planarian.webgl8.json", "planarian")
+        organism = others.from_web_json(folder / "ex3_planarian.webgl8.json", "planarian")
     else:
-        organism = others.read(published, request.param).organism
+        organism = others.load_published(published, request.param).organism
     fire = np.random.Generator(np.random.PCG64(0)).random((200, 72, 72)) <= 0.5
     states = grow_runs(organism, 200, run_keys(0, 1), fire=fire[None])
     expected = json.loads((published / "expected.json").read_text())[request.param]["axes"]["seed0"]
@@ -30,17 +31,17 @@ def organism_and_expected(request, published):
 
 def test_components_of_published_organisms_are_as_expected(organism_and_expected):
     recording, expected = organism_and_expected
-    found = axes.pca(recording)
-    np.testing.assert_allclose(found.explained, expected["explained_hidden12"], atol=1e-3)
-    assert found.needed.values.tolist() == list(expected["pcs_for"]["hidden12"].values())
+    components = pca(recording)
+    np.testing.assert_allclose(components.explained, expected["explained_hidden12"], atol=1e-3)
+    assert components.n_components.values.tolist() == list(expected["pcs_for"]["hidden12"].values())
     for k, pc in enumerate(expected["pc"]):
-        assert float(found.plane_r2[0, k]) == pytest.approx(pc["plane_r2"], abs=1e-3)
-        assert float(found.angle[0, k]) == pytest.approx(pc["angle_deg"], abs=0.1)
-        assert float(found.radius[0, k]) == pytest.approx(pc["abs_spearman_radius"], abs=1e-3)
-    assert float(found.horseshoe[0]) == pytest.approx(expected["horseshoe"], abs=1e-3)
-    everything = axes.pca(recording, channels="all")
+        assert float(components.plane_r2[0, k]) == pytest.approx(pc["plane_r2"], abs=1e-3)
+        assert float(components.plane_angle[0, k]) == pytest.approx(pc["angle_deg"], abs=0.1)
+        assert float(components.radius_correlation[0, k]) == pytest.approx(pc["abs_spearman_radius"], abs=1e-3)
+    assert float(components.horseshoe[0]) == pytest.approx(expected["horseshoe"], abs=1e-3)
+    everything = pca(recording, channels="all")
     np.testing.assert_allclose(everything.explained, expected["explained_all16"], atol=1e-3)
-    assert everything.needed.values.tolist() == list(expected["pcs_for"]["all16"].values())
+    assert everything.n_components.values.tolist() == list(expected["pcs_for"]["all16"].values())
 
 
 def test_the_body_is_as_expected(organism_and_expected):
@@ -50,20 +51,20 @@ def test_the_body_is_as_expected(organism_and_expected):
 
 def test_decoders_of_published_organisms_are_as_expected(organism_and_expected):
     recording, expected = organism_and_expected
-    tests = axes.position_tests(recording, axes.pca(recording), deals=10, surrogates=19)
+    tests = position_tests(recording, pca(recording), cv_repeats=10, surrogates=19)
     for name, known in expected["decode"].items():
-        one = tests.sel(statistic=f"R2 of {name}")
-        assert float(one.observed) == pytest.approx(known["r2_deals_mean"], abs=1e-3), name
-        assert float(one.deal_sd) == pytest.approx(known["r2_deals_sd"], abs=0.02), name
+        result = tests.sel(quantity=name, measure="r2")
+        assert float(result.observed) == pytest.approx(known["r2_deals_mean"], abs=1e-3), name
+        assert float(result.repeat_sd) == pytest.approx(known["r2_deals_sd"], abs=0.02), name
 
 
 def test_surrogates_of_published_organisms_reject_as_often_as_expected(organism_and_expected):
     recording, expected = organism_and_expected
-    tests = axes.position_tests(recording, axes.pca(recording), deals=1, surrogates=99)
+    tests = position_tests(recording, pca(recording), cv_repeats=1, surrogates=99)
     for name, known in expected["decode"].items():
-        one = tests.sel(statistic=f"R2 of {name}")
-        assert float(one.observed) == pytest.approx(known["r2"], abs=1e-3), name
+        result = tests.sel(quantity=name, measure="r2")
+        assert float(result.observed) == pytest.approx(known["r2"], abs=1e-3), name
         # Both p are means of 99 draws: four standard errors of their difference, and the floor.
         error = 4 * np.sqrt(2 * known["p"] * (1 - known["p"]) / 99) + 0.02
-        assert float(one.p) == pytest.approx(known["p"], abs=error), name
-        assert float(one.null_median) == pytest.approx(known["null_median"], abs=0.12), name
+        assert float(result.p) == pytest.approx(known["p"], abs=error), name
+        assert float(result.null_median) == pytest.approx(known["null_median"], abs=0.12), name

@@ -1,347 +1,311 @@
-"""Axes told in words and figures, by the command line too; organisms that have none are told of as well."""
+"""Claims, evidence tables and figures of the axes assay; the commands that write them."""
 
 import json
 import re
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from helpers import bodies, codes
 
 import analysis
-from analysis.assays.axes import cause_words, component_figures
-from analysis.assays.axes.comparison import comparison_section, one_run
-from analysis.assays.axes.config import QUICK, AxesConfig
-from analysis.assays.axes.examination import examine_axes
-from analysis.assays.axes.sections import axes_sections, components_section, place_section
+from analysis.assays.axes import claims, pca_plots
+from analysis.assays.axes.report import pca_section, sections
+from analysis.assays.axes.run import run
 from analysis.cli import main as cli
-from analysis.lineage import related
+from analysis.lineage import related, same_training_run
 from analysis.recording import record
 from analysis.report import plots
-from analysis.report.model import Claim
-from nca.errors import UserError
+from analysis.stats.nulls import null_tests
 from nca.io import save
-from nca.organism import Organism
-from nca.rule import Rule
 
-SMALL = {
-    "runs": 2,
-    "steps": 40,
-    "surrogates": 19,
-    "deals": 2,
-    "permutations": 19,
-    "course": 19,
-    "randoms": 19,
-}
-BRIEF = replace(QUICK, runs=2, steps=3, surrogates=19, deals=2)
+QUICK = ["--weight-shuffles", "0", "--time-course-surrogates", "0", "--random-directions", "0", "--angles"]
+SMALL = ["--adult-step", "3", "--surrogates", "19", "--cv-repeats", "2"]
 
 
-@pytest.fixture(scope="module")
-def whole():
-    """Everything of a small body whose code of x is read."""
-    return examine_axes(codes.read_code(), AxesConfig(**SMALL, horizon=20, angles=(90,)))
-
-
-def text_of(sections):
-    return " ".join(f.text + " " + f.evidence for s in sections for f in s.claims)
-
-
-def test_every_part_is_told_with_its_null_p_and_floor(whole):
-    sections = axes_sections(whole)
-    assert whole.skipped == {}
-    assert [s.name for s in sections] == ["axes", "origin", "use", "compass"]
-    for section in sections:
+def test_every_section_has_claims_figures_tables_and_a_method(complete):
+    report = sections([complete])
+    assert [s.name for s in report] == ["axes", "weight-shuffle", "interventions", "rotation-test"]
+    for section in report:
         assert section.claims
         assert section.figures
         assert section.method
         assert section.tables
-        assert {f.assay for f in section.claims} == {section.name}
-    told = text_of(sections)
-    assert "19 surrogates (least possible p 0.050)" in told
-    assert "left-right position (x)" in told
-    assert "nan" not in told.lower().replace("nance", "")
-    assert "grafts are the test of that" in told
+        assert {claim.assay for claim in section.claims} == {section.name}
+        assert all(isinstance(claim.evidence, pd.DataFrame) for claim in section.claims)
+        assert all("statistic" not in d.indexes for d in section.data.values())
 
 
-def test_numbers_and_names_of_files_are_unique_and_finite_where_they_must_be(whole):
-    sections = axes_sections(whole)
-    drawn = [d.name for s in sections for d in s.figures]
-    tables = [name for s in sections for name in s.tables]
-    assert len(set(drawn)) == len(drawn)
+def test_the_evidence_of_a_null_test_holds_value_null_p_q_and_the_number_of_draws(complete):
+    decoders = next(c for c in sections([complete])[0].claims if "decodable" in c.numbers)
+    table = decoders.evidence.set_index("quantity")
+    x = complete.position.sel(quantity="x", measure="r2")
+    assert table.loc["x", "measure"] == "r2"
+    assert tuple(table.loc["x", ["n", "unit"]]) == (19, "surrogates")
+    for column, name in (
+        ("value", "observed"),
+        ("null_median", "null_median"),
+        ("null_low", "null_low"),
+        ("p", "p"),
+        ("q", "q"),
+    ):
+        assert table.loc["x", column] == float(x[name])
+
+
+def test_names_of_figures_and_tables_are_unique_and_numbers_finite_where_they_must_be(complete):
+    report = sections([complete])
+    figures = [figure.name for s in report for figure in s.figures]
+    tables = [name for s in report for name in s.tables]
+    assert len(set(figures)) == len(figures)
     assert len(set(tables)) == len(tables)
-    tests = sections[0].tables["tests"]
+    tests = report[0].tables["position"]
+    assert {"quantity", "measure"} <= set(tests)
     assert np.isfinite(tests[["observed", "p", "q"]].to_numpy()).all()
-    assert all(d.svg.startswith("<?xml") and d.caption for s in sections for d in s.figures)
+    assert all(figure.svg.startswith("<?xml") and figure.caption for s in report for figure in s.figures)
 
 
-def test_titles_of_the_component_maps_lie_within_the_figure_at_one_height(whole):
-    for tests in (None, whole.tests):
+def test_titles_of_the_component_maps_lie_within_the_figure_at_one_height(complete):
+    for tests in (None, complete.position):
         with plots.style():
-            made, _ = component_figures.maps(whole.components, tests)
-        made.draw_without_rendering()
-        boxes = [ax.title.get_window_extent() for ax in made.axes if ax.get_title()]
+            figure, _ = pca_plots.plot_pca_maps(complete.pca, tests)
+        figure.draw_without_rendering()
+        boxes = [ax.title.get_window_extent() for ax in figure.axes if ax.get_title()]
         assert len(boxes) == 4
-        assert max(box.y1 for box in boxes) <= made.bbox.y1
+        assert max(box.y1 for box in boxes) <= figure.bbox.y1
         assert np.ptp([box.y0 for box in boxes]) < 1
 
 
-def test_a_radius_that_is_more_than_a_clock_is_told_with_its_numbers(whole):
-    planted = whole.course.assign(r2=whole.course.r2 * 0 + 0.4, by_age=whole.course.r2 * 0 - 0.5)
-    planted = planted.assign(over_age=planted.r2, p_age=planted.r2 * 0 + 0.05)
-    said = cause_words.clock(planted, whole.tests)[0].text
-    assert said.startswith("The radius is more than a clock: a cell’s age alone decodes it at R² −0.50")
+# Claims
 
 
-def test_states_that_tell_less_than_a_guess_are_not_more_than_a_clock(whole):
-    worse = whole.course.assign(r2=whole.course.r2 * 0 - 0.3, by_age=whole.course.r2 * 0 - 0.1)
-    said = cause_words.clock(worse, whole.tests)[0].text
-    assert said.startswith("It stays open whether the radius is a clock")
+def results_of(rows, **attrs):
+    """Null tests with planted numbers: value, q and p by (quantity, measure)."""
+    tests = null_tests({key: np.linspace(0, 1, 20) for key in rows})
+    for name, values in zip(("observed", "q", "p"), zip(*rows.values(), strict=True), strict=True):
+        tests[name] = ("statistic", list(values))
+    return tests.assign_attrs({"cells": 100, "run": 0, "step": 40, "surrogates": 19, "weight_shuffles": 19} | attrs)
 
 
-def test_a_code_stays_only_where_the_corrected_test_of_the_grown_body_finds_it(whole):
-    course = whole.course.assign(r2=whole.course.r2 * 0 + 0.4, p=whole.course.p * 0 + 0.05)
-    for q, begins in ((0.05, {str(n): 2 for n in course.quantity.values}), (0.06, {})):
-        tests = whole.tests.assign(q=whole.tests.q * 0 + q)
-        assert cause_words.clock(course.isel(step=slice(-3, None)).assign_coords(step=[2, 3, 4]), tests)[
-            -1
-        ].numbers == {"begins": begins}
-    assert cause_words.clock(course, xr.Dataset())[-1].numbers == {"begins": {}}
-
-
-def test_what_grafts_say_stands_first_among_the_findings_on_use(whole):
-    said = axes_sections(whole, grafts=[Claim("grafts", "Fate follows.", "n = 8")])[2].claims
-    assert (said[0].text, said[0].assay) == ("Fate follows.", "use")
-
-
-def test_the_quick_section_is_the_first_of_all(whole):
-    section = analysis.axes_section(codes.read_code(), BRIEF)
-    assert section.name == "axes"
-    assert {"components", "tests", "controls", "across"} <= set(section.tables)
-
-
-def test_recordings_that_exist_are_used(whole):
-    again = examine_axes(
-        whole.organism,
-        replace(QUICK, runs=2, steps=40, surrogates=19, deals=2),
-        recording=whole.recording,
-        states=whole.recording.state.values[[0, 0], -1],
+def test_the_claims_of_one_small_result_are_worded_like_this(complete):
+    position = results_of(
+        {
+            ("PC1", "plane_r2"): (0.4, 0.01, 0.01),
+            ("PC2", "plane_r2"): (0.1, 0.4, 0.2),
+            ("PC1", "rank_correlation"): (0.73, 0.02, 0.01),
+            ("PC2", "horseshoe"): (0.1, 0.4, 0.2),
+            ("x", "r2"): (0.5, 0.03, 0.01),
+            ("y", "r2"): (0.2, 0.3, 0.05),
+            ("s", "r2"): (-0.32, 0.81, 0.64),
+            ("radius", "r2"): (-0.1, 0.01, 0.01),
+        }
     )
-    np.testing.assert_allclose(again.tests.observed, whole.tests.observed)
+    components = complete.pca.assign(plane_angle=complete.pca.plane_angle * 0 + 39)
+    texts = [
+        c.text for c in claims.position_claims(replace(complete, position=position, pca=components, runs=xr.Dataset()))
+    ]
+    assert texts == [
+        "PC1 is radial: its rank correlation with the distance from the seed is 0.73 (q = 0.020); position along the "
+        "body cannot be decoded linearly (R² = −0.32).",
+        "5 of 6 components hold 90 % of the variance of the cells’ states (5 hold 95 %, 6 hold 99 %); PC1 holds 51 %.",
+        "PC1 is more linear in position than smooth random fields, along 39° (from x towards y, down).",
+        "A cell’s state encodes left-right position (x) beyond what smooth fields do (linear decoder, q ≤ 0.05). 19 "
+        "surrogates are too few to decide on up-down position (y).",
+    ]
+    shuffle = results_of(
+        {
+            ("x", "r2"): (0.6, 0.01, 0.01),
+            ("s", "r2"): (0.5, 0.01, 0.01),
+            ("radius", "r2"): (0.2, 0.6, 0.6),
+            ("x", "excess"): (0.6, 0.01, 0.01),
+            ("s", "excess"): (0.5, 0.3, 0.2),
+            ("radius", "excess"): (0.2, 0.6, 0.6),
+        }
+    )
+    assert claims.origin_claims(shuffle, xr.Dataset(), xr.Dataset())[0].text == (
+        "Training made the code of left-right position (x) and position along the body (s): shuffled weights on the "
+        "same alive sites encode less; beyond smoothness this holds only of left-right position (x). Shuffled weights "
+        "encode distance from the seed better than the trained ones."
+    )
 
 
-@pytest.mark.parametrize(
-    ("organism", "says"),
-    [
-        (bodies.bursting(), "exploded"),
-        (bodies.standing(radius=1.0), "10 or more mature cells"),
-        (Organism(bodies.standing().rule, canvas=(24, 24)), "10 or more mature cells"),
-        (bodies.standing(channels=2), None),
-        (bodies.standing(channels=4), "has none"),
-    ],
-    ids=["explodes", "five cells", "one cell", "two channels", "no hidden"],
-)
-def test_bodies_without_axes_are_told_of_in_sentences(organism, says):
-    told_of(organism, says, replace(BRIEF, steps=30))
+def test_of_two_decoders_below_zero_none_is_called_better():
+    keys = [(quantity, measure) for measure in ("over_shape", "over_colour") for quantity in "xy"]
+    tests = results_of(dict.fromkeys(keys, (0.1, 0.4, 0.2)))
+    columns = {"r2_hidden": [-0.3, -0.3, -0.3, -0.3], "r2_covariate": [-0.1, 0.2, -0.1, -0.2], "r2_both": [0.0] * 4}
+    tests = tests.assign({name: ("statistic", values) for name, values in columns.items()})
+    shape, colour = claims.shape_and_colour_claims(tests)
+    assert shape.numbers["better_alone"] == ["y"]
+    assert colour.numbers["better_alone"] == []
+    assert "better" not in colour.text
 
 
-@pytest.mark.parametrize(
-    ("organism", "says"),
-    [(bodies.fading(), "no mature cell"), (bodies.standing(channels=5), "two or more hidden")],
-    ids=["dies", "five channels"],
-)
-def test_so_are_they_where_everything_is_asked_for(organism, says):
-    told_of(organism, says, AxesConfig(**{**SMALL, "steps": 30}, horizon=20, angles=(90,)))
+def test_a_radius_that_is_more_than_a_clock_is_reported_with_its_numbers(complete):
+    course = complete.time_course
+    planted = course.assign(r2=course.r2 * 0 + 0.4, r2_age=course.r2 * 0 - 0.5, gain=course.r2 * 0 + 0.4)
+    clock = claims.origin_claims(xr.Dataset(), planted.assign(p_gain=course.r2 * 0 + 0.05), complete.position)[0]
+    assert clock.text.startswith("The radius is more than a clock")
+    assert "age alone decodes it at R² = −0.50, states at 0.40" in clock.text
+    gain = clock.evidence[clock.evidence.measure.str.startswith("r2 added to age")].iloc[0]
+    assert (gain.value, gain.p) == (0.4, 0.05)
 
 
-def told_of(organism, says, config):
-    sections = axes_sections(examine_axes(organism, config))
-    reasons = " ".join(r for s in sections for r in s.skipped)
-    assert says is None or says in reasons
-    assert "nan" not in text_of(sections).lower().replace("nance", "")
-    for section in sections:
-        assert section.claims or section.skipped
+def test_states_that_encode_less_than_a_guess_are_not_more_than_a_clock(complete):
+    course = complete.time_course
+    worse = course.assign(r2=course.r2 * 0 - 0.3, r2_age=course.r2 * 0 - 0.1)
+    clock = claims.origin_claims(xr.Dataset(), worse, complete.position)[0]
+    assert clock.text.startswith("It is open whether the radius is more than a clock")
 
 
-def test_states_that_do_not_vary_have_no_axes():
-    flat = bodies.standing()
-    patch = np.array(flat.seed)
-    patch[patch[..., 3] > 0, 4:] = 0.5
-    found = examine_axes(replace(flat, seed=patch), BRIEF)
-    assert "vary between cells" in found.skipped["components"]
-    assert place_section(found).skipped
+def test_a_code_lasts_only_where_the_corrected_test_of_the_grown_body_finds_it(complete):
+    course = complete.time_course
+    course = course.assign(r2=course.r2 * 0 + 0.4, p=course.p * 0 + 0.05).isel(step=slice(-3, None))
+    course = course.assign_coords(step=[2, 3, 4])
+    position = complete.position.copy()
+    position["observed"] = ("statistic", np.full(position.sizes["statistic"], 0.4))
+    for q, onsets in ((0.05, {str(n): 2 for n in course.quantity.values}), (0.06, {})):
+        tests = position.copy()
+        tests["q"] = ("statistic", np.full(position.sizes["statistic"], q))
+        assert claims.origin_claims(xr.Dataset(), course, tests)[-1].numbers == {"onsets": onsets}
+    assert claims.origin_claims(xr.Dataset(), course, xr.Dataset())[-1].numbers == {"onsets": {}}
 
 
-@pytest.mark.parametrize(
-    ("fields", "says"),
-    [
-        ({"surrogates": 9}, "19 or more"),
-        ({"permutations": 5}, "0 for none"),
-        ({"runs": 0}, "at least 1"),
-        ({"runs": 1}, "two or more runs"),
-    ],
-)
-def test_impossible_settings_are_refused(fields, says):
-    with pytest.raises(UserError, match=says):
-        AxesConfig(**fields)
+def test_the_claims_on_a_rotation_follow_from_its_numbers(complete):
+    perception, states = complete.rotated_perception, complete.rotated_states
+    follows = perception.assign(
+        body_rotation=perception.body_rotation * 0 + perception.angle, match=perception.match * 0 + 1
+    )
+    assert claims.rotation_claims(follows, xr.Dataset())[0].numbers == {"follows": [90.0]}
+    lost = follows.assign(match=perception.match * 0)
+    assert claims.rotation_claims(lost, xr.Dataset())[0].numbers == {"follows": []}
+    isotropic = follows.assign(max_change=perception.max_change * 0).assign_attrs(isotropic=1)
+    assert claims.rotation_claims(isotropic, xr.Dataset())[0].text.endswith("rotating it changes nothing.")
+    for name, sentence in (("fitness_rotated", "stays rotated"), ("fitness_upright", "returns to the direction")):
+        both = {"fitness_rotated": states.match * 0, "fitness_upright": states.match * 0} | {name: states.match * 0 + 1}
+        assert sentence in claims.rotation_claims(xr.Dataset(), states.assign(both))[0].text
+
+
+def test_components_are_shown_plainly_and_claim_nothing():
+    section = pca_section(analysis.pca(record(bodies.static_organism(), 2), step=2))
+    assert "say nothing about axes" in section.method
+    assert [claim.text.split(":")[0] for claim in section.claims[1:]] == ["PC1", "PC2"]
 
 
 # Several organisms
 
 
-def brief(organism):
-    return examine_axes(organism, BRIEF)
-
-
-def test_several_organisms_are_compared_and_kinship_is_said():
-    one = codes.read_code()
-    many = [
-        replace(bodies.standing(number=k, channels=10, canvas=(32, 32), radius=11.0), name=f"n{k}") for k in range(2)
+def test_several_organisms_are_compared_and_relatives_are_named(brief):
+    code = codes.read_code()
+    others = [
+        bodies.static_organism(number=k, channels=10, canvas=(32, 32), radius=11.0).rename(f"n{k}") for k in range(2)
     ]
-    child = replace(many[0], name="child", provenance={"started_from": {"name": "n1", "hash": many[1].hash}})
-    section = comparison_section([brief(o) for o in (one, child, many[1])])
-    assert section.title == "Organisms compared"
-    assert [d.name for d in section.figures] == ["bodies", "organisms", "directions"]
-    assert "1 pair share an ancestor" in text_of([section])
-    assert related([one, child, many[1]]) == [("child", "n1")]
-    assert len(section.tables["compared"]) == 15
+    child = replace(others[0], name="child", provenance={"started_from": {"name": "n1", "hash": others[1].hash}})
+    section = sections([run(o, brief) for o in (code, child, others[1])])[0]
+    assert section.title == "Axes of several organisms"
+    assert [figure.name for figure in section.figures] == ["bodies", "networks", "directions"]
+    agreement = next(claim for claim in section.claims if "related" in claim.numbers)
+    assert agreement.numbers["related"] == related([code, child, others[1]]) == [("child", "n1")]
+    assert "1 pair share an ancestor" in agreement.text
+    assert list(agreement.evidence.unit.unique()) == ["networks"]
+    assert len(section.tables["networks"]) == 15
+    counts = section.claims[0]
+    assert set(counts.numbers) == {"x", "y", "s", "radius", "edge"}
+    x = counts.evidence[(counts.evidence.quantity == "x") & (counts.evidence.measure == "r2 in read code")].iloc[0]
+    assert x.p == pytest.approx(0.05)
+    assert (counts.evidence.n == 19).all()
 
 
-def test_two_organisms_or_dead_ones_are_compared_without_a_claim():
-    section = comparison_section(
-        [brief(bodies.standing()), brief(bodies.bursting(number=1)), brief(bodies.standing(radius=1.0))]
-    )
+def test_two_organisms_or_dead_ones_are_compared_without_a_claim(brief):
+    organisms = [bodies.static_organism(), bodies.exploding_organism(number=1), bodies.static_organism(radius=1.0)]
+    section = sections([run(o, brief) for o in organisms])[0]
     assert any("3 or more" in reason for reason in section.skipped)
     assert any("10 or more" in reason for reason in section.skipped)
-    assert "not defined" in section.lookup["Decoders beside their null, organism by organism"].to_string()
+    assert "not defined" in section.lookup["R² of position in each organism"].to_string()
 
 
-def kept(tmp_path, steps=(0, 20, 5)):
+def snapshots(tmp_path, steps=(0, 20, 5)):
     folder = tmp_path / "keep"
     folder.mkdir()
     for step in steps:
-        grown = bodies.standing(number=step, canvas=(32, 32), radius=11.0)
-        told = {"config": {"target": "disc"}, "steps": step}
-        save(replace(grown, name=f"disc-{step}", provenance=told), folder / f"step-{step:06d}.safetensors")
+        organism = bodies.static_organism(number=step, canvas=(32, 32), radius=11.0)
+        provenance = {"config": {"target": "disc"}, "steps": step}
+        snapshot = replace(organism, name=f"disc-{step}", provenance=provenance)
+        save(snapshot, folder / f"step-{step:06d}.safetensors")
     return folder
 
 
-def test_organisms_kept_along_a_training_run_become_curves(tmp_path, capsys, monkeypatch):
+def test_snapshots_of_a_training_run_become_curves(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    options = ["--steps", "3", "--surrogates", "19", "--deals", "2", "--runs", "2"]
-    quick = ["--permutations", "0", "--course", "0", "--randoms", "0", "--angles"]
-    assert cli.main(["axes", str(kept(tmp_path)), "--out", "found", *options, *quick]) == 0
-    summary = json.loads((tmp_path / "found" / "summary.json").read_text())
+    assert cli.main(["axes", str(snapshots(tmp_path)), "--out", "out", *SMALL, "--runs", "2", *QUICK]) == 0
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert [o["name"] for o in summary["organisms"]] == ["disc-0", "disc-5", "disc-20"]
-    assert (tmp_path / "found" / "figures" / "training.svg").is_file()
-    assert "training step" in capsys.readouterr().out or summary["claims"]
+    assert (tmp_path / "out" / "figures" / "training.svg").is_file()
+    assert "training step" in summary["claims"][0]["text"]
 
 
-def test_only_ascending_steps_of_one_recipe_are_one_run():
-    found = brief(bodies.standing())
+def test_only_ascending_steps_of_one_recipe_are_one_training_run():
+    organism = bodies.static_organism()
 
-    def at(step, recipe):
-        told = {"config": {"target": recipe}, "steps": step}
-        return replace(found, organism=replace(found.organism, provenance=told))
+    def snapshot(step, recipe):
+        return replace(organism, provenance={"config": {"target": recipe}, "steps": step})
 
-    assert one_run([at(1, "a"), at(2, "a")])
-    assert not one_run([at(1, "a"), at(2, "b")])
-    assert not one_run([at(2, "a"), at(2, "a")])
-    assert not one_run([found, found])
+    assert same_training_run([snapshot(1, "a"), snapshot(2, "a")])
+    assert not same_training_run([snapshot(1, "a"), snapshot(2, "b")])
+    assert not same_training_run([snapshot(2, "a"), snapshot(2, "a")])
+    assert not same_training_run([organism, organism])
 
 
 # The command line
 
 
 def test_nca_pca_writes_maps_scree_and_loadings(tmp_path, capsys):
-    path = save(bodies.standing(canvas=(32, 32), radius=11.0), tmp_path / "disc.safetensors")
-    words = [
-        "pca",
-        str(path),
-        "--at",
-        "3",
-        "--channels",
-        "all",
-        "--scaling",
-        "zscore",
-        "--out",
-        str(tmp_path / "out"),
-    ]
-    assert cli.main(words) == 0
+    path = save(bodies.static_organism(canvas=(32, 32), radius=11.0), tmp_path / "disc.safetensors")
+    options = ["--adult-step", "3", "--channels", "all", "--scaling", "zscore", "--out", str(tmp_path / "out")]
+    assert cli.main(["pca", str(path), *options]) == 0
     assert "PC1" in capsys.readouterr().out
-    made = {f.name for f in (tmp_path / "out" / "figures").iterdir()}
-    assert made == {"maps.svg", "development.svg", "spectrum.svg"}
+    figures = {f.name for f in (tmp_path / "out" / "figures").iterdir()}
+    assert figures == {"maps.svg", "development.svg", "spectrum.svg"}
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert summary["config"] == {"at": 3, "channels": "all", "scaling": "zscore", "seed": 0}
-    assert "alpha" in json.dumps(summary["tables"]["components"])
+    assert summary["config"] == {"adult_step": 3, "channels": "all", "scaling": "zscore", "seed": 0}
+    assert "alpha" in json.dumps(summary["tables"]["pca"])
 
 
-def test_nca_axes_of_two_organisms_tells_each_apart(tmp_path, capsys):
-    paths = [
-        str(save(o, tmp_path / f"{o.name}.safetensors"))
-        for o in (bodies.standing().renamed("a"), codes.read_code().renamed("b"))
-    ]
-    words = [
-        "axes",
-        *paths,
-        "--out",
-        str(tmp_path / "out"),
-        "--steps",
-        "3",
-        "--surrogates",
-        "19",
-        "--deals",
-        "2",
-    ]
-    quick = ["--permutations", "0", "--course", "0", "--randoms", "0", "--angles"]
-    assert cli.main([*words, *quick]) == 0
+def test_nca_axes_of_two_organisms_keeps_them_apart(tmp_path):
+    organisms = bodies.static_organism().rename("a"), codes.read_code().rename("b")
+    paths = [str(save(o, tmp_path / f"{o.name}.safetensors")) for o in organisms]
+    assert cli.main(["axes", *paths, "--out", str(tmp_path / "out"), *SMALL, *QUICK]) == 0
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "Organisms compared" in page
+    assert "Axes of several organisms" in page
     assert "Body axes: b" in page
-    assert page.count("<h3>Body axes</h3><p>PCA of the states") == 1  # both were examined alike
+    assert page.count("PCA of the states of mature cells of one run (A0)") == 1  # both were examined alike
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(set(ids)) == len(ids)
     assert {"1-maps.svg", "2-maps.svg"} <= {f.name for f in (tmp_path / "out" / "figures").iterdir()}
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("arguments", "message"),
     [
         (["axes"], "At least one organism"),
         (["axes", "{empty}"], "holds no organism"),
         (["axes", "lizzard"], "did you mean"),
-        (["pca", "lizard", "--at", "0"], "after the seed"),
+        (["pca", "lizard", "--adult-step", "0"], "after the seed"),
         (["axes", "lizard", "--surrogates", "3"], "19 or more"),
+        (["axes", "lizard", "--deals", "3"], "--cv-repeats"),
     ],
 )
-def test_mistakes_are_told_in_one_sentence(tmp_path, capsys, words, says):
+def test_mistakes_end_in_one_sentence(tmp_path, capsys, arguments, message):
     (tmp_path / "empty").mkdir()
-    assert cli.main([w.format(empty=tmp_path / "empty") for w in words]) == 2
-    told = capsys.readouterr().err
-    assert says in told
-    assert "Traceback" not in told
+    assert cli.main([word.format(empty=tmp_path / "empty") for word in arguments]) == 2
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert "Traceback" not in printed
 
 
-def test_a_body_that_a_command_cannot_use_is_no_mistake_of_ours(tmp_path, capsys):
-    path = save(bodies.fading(), tmp_path / "fading.safetensors")
-    assert cli.main(["pca", str(path), "--at", "30", "--out", str(tmp_path / "out")]) == 2
+def test_a_body_that_a_command_cannot_use_is_reported(tmp_path, capsys):
+    path = save(bodies.fading_organism(), tmp_path / "fading.safetensors")
+    assert cli.main(["pca", str(path), "--adult-step", "30", "--out", str(tmp_path / "out")]) == 2
     assert "10 or more mature cells" in capsys.readouterr().err
-    assert cli.main(["axes", str(path), "--steps", "30", "--out", str(tmp_path / "out")]) == 0
+    assert cli.main(["axes", str(path), "--adult-step", "30", "--out", str(tmp_path / "out")]) == 0
     assert "no mature cell" in (tmp_path / "out" / "report.html").read_text()
-
-
-def test_components_are_told_plainly_and_claim_nothing():
-    organism = bodies.standing()
-    section = components_section(analysis.pca(record(organism, 2), at=2))
-    assert "say nothing about axes" in section.method
-    assert [f.text.split(":")[0] for f in section.claims[1:]] == ["PC1", "PC2"]
-
-
-def test_an_organism_of_a_learned_perception_says_that_it_has_no_compass():
-    found = examine_axes(
-        codes.counter(), AxesConfig(**{**SMALL, "permutations": 0, "course": 0, "randoms": 0}, angles=(90,))
-    )
-    assert "no compass" in found.skipped["turned"]
-    assert found.turned_state
-    assert isinstance(found.organism, Organism)
-    assert isinstance(found.organism.rule, Rule)
