@@ -19,9 +19,9 @@ def test_the_axis_is_not_in_the_first_components_beyond_smoothness(quiet):
     assert "8 lineages show no clear trend in x beyond smoothness and y beyond smoothness" in said
 
 
-def test_lesions_periods_and_pairs_are_told_beside_the_marker(quiet):
+def test_lesions_periods_and_pairs_are_shown_with_the_control_channel(quiet):
     said = run(stored(3), quiet)
-    assert "Whatever is done to a channel that nothing reads changes nothing" in said
-    assert "pairs with the marker: largest |ε| 0.000" in said
-    assert number(r"(\d+) of 12 hidden channels have a period: to be without", said) >= 3
-    assert "66 pairs of hidden channels" in said
+    assert "Lesions of a control channel, which every cell writes and none reads, change nothing." in said
+    assert "largest |epsilon| of a pair with the control channel: 0.000" in said
+    assert number(r"(\d+) of 12 hidden channels have a critical period", said) >= 3
+    assert "of 66 pairs of hidden channels back each other up" in said
