@@ -4,6 +4,9 @@ from .assays.axes.run import axes as axes
 from .assays.grafts.config import GraftConfig as GraftConfig
 from .assays.grafts.run import graft as graft
 from .assays.lesions.config import LesionConfig as LesionConfig
+from .assays.lesions.run import lesions as lesions
+from .assays.regeneration.config import RegenerationConfig as RegenerationConfig
+from .assays.regeneration.run import regeneration as regeneration
 from .assays.robustness.config import RobustnessConfig as RobustnessConfig
 from .assays.robustness.run import robustness as robustness
 from .cell_table import cells as cells

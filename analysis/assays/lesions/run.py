@@ -101,6 +101,9 @@ def run(organism: Organism, config: LesionConfig | None = None, *, log: Log = si
     return LesionResult(organism, config, **results, skipped=experiment.skipped, portrait=portrait)
 
 
+lesions = run  # its name in `analysis`
+
+
 class _Experiment:
     """One organism with its control channel, and the adult runs that all methods share."""
 
@@ -121,7 +124,7 @@ class _Experiment:
         config, full = self.config, self.config.full
         among: Sequence[str]
         doses: tuple[float, ...]
-        lesions: dict[tuple[int, ...], list[Lesion]] = {}
+        schedule: dict[tuple[int, ...], list[Lesion]] = {}
 
         def add(target: str, among: Sequence[str], doses: Sequence[float], eval_steps: tuple[int, ...]) -> None:
             if target not in config.targets:
@@ -129,7 +132,7 @@ class _Experiment:
             names = [name for name in config.interventions if name in among]
             names = [name for name in names if config.runs > 1 or name not in TWO_RUNS]
             listed = list_lesions(self.organism, target, names, doses, config.noise_sd, self.control_channel)
-            lesions.setdefault(eval_steps, []).extend(listed)
+            schedule.setdefault(eval_steps, []).extend(listed)
 
         if phase == "growing":
             among = config.interventions if full else ("partial", "erase", "zero", "random-direction")
@@ -148,7 +151,7 @@ class _Experiment:
                 among = ("partial", "erase", "random-direction") if target == "direction" else among
                 add(target, among, doses, config.eval_steps[:1])
             add("unit", ("zero",), doses, config.eval_steps[:1])
-        return {eval_steps: listed for eval_steps, listed in lesions.items() if listed}
+        return {eval_steps: listed for eval_steps, listed in schedule.items() if listed}
 
     def specimen(self, runs: int, eval_steps: Sequence[int], phase: str = "adult") -> Specimen:
         """The first runs, from the first step of a phase on."""
@@ -168,10 +171,10 @@ class _Experiment:
         runs, tables, reasons = self.config.runs, [], dict[str, str]()
         for phase in self.config.phases:
             try:
-                for eval_steps, lesions in self.schedule(phase).items():
-                    self.progress.start(f"atlas, {phase}", (len(lesions) + 1) * runs * max(eval_steps))
+                for eval_steps, listed in self.schedule(phase).items():
+                    self.progress.start(f"atlas, {phase}", (len(listed) + 1) * runs * max(eval_steps))
                     specimen, tick = self.specimen(runs, eval_steps, phase), self.progress.tick
-                    tables.append(run_lesions(specimen, lesions, eval_steps, phase=phase, unchanged="keep", tick=tick))
+                    tables.append(run_lesions(specimen, listed, eval_steps, phase=phase, unchanged="keep", tick=tick))
             except UserError as error:
                 reasons[phase] = str(error)
         if not tables:

@@ -91,6 +91,9 @@ def run(organism: Organism, config: RegenerationConfig | None = None, *, log: Lo
     return RegenerationResult(organism, config, cuts, planes, holes, late)
 
 
+regeneration = run  # its name in `analysis`
+
+
 def _first_runs(controls: Controls, runs: int) -> Controls:
     """The first runs of some controls."""
     names = ("states", "keys", "reference", "mse", "mse_empty", "mature_cells", "final_states")
