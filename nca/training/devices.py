@@ -118,9 +118,7 @@ def spread_batch(task: Task, state: TrainState) -> tuple[Task, TrainState]:
     return task, jax.tree.map(lambda leaf: jax.device_put(np.asarray(leaf), replicated), state)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Memory
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Memory ---
 
 
 @contextmanager

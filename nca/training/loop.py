@@ -51,9 +51,7 @@ from nca.training.step import (
 Log = Callable[[str], None]
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The two ways in
-# ---------------------------------------------------------------------------------------------------------------------
+# --- The two ways in ---
 
 
 def train(
@@ -176,9 +174,7 @@ def _open_members(members: Sequence[PopulationMember], resume: bool) -> tuple[li
     return runs, _StackedState([run.task for run in runs], opened)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Networks in training, and their states
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Networks in training, and their states ---
 
 
 @dataclass
@@ -191,7 +187,6 @@ class _Run:
         checkpoint: its last checkpoint.
         member: its name in a population; empty for a single network.
         step: training steps done.
-        metrics_bytes: size of its metrics.jsonl.
         metrics: of each step since the last row.
         loss: mean loss of the last row.
         failure: why it gave up; empty while it trains.
@@ -202,31 +197,13 @@ class _Run:
     checkpoint: Checkpoint
     member: str = ""
     step: int = field(init=False)
-    metrics_bytes: int = field(init=False)
-    snapshot_steps: frozenset[int] = field(init=False)
     metrics: list[dict[str, Any]] = field(default_factory=list)
     loss: float = float("nan")
     failure: str = ""
 
     def __post_init__(self) -> None:
-        self.config = self.task.config
-        self.snapshot_steps = self.config.snapshot_steps
-        self.return_to(self.checkpoint)
-
-    def return_to(self, checkpoint: Checkpoint) -> None:
-        """Continue from a checkpoint."""
-        self.checkpoint, self.step, self.metrics_bytes = checkpoint, checkpoint.step, checkpoint.metrics_bytes
-
-    @property
-    def active(self) -> bool:
-        """Whether it has steps left."""
-        return not self.failure and self.step < self.config.steps
-
-    @property
-    def due(self) -> bool:
-        """Whether its metrics are to be read: every state that is saved has been checked."""
-        rows = self.step % self.config.log_every == 0 or self.step in self.snapshot_steps
-        return rows or self.step % self.config.save_every == 0 or self.step == self.config.steps
+        self.config, self.snapshot_steps = self.task.config, self.task.config.snapshot_steps
+        self.step = self.checkpoint.step
 
 
 class _SingleState:
@@ -277,9 +254,7 @@ class _StackedState:
         self._states = jax.tree.map(lambda leaf, own: leaf.at[number].set(own), self._states, state)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The loop
-# ---------------------------------------------------------------------------------------------------------------------
+# --- The loop ---
 
 
 def _train_runs(runs: Sequence[_Run], states: _SingleState | _StackedState, log: Log) -> None:
@@ -288,12 +263,12 @@ def _train_runs(runs: Sequence[_Run], states: _SingleState | _StackedState, log:
         if run.checkpoint == Checkpoint() and 0 in run.snapshot_steps:
             _save_snapshot(run, states[i])
     start, steps, unread = time.monotonic(), 0, []
-    while active := [i for i, run in enumerate(runs) if run.active]:
+    while active := [i for i, run in enumerate(runs) if _is_active(run)]:
         unread.append((states.step(runs, active), active))
         for i in active:
             runs[i].step += 1
         steps += 1
-        due = [i for i in active if runs[i].due]
+        due = [i for i in active if _is_due(runs[i])]
         if not due:
             continue
         for metrics, members in jax.device_get(unread):
@@ -307,6 +282,16 @@ def _train_runs(runs: Sequence[_Run], states: _SingleState | _StackedState, log:
             else:
                 _record(runs[i], states, i)
         log(_progress(runs, steps / (time.monotonic() - start)))
+
+
+def _is_active(run: _Run) -> bool:
+    return not run.failure and run.step < run.config.steps
+
+
+def _is_due(run: _Run) -> bool:
+    """Whether the metrics of this step are read: at every row, and before every state that is saved."""
+    every = run.step % run.config.log_every == 0 or run.step % run.config.save_every == 0
+    return every or run.step in run.snapshot_steps or run.step == run.config.steps
 
 
 def _failure(run: _Run) -> str:
@@ -326,14 +311,14 @@ def _record(run: _Run, states: _SingleState | _StackedState, number: int) -> Non
     run.loss = float(np.mean([m["loss"] for m in run.metrics]))
     run.metrics = []
     row = {"step": step, "loss": run.loss, "log10_loss": float(np.log10(max(run.loss, 1e-12)))}
-    run.metrics_bytes = append_metrics(folder, row)
+    size = append_metrics(folder, row)
     is_last = step == config.steps
     if step in run.snapshot_steps:
         _save_snapshot(run, states[number])
     if config.plot_every and (step % config.plot_every == 0 or is_last):
         plot_training(states[number].pool, folder, step)
     if is_last or step % config.save_every == 0:
-        run.checkpoint = Checkpoint(step, run.checkpoint.rollbacks, run.metrics_bytes)
+        run.checkpoint = Checkpoint(step, run.checkpoint.rollbacks, size)
         save_checkpoint(folder, states[number], run.checkpoint)
 
 
@@ -357,7 +342,7 @@ def _roll_back(run: _Run, states: _SingleState | _StackedState, number: int, fai
     row = {"event": "rollback", "reason": failure, "failed_at": run.step, "step": checkpoint.step}
     size = append_metrics(run.folder, row | {"reseeded": reseeded, "rollbacks": rollbacks})
     log(f"{prefix}step {run.step}: {failure}; back to step {checkpoint.step} with another key, {reseeded} reseeded")
-    run.return_to(Checkpoint(checkpoint.step, rollbacks, size))
+    run.checkpoint, run.step = Checkpoint(checkpoint.step, rollbacks, size), checkpoint.step
     states[number] = state
     save_checkpoint(run.folder, state, run.checkpoint)
 
@@ -388,7 +373,7 @@ def _save_organism(run: _Run, state: TrainState) -> Organism:
 
 def _progress(runs: Sequence[_Run], speed: float) -> str:
     """The furthest-behind network's step, the loss (median and range of several), steps per second, time left."""
-    active = [run for run in runs if run.active]
+    active = [run for run in runs if _is_active(run)]
     left = max((run.config.steps - run.step for run in active), default=0)
     losses = np.array([run.loss for run in runs if run.loss == run.loss] or [float("nan")])
     low, median, high = np.quantile(np.log10(np.clip(losses, 1e-12, None)), (0, 0.5, 1))

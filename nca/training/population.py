@@ -67,9 +67,7 @@ class PopulationMember:
         return self.home / f"{self.name}.safetensors"
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Which members there are
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Which members there are ---
 
 
 def population_configs(
@@ -169,9 +167,7 @@ def _with_status(member: PopulationMember) -> PopulationMember:
     return member
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# population.json
-# ---------------------------------------------------------------------------------------------------------------------
+# --- population.json ---
 
 
 def write_population(members: Sequence[PopulationMember]) -> None:
@@ -265,9 +261,7 @@ def _with_ancestor(member: PopulationMember, own: set[str]) -> TrainConfig:
     return member.config
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Merging shards
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Merging shards ---
 
 
 @dataclass(frozen=True)
@@ -330,7 +324,9 @@ def _read_shard(folder: Path) -> _ShardFolder:
         counts = {Shard.parse(row["shard"]).n for row in index["members"]}
         if len(counts) != 1:
             raise ValueError("its members belong to different splits")
-        done = {i: row for i, row in _numbered(index).items() if row["status"] in _DONE}
+        if len(index["members"]) != len(index["configs"]):
+            raise ValueError("it has not as many members as configurations")
+        done = {i: row for i, row in enumerate(index["members"]) if row["status"] in _DONE}
         for row in done.values():
             if row["status"] == "trained" and Path(str(row["file"])).name != row["file"]:
                 raise ValueError(f"{row['file']!r} is no file of its folder")
@@ -339,18 +335,6 @@ def _read_shard(folder: Path) -> _ShardFolder:
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder / POPULATION_FILE} does not describe a population: {error}.") from error
     return _ShardFolder(folder, index, done, counts.pop())
-
-
-def _numbered(index: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
-    """Rows of members by number among the configurations; either all are listed, or those of some shards in order."""
-    rows, count = index["members"], len(index["configs"])
-    if len(rows) == count:
-        return dict(enumerate(rows))
-    numbered: dict[int, Mapping[str, Any]] = {}
-    for shard in sorted({Shard.parse(row["shard"]) for row in rows}):
-        own = [row for row in rows if Shard.parse(row["shard"]) == shard]
-        numbered |= dict(zip(shard.of(count), own, strict=True))
-    return numbered
 
 
 def _check_same_population(shards: Sequence[_ShardFolder]) -> None:
@@ -382,16 +366,13 @@ def _source_folders(shards: Sequence[_ShardFolder]) -> dict[int, _ShardFolder]:
                     f"{row['name']} was given twice, in {sources[number].path} and {shard.path}; give each shard once."
                 )
             sources[number] = shard
-    count, rows = len(shards[0].index["configs"]), _numbered(shards[0].index)
-    if len(rows) == count:
-        lacking = sorted({Shard.parse(row["shard"]) for i, row in rows.items() if i not in sources})
-    else:
-        lacking = [shard for shard in all_shards(shards[0].shards) if set(shard.of(count)) - set(sources)]
-    if lacking:
-        more = f" and {len(lacking) - 6} more" if len(lacking) > 6 else ""
+    members = shards[0].index["members"]
+    missing = sorted({Shard.parse(row["shard"]) for i, row in enumerate(members) if i not in sources})
+    if missing:
+        more = f" and {len(missing) - 6} more" if len(missing) > 6 else ""
         raise UserError(
-            f"{count - len(sources)} of {count} members are missing or unfinished, of shard "
-            f"{', '.join(map(str, lacking[:6]))}{more}; train them with --shard (and --resume to continue), then "
+            f"{len(members) - len(sources)} of {len(members)} members are missing or unfinished, of shard "
+            f"{', '.join(map(str, missing[:6]))}{more}; train them with --shard (and --resume to continue), then "
             "merge again: the other shards stay as they are."
         )
     return sources

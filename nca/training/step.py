@@ -84,9 +84,7 @@ class Task:
         return nnx.merge(self.split[0], parameters, self.split[1])
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Before the first step
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Before the first step ---
 
 
 def init_training(config: TrainConfig) -> tuple[Task, TrainState]:
@@ -139,16 +137,11 @@ def _row_capacities(config: TrainConfig, rule: Rule, padded: Array) -> tuple[int
 def adam(config: TrainConfig) -> optax.GradientTransformation:
     """Adam on gradients divided by their own norm; its learning rate drops once."""
     rate = optax.piecewise_constant_schedule(config.learning_rate, {config.lr_drop_step: config.lr_drop_factor})
-
-    def normalise(gradients: Any, _: Any) -> Any:
-        return jax.tree.map(lambda g: g / (jnp.linalg.norm(g) + 1e-8), gradients)
-
-    return optax.chain(optax.stateless(normalise), optax.adam(rate))
+    normalise = optax.stateless_with_tree_map(lambda g, _: g / (jnp.linalg.norm(g) + 1e-8))
+    return optax.chain(normalise, optax.adam(rate))
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# One step
-# ---------------------------------------------------------------------------------------------------------------------
+# --- One step ---
 
 
 def advance_batch(task: Task, parameters: Any, states: Array, key: Array, t: Array) -> Array:

@@ -152,7 +152,7 @@ def test_each_regime_starts_from_its_own_ancestor(tmp_path, monkeypatch):
         assert before["name"] == member.name.replace(member.config.regime, ancestor)
         assert before["hash"] == load(tmp_path / f"{before['name']}.safetensors").hash
     later = population_configs(tiny(init_from=str(tmp_path), seed=2), 1, tmp_path / "later")
-    assert Path(later[0].start).name == "lizard-regenerating-2.safetensors"
+    assert Path(later[0].init_from).name == "lizard-regenerating-2.safetensors"
 
     monkeypatch.setattr(loop, "compile_population_step", mock_population_step(lambda member, *_: member == 0))
     lines = []
@@ -219,7 +219,7 @@ def test_members_that_start_from_different_conventions_are_refused(tmp_path, mon
     turned = replace(first, rule=first.rule.rotate(1.0))
     save(turned, tmp_path / "turned.safetensors")
     configs = [tiny(**SHORT, init_from=str(tmp_path / "a/organism.safetensors")), tiny(**SHORT, seed=2)]
-    configs[1] = replace(configs[1], start=str(tmp_path / "turned.safetensors"))
+    configs[1] = replace(configs[1], init_from=str(tmp_path / "turned.safetensors"))
     with pytest.raises(UserError, match="different conventions"):
         train_population(configs, tmp_path / "both", log=no_log)
 
