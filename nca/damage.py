@@ -1,4 +1,4 @@
-"""Wounds: boolean masks (y, x) of the cells that a wound takes, True where the body is cut away.
+"""Wounds: boolean masks (y, x), True in the cells that a wound removes.
 
 Lengths are in cells, angles in radians from the x axis (right) towards the y axis (down). A wound
 becomes an edit by `edits.erase(organism).where(mask).at(step)`.
@@ -35,9 +35,9 @@ def box(canvas: tuple[int, int], corner: tuple[int, int], size: tuple[int, int])
 
 
 def half_plane(canvas: tuple[int, int], angle: float, offset: float = 0.0) -> Bool[np.ndarray, "y x"]:
-    """The cells further than `offset` from the canvas centre in direction `angle`.
+    """The cells more than `offset` from the centre of the canvas in direction `angle`.
 
-    The centre lies between the middle cells, so that angle 0 takes the right half of an even canvas.
+    The centre lies between the middle cells, so that angle 0 removes the right half of an even canvas.
     """
     y, x = np.ogrid[: canvas[0], : canvas[1]]
     down, right = y - (canvas[0] - 1) / 2, x - (canvas[1] - 1) / 2
@@ -62,23 +62,23 @@ def cut(canvas: tuple[int, int], name: str) -> Bool[np.ndarray, "y x"]:
 
 
 def random_wound(key: Array, canvas: tuple[int, int], kinds: tuple[str, ...]) -> Bool[Array, "y x"]:
-    """A wound for training, drawn afresh; runs inside compiled code.
+    """A random wound for training, one of `kinds`; runs inside compiled code.
 
-    "disc" is the published one: radius U(0.1, 0.4) and centre U(-0.5, 0.5) in units of half the
-    canvas. "half" takes a half plane of any direction, its edge within a quarter of the canvas.
-    "core" takes a disc of radius U(0.2, 0.45) about the seed's place, give or take 0.15.
+    "disc" is that of Mordvintsev et al. 2020: radius U(0.1, 0.4) and centre U(-0.5, 0.5), in units of half
+    the canvas. "half" removes a half plane of any direction, its edge within a quarter of the canvas from the
+    centre. "core" removes a disc of radius U(0.2, 0.45) within 0.15 of the centre, where the seed was.
     """
-    which, place, size = jax.random.split(key, 3)
+    kind_key, centre_key, size_key = jax.random.split(key, 3)
     y = jnp.linspace(-1.0, 1.0, canvas[0])[:, None]
     x = jnp.linspace(-1.0, 1.0, canvas[1])[None, :]
-    at = jax.random.uniform(place, (2,), minval=-0.5, maxval=0.5)
-    radius = jax.random.uniform(size, minval=0.1, maxval=0.4)
-    angle = jax.random.uniform(size, minval=0.0, maxval=2 * jnp.pi)
-    core = jax.random.uniform(size, minval=0.2, maxval=0.45)
+    centre = jax.random.uniform(centre_key, (2,), minval=-0.5, maxval=0.5)
+    radius = jax.random.uniform(size_key, minval=0.1, maxval=0.4)
+    angle = jax.random.uniform(size_key, minval=0.0, maxval=2 * jnp.pi)
+    core = jax.random.uniform(size_key, minval=0.2, maxval=0.45)
     wounds = {
-        "disc": (y - at[0]) ** 2 + (x - at[1]) ** 2 < radius**2,
-        "core": (y - 0.3 * at[0]) ** 2 + (x - 0.3 * at[1]) ** 2 < core**2,
-        "half": x * jnp.cos(angle) + y * jnp.sin(angle) > at[0] / 2,
+        "disc": (y - centre[0]) ** 2 + (x - centre[1]) ** 2 < radius**2,
+        "core": (y - 0.3 * centre[0]) ** 2 + (x - 0.3 * centre[1]) ** 2 < core**2,
+        "half": x * jnp.cos(angle) + y * jnp.sin(angle) > centre[0] / 2,
     }
-    drawn = jnp.stack([wounds[kind] for kind in kinds])
-    return drawn[jax.random.randint(which, (), 0, len(kinds))]
+    candidates = jnp.stack([wounds[kind] for kind in kinds])
+    return candidates[jax.random.randint(kind_key, (), 0, len(kinds))]

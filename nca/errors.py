@@ -1,5 +1,5 @@
-"""The one error that a user can mend."""
+"""The error that a user can correct."""
 
 
 class UserError(ValueError):
-    """A mistake a user can mend: one sentence saying what is needed, what came, what to do."""
+    """A mistake that a user can correct: one sentence on what is needed, what was given, and what to do."""

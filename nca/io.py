@@ -1,4 +1,4 @@
-"""Organism files: one safetensors file each, arrays plus JSON; and writing without loss.
+"""Organism files: one safetensors file each, arrays plus JSON; and writing files atomically.
 
 Layout: tensors `weights.N` (inputs, outputs), `biases.N`, `angle`, `seed`, and where they exist
 `kernels` and `target`; the metadata entry `organism` holds spec, canvas, name, provenance and
@@ -27,8 +27,8 @@ from nca.spec import Spec
 from nca.versions import modern_keys
 
 FORMAT = 1
-UNFINISHED = ".unfinished-"
-LARGEST_FILE = 256 * 2**20
+UNFINISHED = ".unfinished-"  # how the name of a temporary file begins
+MAX_BYTES = 256 * 2**20
 ALIASES = {
     "flag": "flag-regenerating",
     "lizard": "lizard-regenerating",
@@ -38,7 +38,7 @@ ALIASES = {
 
 
 def save(organism: Organism, path: str | Path) -> Path:
-    """Write an organism; the file appears whole or not at all.
+    """Write an organism to a file, atomically.
 
     Raises:
         UserError: the folder is missing or not writable, the disk is full, or the organism holds
@@ -47,7 +47,7 @@ def save(organism: Organism, path: str | Path) -> Path:
     arrays = organism.arrays()
     if organism.target is not None:
         arrays["target"] = organism.target
-    described = {
+    description = {
         "format": FORMAT,
         "spec": organism.rule.spec.to_json(),
         "canvas": organism.canvas,
@@ -57,13 +57,12 @@ def save(organism: Organism, path: str | Path) -> Path:
     }
     bad = [k for k, v in arrays.items() if not np.isfinite(v).all()]
     if bad:
-        raise UserError(f"An organism needs finite numbers, but {', '.join(bad)} holds others.")
+        raise UserError(f"An organism needs finite numbers, but {', '.join(bad)} has others.")
     try:
-        note = json.dumps(described, allow_nan=False)
+        metadata = {"organism": json.dumps(description, allow_nan=False)}
     except (TypeError, ValueError) as error:
         raise UserError(f"An organism's provenance and metrics must be plain JSON: {error}.") from error
-    data = to_bytes({k: np.array(v, order="C") for k, v in arrays.items()}, metadata={"organism": note})
-    return write_file(path, data)
+    return write_file(path, to_bytes({k: np.array(v, order="C") for k, v in arrays.items()}, metadata=metadata))
 
 
 def write_file(path: str | Path, content: bytes | str | Callable[[Path], Any]) -> Path:
@@ -114,33 +113,34 @@ def bundled_populations() -> tuple[str, ...]:
 
 
 def load(source: str | Path) -> Organism:
-    """An organism by bundled name, as a bundled population's member (`lizards/NAME`), or from a file.
+    """An organism: a bundled one by name, a member of a bundled population (`lizards/NAME`), or one from a file.
 
     Raises:
         UserError: no such name or file, or a file that is not an organism.
     """
     name = ALIASES.get(str(source), str(source))
-    where, _, member = name.rpartition("/")
-    if name in bundled() or (where in bundled_populations() and member in bundled(where)):
+    population, _, member = name.rpartition("/")
+    if name in bundled() or (population in bundled_populations() and member in bundled(population)):
         return _read(Path(str(resources.files("nca") / "organisms" / f"{name}.safetensors")))
     if not os.path.isfile(source):
         close = difflib.get_close_matches(str(source), (*bundled(), *ALIASES), n=1)
-        known = f"did you mean {close[0]}?" if close else f"give a file, or one of {', '.join(bundled())}."
-        raise UserError(f"No organism {str(source)!r}: {known if bundled() else 'give a file.'}")
+        choices = f", or one of {', '.join(bundled())}" if bundled() else ""
+        advice = f"did you mean {close[0]}?" if close else f"give a file{choices}."
+        raise UserError(f"No organism {str(source)!r}: {advice}")
     return _read(Path(source))
 
 
 def _read(path: Path) -> Organism:
     """The organism in a file."""
-    arrays, described = _read_contents(path)
+    arrays, description = _read_contents(path)
     try:
-        if described["format"] > FORMAT:
-            raise UserError(f"{path} was written by a newer version (format {described['format']}).")
+        if description["format"] > FORMAT:
+            raise UserError(f"{path} was written by a newer version (format {description['format']}).")
         layers = range(sum(k.startswith("weights.") for k in arrays))
         if any(arrays[f"weights.{i}"].ndim != 2 for i in layers):
             raise UserError("its weights are not matrices.")
         rule = Rule(
-            Spec.from_json(described["spec"]),
+            Spec.from_json(description["spec"]),
             [arrays[f"weights.{i}"] for i in layers],
             [arrays[f"biases.{i}"] for i in layers],
             arrays.get("kernels"),
@@ -149,11 +149,11 @@ def _read(path: Path) -> Organism:
         return Organism(
             rule,
             seed=arrays["seed"],
-            canvas=tuple(described["canvas"]),
+            canvas=tuple(description["canvas"]),
             target=arrays.get("target"),
-            name=str(described["name"]),
-            provenance=modern_keys(described["provenance"], "provenance"),
-            metrics=modern_keys(described["metrics"], "metrics"),
+            name=str(description["name"]),
+            provenance=modern_keys(description["provenance"], "provenance"),
+            metrics=modern_keys(description["metrics"], "metrics"),
         )
     except UserError as error:
         raise UserError(f"{path} does not hold an organism: {error}") from error
@@ -164,10 +164,10 @@ def _read(path: Path) -> Organism:
 def _read_contents(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     try:
         size = path.stat().st_size
-        if size > LARGEST_FILE:
-            raise UserError(f"{path} has {size} bytes; an organism has at most {LARGEST_FILE}.")
+        if size > MAX_BYTES:
+            raise UserError(f"{path} has {size} bytes; an organism has at most {MAX_BYTES}.")
         with safe_open(path, framework="numpy") as file:
-            described = json.loads((file.metadata() or {})["organism"])
+            description = json.loads((file.metadata() or {})["organism"])
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except UserError:
         raise
@@ -178,9 +178,9 @@ def _read_contents(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             f"{path} is not an organism file (safetensors written by this package); "
             f"a file of another kind has to be imported first."
         ) from error
-    if not isinstance(described, dict):
+    if not isinstance(description, dict):
         raise UserError(f"{path} is not an organism file: its description is not a JSON object.")
     bad = [k for k, v in arrays.items() if v.dtype != np.float32 or not np.isfinite(v).all()]
     if bad:
         raise UserError(f"{path}: {', '.join(bad)} must hold finite float32 numbers.")
-    return arrays, described
+    return arrays, description

@@ -1,10 +1,10 @@
-"""The update of every cell by one GPU kernel, and its gradient by another.
+"""The fused GPU step: the update of every cell by one kernel, and its gradient by another.
 
 Between the operations of a plain step, features, hidden layer and delta may go to memory and back: 192
 numbers a cell at the published size, where a state has 16. Here a program of the kernel takes one tile of
-cells through perception, both layers and fire mask, and writes the update alone; its gradient recomputes
+cells through perception, both layers and fire mask, and writes only the update. Its gradient recomputes
 the hidden layer, writes what reaches the features, and adds up the weights' gradients over the program's
-tiles. Both leave out tiles in which no cell updates.
+tiles. Both skip tiles in which no cell updates. docs/gpu.md says what has been measured on a GPU.
 
 The canvas, with a border one cell wide, is laid flat: cell (y, x) of sample b is row `(b (height + 2) +
 y + 1) (width + 2) + x + 1`, so that the nine neighbours of a tile are nine slices at fixed distances,
@@ -20,24 +20,109 @@ powers of two, those of products at least 16.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.experimental import pallas as pl
-from jax.experimental.pallas import triton
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
-from nca.perception import _laplacian, _sobel, neighbours
+from nca.errors import UserError
+from nca.perception import alive, filter_fields, neighbours
+from nca.rule import Rule
+from nca.sparse import active_cells, sparse_is_exact
+from nca.spec import PERCEPTIONS
+from nca.step import next_state, perception_input
 
-Near = dict[tuple[int, int], Array]
+if TYPE_CHECKING:
+    from nca.training.config import TrainConfig
+
+SHORTEST_SIDE = 16  # of a matrix that a tensor core multiplies
+
+
+def fused_step(
+    rule: Rule,
+    states: Float[Array, "b y x channel"],
+    fires: Bool[Array, "b y x"],
+    *,
+    bfloat16: bool = False,
+    interpret: bool = False,
+) -> Float[Array, "b y x channel"]:
+    """One step of a batch of runs by the fused kernel, equal to the dense step of each.
+
+    Args:
+        rule: the rule; `check_kernel` says which have a kernel.
+        states: the runs' states.
+        fires: the runs' fire masks.
+        bfloat16: multiply in bfloat16, add in float32.
+        interpret: compute the kernel as XLA would, on any device: for tests.
+    """
+    spec = rule.spec
+    before = alive(rule, states)
+    active = active_cells(rule, before, fires) if sparse_is_exact(rule) else fires
+    options = _Options(spec.perception, spec.boundary, spec.activation_slope, spec.squash, bfloat16, interpret)
+    padding = [(0, 0)] * 3 + [(0, _padded_side(spec.channels) - spec.channels)]
+    read = jnp.pad(perception_input(rule, states, before), padding)
+    update = _fused_update(options, read, active.astype(jnp.float32), _pack_layers(rule))
+    return next_state(rule, states, before, update[..., : spec.channels])
+
+
+def matmul_precision(precision: str) -> AbstractContextManager[object]:
+    """A context in which XLA multiplies matrices in this precision, those of gradients too."""
+    return jax.default_matmul_precision("BF16_BF16_F32") if precision == "bfloat16" else nullcontext()
+
+
+def check_kernel(config: TrainConfig, rule: Rule) -> None:
+    """Raise `UserError` where the kernel or precision of a training configuration is not available."""
+    platform = jax.default_backend()
+    if config.kernel == "pallas":
+        kinds = [name for name in PERCEPTIONS if name not in ("steered", "learned")]
+        if rule.spec.perception not in kinds or len(rule.weights) != 2:
+            raise UserError(
+                f"The fused kernel needs {', '.join(kinds)} perception and two layers; this rule has "
+                f"{rule.spec.perception} and {len(rule.weights)} layers: train it with --kernel xla."
+            )
+        if platform != "gpu":
+            raise UserError(f"--kernel pallas needs a GPU, and jax finds {platform} only: use --kernel xla.")
+    if config.precision == "bfloat16" and platform == "cpu":
+        raise UserError("--precision bfloat16 needs a GPU or TPU; a CPU would silently compute in float32.")
+
+
+class _Layers(NamedTuple):
+    """Both layers' arrays, or their gradients; every side a power of two, at least 16."""
+
+    w1: Float[Array, "*p filter channel unit"]
+    b1: Float[Array, "*p unit"]
+    w2: Float[Array, "*p unit channel"]
+    b2: Float[Array, "*p channel"]
+
+
+def _pack_layers(rule: Rule) -> _Layers:
+    """The rule's arrays as the kernel takes them: with the compass turned into the weights, and padded."""
+    (first, last), (b1, b2) = [w[...] for w in rule.weights], [b[...] for b in rule.biases]
+    channels, units = rule.spec.channels, first.shape[1]
+    blocks = list(first.reshape(-1, channels, units))
+    if PERCEPTIONS[rule.spec.perception].has_compass:
+        # Features turned by an angle, times weights, are plain features times weights turned back.
+        cos, sin = jnp.cos(rule.angle[...]), jnp.sin(rule.angle[...])
+        right, down = blocks[1], blocks[2]
+        blocks[1], blocks[2] = cos * right + sin * down, cos * down - sin * right
+    c, u = (0, _padded_side(channels) - channels), (0, _padded_side(units) - units)
+    w1 = jnp.pad(jnp.stack(blocks), ((0, 0), c, u))
+    return _Layers(w1, jnp.pad(b1, u), jnp.pad(last, (u, c)), jnp.pad(b2, c))
+
+
+def _padded_side(length: int) -> int:
+    """The power of two, at least 16, that a side of a matrix is padded to."""
+    return max(SHORTEST_SIDE, 1 << (length - 1).bit_length())
 
 
 @dataclass(frozen=True)
-class Form:
+class _Options:
     """What a kernel is compiled for.
 
     Attributes:
@@ -45,7 +130,7 @@ class Form:
         boundary: "zero" or "circular".
         activation_slope: of the hidden layer below zero.
         squash: "none" or "tanh".
-        halves: products of bfloat16, added up in float32.
+        bfloat16: multiply in bfloat16, add in float32.
         interpret: compute as XLA would, on any device: for tests.
         tiles: cells of a tile, forward and in the gradient; powers of two, at least 16.
         warps: of 32 threads, by which a program is computed, forward and in the gradient. Larger tiles
@@ -58,29 +143,24 @@ class Form:
     boundary: str = "zero"
     activation_slope: float = 0.0
     squash: str = "none"
-    halves: bool = False
+    bfloat16: bool = False
     interpret: bool = False
     tiles: tuple[int, int] = (64, 32)
     warps: tuple[int, int] = (4, 8)
     programs: int = 264
 
-
-class Layers(NamedTuple):
-    """Both layers' arrays, or their gradients; every side a power of two, at least 16."""
-
-    w1: Float[Array, "*p filter channel unit"]
-    b1: Float[Array, "*p unit"]
-    w2: Float[Array, "*p unit channel"]
-    b2: Float[Array, "*p channel"]
+    @property
+    def filters(self) -> tuple[str, ...]:
+        return PERCEPTIONS[self.perception].filters
 
 
-class Plan(NamedTuple):
-    """How a batch is laid out and shared out.
+class _Tiling(NamedTuple):
+    """How a batch is divided among programs.
 
     Attributes:
         pitch: rows from a cell to the one below it.
         tile: cells of a tile.
-        programs: how many compute it.
+        programs: number of programs.
         turns: tiles that each of them takes.
         warps: by which a program is computed.
     """
@@ -97,91 +177,81 @@ class Plan(NamedTuple):
         return self.tile * self.programs * self.turns
 
 
-def plan(form: Form, shape: tuple[int, ...], gradient: bool = False) -> Plan:
-    """The plan for a batch of states of this shape, (b, y, x, channel)."""
+def _tiling(options: _Options, shape: tuple[int, ...], gradient: bool = False) -> _Tiling:
+    """The tiling of a batch of states of this shape, (b, y, x, channel)."""
     batch, height, width, _ = shape
-    tile, warps = form.tiles[gradient], form.warps[gradient]
+    tile, warps = options.tiles[gradient], options.warps[gradient]
     tiles = pl.cdiv(batch * (height + 2) * (width + 2), tile)
-    turns = pl.cdiv(tiles, form.programs) if gradient else 1
-    return Plan(width + 2, tile, pl.cdiv(tiles, turns), turns, warps)
-
-
-def fields(perception: str, near: Near) -> list[Array]:
-    """The filters' fields, from the nine neighbours of every cell."""
-    if perception == "laplacian":
-        return [near[0, 0], _laplacian(near)]
-    dx, dy = _sobel(near)
-    if perception == "isotropic":
-        return [near[0, 0], _laplacian(near), jnp.sqrt(dx**2 + dy**2 + 1e-8)]
-    return [near[0, 0], dx, dy] + ([_laplacian(near)] if perception == "sobel-laplacian" else [])
+    turns = pl.cdiv(tiles, options.programs) if gradient else 1
+    return _Tiling(width + 2, tile, pl.cdiv(tiles, turns), turns, warps)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def fused_update(
-    form: Form,
+def _fused_update(
+    options: _Options,
     states: Float[Array, "b y x channel"],
     active: Float[Array, "b y x"],
-    layers: Layers,
+    layers: _Layers,
 ) -> Float[Array, "b y x channel"]:
     """The update of a batch: squash(layers(perception(states))) * active.
 
     Args:
-        form: what the kernel is compiled for.
+        options: what the kernel is compiled for.
         states: what perception reads; channels padded to a power of two, at least 16.
         active: 1 where a cell updates, else 0; it has no gradient.
         layers: both layers, padded likewise.
     """
-    where = plan(form, states.shape)
-    call = _call(form, where, _forward_kernel, (where.rows, states.shape[-1]))
-    (update,) = call(_with_border(form, where, states), _flat(where, active), *_operands(form, layers))
+    tiling = _tiling(options, states.shape)
+    call = _call(options, tiling, _forward_kernel, (tiling.rows, states.shape[-1]))
+    (update,) = call(_with_border(options, tiling, states), _flat(tiling, active), *_operands(options, layers))
     return _unflat(update, states.shape)
 
 
-def _forward(form: Form, states: Array, active: Array, layers: Layers) -> tuple[Array, Any]:
-    return fused_update(form, states, active, layers), (states, active, layers)
+def _forward(options: _Options, states: Array, active: Array, layers: _Layers) -> tuple[Array, Any]:
+    return _fused_update(options, states, active, layers), (states, active, layers)
 
 
-def _backward(form: Form, kept: Any, slope: Array) -> tuple[Array, None, Layers]:
-    states, active, layers = kept
-    where = plan(form, states.shape, gradient=True)
+def _backward(options: _Options, residuals: Any, cotangent: Array) -> tuple[Array, None, _Layers]:
+    states, active, layers = residuals
+    tiling = _tiling(options, states.shape, gradient=True)
     filters, channels, _ = layers.w1.shape
-    parts = [(where.programs, *array.shape) for array in layers]
-    call = _call(form, where, _backward_kernel, (filters, where.rows, channels), *parts)
+    by_layers = [(tiling.programs, *array.shape) for array in layers]
+    call = _call(options, tiling, _backward_kernel, (filters, tiling.rows, channels), *by_layers)
     by_fields, *sums = call(
-        _with_border(form, where, states),
-        _flat(where, active),
-        _flat(where, slope),
-        *_operands(form, layers),
+        _with_border(options, tiling, states),
+        _flat(tiling, active),
+        _flat(tiling, cotangent),
+        *_operands(options, layers),
     )
-    _, pull = jax.vjp(lambda s: fields(form.perception, neighbours(s, form.boundary)), states)
-    (by_states,) = pull([_unflat(one, states.shape) for one in by_fields])
-    return by_states, None, Layers(*(jnp.sum(part, axis=0) for part in sums))
+    _, pullback = jax.vjp(lambda s: filter_fields(options.filters, s, neighbours(s, options.boundary)), states)
+    (by_states,) = pullback([_unflat(field, states.shape) for field in by_fields])
+    return by_states, None, _Layers(*(jnp.sum(by_program, axis=0) for by_program in sums))
 
 
-fused_update.defvjp(_forward, _backward)
+_fused_update.defvjp(_forward, _backward)
 
 
 def _forward_kernel(
-    form: Form, where: Plan, cells: Any, active: Any, w1: Any, b1: Any, w2: Any, b2: Any, update: Any
+    options: _Options, tiling: _Tiling, cells: Any, active: Any, w1: Any, b1: Any, w2: Any, b2: Any, update: Any
 ) -> None:
     """One tile: its update."""
-    start = pl.program_id(0) * where.tile
-    here = pl.ds(start, where.tile)
+    start = pl.program_id(0) * tiling.tile
+    here = pl.ds(start, tiling.tile)
     mask = active[here]
-    some = jnp.max(mask) > 0
+    any_active = jnp.max(mask) > 0
 
-    @pl.when(some)
+    @pl.when(any_active)
     def _() -> None:
-        _, _, _, delta = _tile(form, where, cells, start, (w1, b1, w2, b2))
-        update[here, :] = (jnp.tanh(delta) if form.squash == "tanh" else delta) * mask[:, None]
+        _, _, _, delta = _tile(options, tiling, cells, start, (w1, b1, w2, b2))
+        update[here, :] = (jnp.tanh(delta) if options.squash == "tanh" else delta) * mask[:, None]
 
-    @pl.when(~some)
+    @pl.when(~any_active)
     def _() -> None:
-        update[here, :] = jnp.zeros((where.tile, cells.shape[-1]), jnp.float32)
+        update[here, :] = jnp.zeros((tiling.tile, cells.shape[-1]), jnp.float32)
 
 
 def _backward_kernel(
-    form: Form, where: Plan, cells: Any, active: Any, slope: Any, w1: Any, b1: Any, w2: Any, b2: Any,
+    options: _Options, tiling: _Tiling, cells: Any, active: Any, cotangent: Any, w1: Any, b1: Any, w2: Any, b2: Any,
     by_fields: Any, *totals: Any,
 ) -> None:  # fmt: skip
     """A program's tiles: what reaches their features, and the layers' gradients added up."""
@@ -189,32 +259,32 @@ def _backward_kernel(
     program = pl.program_id(0)
 
     def visit(turn: Array, sums: list[Array]) -> list[Array]:
-        start = (program * where.turns + turn) * where.tile
-        here = pl.ds(start, where.tile)
+        start = (program * tiling.turns + turn) * tiling.tile
+        here = pl.ds(start, tiling.tile)
         mask = active[here]
 
-        def work() -> list[Array]:
-            features, pre, post, delta = _tile(form, where, cells, start, (w1, b1, w2, b2))
-            by_delta = slope[here, :] * mask[:, None]
-            if form.squash == "tanh":
+        def compute() -> list[Array]:
+            features, pre, post, delta = _tile(options, tiling, cells, start, (w1, b1, w2, b2))
+            by_delta = cotangent[here, :] * mask[:, None]
+            if options.squash == "tanh":
                 by_delta = by_delta * (1 - jnp.tanh(delta) ** 2)
-            by_post = _product(form, by_delta, w2[...], (1, 1))
-            by_pre = jnp.where(pre > 0, by_post, form.activation_slope * by_post)
+            by_post = _product(options, by_delta, w2[...], (1, 1))
+            by_pre = jnp.where(pre > 0, by_post, options.activation_slope * by_post)
             for k in range(filters):
-                by_fields[k, here, :] = _product(form, by_pre, w1[k], (1, 1))
-            found = [_product(form, feature, by_pre, (0, 0)) for feature in features]
-            found += [by_pre.sum(0), _product(form, post, by_delta, (0, 0)), by_delta.sum(0)]
-            return [total + more for total, more in zip(sums, found, strict=True)]
+                by_fields[k, here, :] = _product(options, by_pre, w1[k], (1, 1))
+            terms = [_product(options, feature, by_pre, (0, 0)) for feature in features]
+            terms += [by_pre.sum(0), _product(options, post, by_delta, (0, 0)), by_delta.sum(0)]
+            return [total + term for total, term in zip(sums, terms, strict=True)]
 
-        def rest() -> list[Array]:
+        def skip() -> list[Array]:
             for k in range(filters):
-                by_fields[k, here, :] = jnp.zeros((where.tile, channels), jnp.float32)
+                by_fields[k, here, :] = jnp.zeros((tiling.tile, channels), jnp.float32)
             return sums
 
-        return lax.cond(jnp.max(mask) > 0, work, rest)
+        return lax.cond(jnp.max(mask) > 0, compute, skip)
 
     shapes = [(channels, units)] * filters + [(units,), (units, channels), (channels,)]
-    sums = lax.fori_loop(0, where.turns, visit, [jnp.zeros(shape, jnp.float32) for shape in shapes])
+    sums = lax.fori_loop(0, tiling.turns, visit, [jnp.zeros(shape, jnp.float32) for shape in shapes])
     by_w1, by_b1, by_w2, by_b2 = totals
     for k in range(filters):
         by_w1[program, k] = sums[k]
@@ -222,60 +292,64 @@ def _backward_kernel(
 
 
 def _tile(
-    form: Form, where: Plan, cells: Any, start: Array, layers: tuple[Any, ...]
+    options: _Options, tiling: _Tiling, cells: Any, start: Array, layers: tuple[Any, ...]
 ) -> tuple[list[Array], Array, Array, Array]:
     """Features, hidden layer before and after its activation, and delta of a tile."""
     w1, b1, w2, b2 = layers
     near = {
-        (dy, dx): cells[pl.ds(start + (1 + dy) * where.pitch + 1 + dx, where.tile), :]
+        (dy, dx): cells[pl.ds(start + (1 + dy) * tiling.pitch + 1 + dx, tiling.tile), :]
         for dy in (-1, 0, 1)
         for dx in (-1, 0, 1)
     }
-    features = fields(form.perception, near)
-    pre = sum(_product(form, feature, w1[k]) for k, feature in enumerate(features)) + b1[...]
-    post = jnp.where(pre > 0, pre, form.activation_slope * pre)
-    return features, pre, post, _product(form, post, w2[...]) + b2[...]
+    features = filter_fields(options.filters, near[0, 0], near)
+    pre = sum(_product(options, feature, w1[k]) for k, feature in enumerate(features)) + b1[...]
+    post = jnp.where(pre > 0, pre, options.activation_slope * pre)
+    return features, pre, post, _product(options, post, w2[...]) + b2[...]
 
 
-def _product(form: Form, a: Array, b: Array, over: tuple[int, int] = (1, 0)) -> Array:
+def _product(options: _Options, a: Array, b: Array, over: tuple[int, int] = (1, 0)) -> Array:
     """The product of two matrices summed over one axis of each, in float32."""
-    kind = jnp.bfloat16 if form.halves else jnp.float32
+    dtype = jnp.bfloat16 if options.bfloat16 else jnp.float32
     axes = (((over[0],), (over[1],)), ((), ()))
-    return lax.dot_general(a.astype(kind), b.astype(kind), axes, preferred_element_type=jnp.float32)
+    return lax.dot_general(a.astype(dtype), b.astype(dtype), axes, preferred_element_type=jnp.float32)
 
 
-def _call(form: Form, where: Plan, kernel: Callable[..., None], *shapes: tuple[int, ...]) -> Callable[..., list[Array]]:
+def _call(
+    options: _Options, tiling: _Tiling, kernel: Callable[..., None], *shapes: tuple[int, ...]
+) -> Callable[..., list[Array]]:
+    from jax.experimental.pallas import triton  # only where a kernel is used
+
     return pl.pallas_call(
-        partial(kernel, form, where),
-        grid=(where.programs,),
+        partial(kernel, options, tiling),
+        grid=(tiling.programs,),
         out_shape=[jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes],
-        interpret=form.interpret,
-        compiler_params=triton.CompilerParams(num_warps=where.warps),
+        interpret=options.interpret,
+        compiler_params=triton.CompilerParams(num_warps=tiling.warps),
         name=f"nca{kernel.__name__}",
     )
 
 
-def _operands(form: Form, layers: Layers) -> tuple[Array, ...]:
+def _operands(options: _Options, layers: _Layers) -> tuple[Array, ...]:
     """The layers as the kernels read them."""
-    kind = jnp.bfloat16 if form.halves else jnp.float32
-    return layers.w1.astype(kind), layers.b1, layers.w2.astype(kind), layers.b2
+    dtype = jnp.bfloat16 if options.bfloat16 else jnp.float32
+    return layers.w1.astype(dtype), layers.b1, layers.w2.astype(dtype), layers.b2
 
 
-def _with_border(form: Form, where: Plan, states: Array) -> Array:
+def _with_border(options: _Options, tiling: _Tiling, states: Array) -> Array:
     """The flat batch, with rows before it and after it for the first and last cells' neighbours."""
     width = [(0, 0), (1, 1), (1, 1), (0, 0)]
-    bordered = jnp.pad(states, width, mode="wrap" if form.boundary == "circular" else "constant")
+    bordered = jnp.pad(states, width, mode="wrap" if options.boundary == "circular" else "constant")
     flat = bordered.reshape(-1, states.shape[-1])
-    before = where.pitch + 1
-    return jnp.pad(flat, ((before, before + where.rows - len(flat)), (0, 0)))
+    before = tiling.pitch + 1
+    return jnp.pad(flat, ((before, before + tiling.rows - len(flat)), (0, 0)))
 
 
-def _flat(where: Plan, field: Array) -> Array:
+def _flat(tiling: _Tiling, field: Array) -> Array:
     """A field of the batch laid flat, zero on the border."""
     width = [(0, 0), (1, 1), (1, 1)] + [(0, 0)] * (field.ndim - 3)
     bordered = jnp.pad(field, width)
     flat = bordered.reshape(-1, *field.shape[3:])
-    return jnp.pad(flat, [(0, where.rows - len(flat))] + [(0, 0)] * (flat.ndim - 1))
+    return jnp.pad(flat, [(0, tiling.rows - len(flat))] + [(0, 0)] * (flat.ndim - 1))
 
 
 def _unflat(flat: Array, shape: tuple[int, ...]) -> Array:

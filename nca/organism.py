@@ -17,7 +17,7 @@ from nca.errors import UserError
 from nca.rule import Rule, check_shapes
 from nca.spec import Spec
 
-LARGEST_CANVAS = 2048
+MAX_SIDE = 2048
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,14 +26,14 @@ class Organism:
 
     Attributes:
         rule: the trained network of one cell.
-        seed: the patch of cells that growth begins from, (y, x, channel); one cell as a rule. Its
-            middle cell `(height // 2, width // 2)` comes to lie on the canvas's.
-        canvas: (y, x), the grid that it grows on unless told otherwise.
-        target: the picture it was trained for, premultiplied RGBA (y, x, 4), without the padding;
-            None where there is none.
-        name: what to call it.
-        provenance: how it came about: training config, versions, source.
-        metrics: what it reaches, as measured.
+        seed: the patch of cells that growth starts from, (y, x, channel), usually one cell. Its
+            middle cell `(height // 2, width // 2)` is placed on the middle cell of the canvas.
+        canvas: (y, x), the grid that it grows on by default.
+        target: the picture that it was trained on, premultiplied RGBA (y, x, 4), without padding;
+            None if there is none.
+        name: name in files and reports.
+        provenance: where it comes from: training configuration, versions, source.
+        metrics: how well it grows, as measured.
     """
 
     rule: Rule
@@ -73,7 +73,7 @@ class Organism:
 
     @property
     def hash(self) -> str:
-        """Twelve hex digits that name what grows: rule, seed and canvas, not name or metrics."""
+        """Twelve hex digits of what determines growth: rule, seed and canvas, not name or metrics."""
         digest = hashlib.sha256(json.dumps(self.rule.spec.to_json(), sort_keys=True).encode())
         digest.update(str(self.canvas).encode())
         for array in self.arrays().values():
@@ -82,44 +82,48 @@ class Organism:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The arrays that determine growth, by the names they are saved under."""
-        named: dict[str, Any] = {f"weights.{i}": w for i, w in enumerate(self.rule.weights)}
-        named |= {f"biases.{i}": b for i, b in enumerate(self.rule.biases)}
-        named["angle"] = self.rule.angle
+        parameters: dict[str, Any] = {f"weights.{i}": w for i, w in enumerate(self.rule.weights)}
+        parameters |= {f"biases.{i}": b for i, b in enumerate(self.rule.biases)}
+        parameters["angle"] = self.rule.angle
         if self.rule.kernels is not None:
-            named["kernels"] = self.rule.kernels
-        return {k: np.asarray(v[...]) for k, v in named.items()} | {"seed": np.asarray(self.seed)}
+            parameters["kernels"] = self.rule.kernels
+        return {k: np.asarray(v[...]) for k, v in parameters.items()} | {"seed": np.asarray(self.seed)}
 
     def rename(self, name: str) -> Organism:
         """The same organism under another name."""
         return replace(self, name=name)
 
 
-def _one_cell(spec: Spec) -> Float[Array, "1 1 channel"]:
-    """The published seed: alpha and hidden channels 1, colour 0."""
-    few = spec.channels < 4 or spec.alpha > 3
-    colours = spec.colours or ([] if few else [c for c in range(4) if c != spec.alpha])
-    return jnp.ones((1, 1, spec.channels)).at[..., jnp.array(colours, int)].set(0.0)
-
-
 def check_canvas(canvas: Any) -> tuple[int, int]:
-    """A canvas as two whole numbers, or `UserError`."""
+    """The canvas as two integers, or `UserError`."""
     try:
         height, width = (operator.index(n) for n in canvas)
     except (TypeError, ValueError):
         raise UserError(f"A canvas is (height, width) in cells, got {canvas!r}.") from None
-    if not (3 <= height <= LARGEST_CANVAS and 3 <= width <= LARGEST_CANVAS):
-        raise UserError(f"A canvas needs 3 to {LARGEST_CANVAS} cells a side, got {height}x{width}.")
+    if not (3 <= height <= MAX_SIDE and 3 <= width <= MAX_SIDE):
+        raise UserError(f"A canvas needs 3 to {MAX_SIDE} cells a side, got {height}x{width}.")
     return height, width
 
 
-def pad_to_canvas(patch: np.ndarray, canvas: tuple[int, int], what: str) -> np.ndarray:
-    """A patch in the middle of an empty canvas."""
-    (height, width), (tall, broad) = canvas, patch.shape[:2]
-    if tall > height or broad > width:
-        raise UserError(f"The {what} of {tall}x{broad} does not fit a canvas of {height}x{width}; take a larger one.")
-    top, left = height // 2 - tall // 2, width // 2 - broad // 2
-    # An even patch that fills an odd canvas would stick out by one cell.
-    top, left = min(top, height - tall), min(left, width - broad)
-    whole = np.zeros((height, width, patch.shape[2]), np.float32)
-    whole[top : top + tall, left : left + broad] = patch
-    return whole
+def pad_to_canvas(patch: np.ndarray, canvas: tuple[int, int], name: str) -> Float[np.ndarray, "y x channel"]:
+    """A patch (y, x, channel) amid zeros on a canvas, its middle cell `n // 2` on the canvas's.
+
+    Raises:
+        UserError: the patch, called `name` in the message, does not fit the canvas.
+    """
+    height, width, channels = patch.shape
+    if height > canvas[0] or width > canvas[1]:
+        raise UserError(
+            f"The {name} of {height}x{width} does not fit a canvas of {canvas[0]}x{canvas[1]}; use a larger canvas."
+        )
+    top, left = canvas[0] // 2 - height // 2, canvas[1] // 2 - width // 2
+    padded = np.zeros((*canvas, channels), np.float32)
+    padded[top : top + height, left : left + width] = patch
+    return padded
+
+
+def _one_cell(spec: Spec) -> Float[Array, "1 1 channel"]:
+    """The seed of Mordvintsev et al. 2020: alpha and hidden channels 1, colours 0."""
+    has_colours = spec.channels >= 4 and spec.alpha <= 3
+    colours = spec.colours or ([c for c in range(4) if c != spec.alpha] if has_colours else [])
+    return jnp.ones((1, 1, spec.channels)).at[..., jnp.array(colours, int)].set(0.0)

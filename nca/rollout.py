@@ -1,32 +1,42 @@
-"""Growing: roll-outs of an organism, exact, edited, keyed by (run, step).
+"""Growth: roll-outs of an organism, exact, edited, keyed by (run, step).
 
-A run is determined by start state, start step, key (or fire masks) and edits, on its canvas.
-`states[t]` is s_t as step t read it; an edit of the state at step t shows in `states[t]`. The state
-after the last step shows edits that *set* values and still hold; those that scale or add act when
-the state is next read, so that a run may be continued without acting twice.
+A run is determined by start state, start step, key (or fire masks) and edits, on its canvas. `states[t]` is
+s_t as step t read it; an edit of the state at step t shows in `states[t]`. The state after the last step shows
+edits that *set* values and still hold; those that scale or add act when the state is next read, so that a run
+may be continued without acting twice.
+
+On a CPU a run is computed in segments of a few steps, each on the smallest window that suffices, each step on
+the active cells only (`nca.sparse`). On other devices every cell is computed, runs in parallel. The result is
+the same: that of the plain dense step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
+from jax.custom_batching import sequential_vmap
 from jaxtyping import Array, Bool, Float
 
-from nca.edits.edit import Edit, draws_noise
-from nca.edits.entries import entries
+from nca.edits.edit import Edit, apply, entries, lasting
 from nca.errors import UserError
 from nca.organism import Organism, check_canvas
 from nca.rule import Rule
-from nca.scan import Plan, roll
-from nca.step import fire_mask, step_sites
+from nca.sparse import in_window, sparse_is_exact, sparse_step, window_sizes
+from nca.step import dense_step, fire_mask, step_sites
+from nca.unroll import Layout, join_floats, split_floats
+
+_SEGMENT_LENGTHS = (8, 10, 9, 7, 6, 5)
 
 
 def run_key(seed: int, run: int = 0) -> Array:
-    """The key of run `run` of a seed."""
+    """The PRNG key of run number `run` of a seed."""
     return jax.random.fold_in(jax.random.key(seed), run)
 
 
@@ -47,19 +57,18 @@ def grow(
         organism: what grows.
         steps: at least 1.
         key: the run's key; step t draws its fire mask from `fold_in(key, t)`.
-        fire: fire masks instead of a key, True where a cell updates; `fire[i]` drives step
-            `start + i`.
-        state: start from this instead of the seed; it sets the canvas.
-        start: the number of the first step.
-        canvas: grid to grow the seed on, instead of the organism's own.
+        fire: fire masks instead of a key, True where a cell updates; `fire[i]` is the mask of step `start + i`.
+        state: start from this state instead of the seed, on its canvas.
+        start: number of the first step.
+        canvas: (height, width) to grow the seed on, instead of the organism's own.
         edits: changes made at sites of steps.
 
-    `jax.vmap` over keys, states and (stacked) edits works and equals the loop; gradients too.
+    `jax.vmap` over keys, states and stacked edits equals the loop, and so do gradients.
 
     Raises:
-        UserError: key and fire both or neither given, or shapes that do not fit.
+        UserError: both or neither of key and fire are given, or shapes do not fit.
     """
-    return _roll(organism, steps, key, fire, state, start, canvas, edits, record=False)
+    return _checked_roll(organism, steps, key, fire, state, start, canvas, edits, record=False)
 
 
 def trajectory(
@@ -74,7 +83,7 @@ def trajectory(
     edits: Sequence[Edit] = (),
 ) -> Float[Array, "time y x channel"]:
     """All states from s_start on, steps + 1 of them; arguments as for `grow`."""
-    return _roll(organism, steps, key, fire, state, start, canvas, edits, record=True)
+    return _checked_roll(organism, steps, key, fire, state, start, canvas, edits, record=True)
 
 
 def replay(
@@ -92,16 +101,16 @@ def replay(
         organism: what grows.
         state: s_t before edits; a recorded state already shows the edits of its step, so replay it
             without those that scale or add to the state.
-        t: the step.
+        t: number of the step.
         key: the run's key.
-        fire: the step's fire mask instead.
+        fire: the fire mask of the step instead of a key.
         edits: changes made at sites.
 
     Returns:
         state, before, fire, alive (y, x), perception (y, x, filter, channel), pre, post
         (y, x, unit), delta, update, next (y, x, channel).
     """
-    state = _checked_state(organism, state)
+    state = _check_state(organism, state)
     canvas = (state.shape[0], state.shape[1])
     _check_noise(key, fire, edits)
     _check_edits(organism.rule, edits, canvas)
@@ -117,7 +126,129 @@ def _sites(rule: Rule, state: Array, fire: Array, edits: Any, t: Array, key: Any
     return step_sites(rule, state, fire, edits=edits, t=t, key=key)
 
 
-def _roll(
+# The compiled program.
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a compiled roll-out holds fixed.
+
+    Attributes:
+        steps: number of steps.
+        record: return every state, not only the last.
+        sparse: compute only active cells, one run after another; else every cell, runs in parallel.
+    """
+
+    steps: int
+    record: bool
+    sparse: bool
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What stays the same through a roll-out; `fire` holds masks (step, y, x), or None where there is a key."""
+
+    plan: _Plan
+    rule: Rule
+    key: Any
+    fire: Any
+    edits: Any
+    start: Array
+    canvas: tuple[int, int]
+    sparse: bool
+
+    def fire_mask(self, i: Array) -> Array:
+        """The fire mask of step `start + i`, on the canvas."""
+        if self.fire is None:
+            return fire_mask(self.rule, self.key, self.start + i, self.canvas)
+        return lax.dynamic_index_in_dim(self.fire, i, keepdims=False)
+
+
+@partial(jax.jit, static_argnums=0)
+def _roll(plan: _Plan, rule: Rule, state: Array, key: Any, fire: Any, edits: Any, start: Array) -> Array:
+    """The last state, or all of them (steps + 1, y, x, channel)."""
+    return _roll_split(plan, *split_floats((rule, state, key, fire, edits, start)))
+
+
+# Sparse steps branch, and a branch on a batched predicate would run both sides: so runs mapped by
+# `vmap` follow one another. That has no reverse mode of its own, hence the rule below.
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _roll_split(plan: _Plan, layout: Layout, floats: list[Array], others: list[Array]) -> Array:
+    roll = partial(_roll_once, plan, layout)
+    return (sequential_vmap(roll) if plan.sparse else roll)(floats, others)
+
+
+def _forward(plan: _Plan, layout: Layout, floats: list[Array], others: list[Array]) -> tuple[Array, Any]:
+    return _roll_split(plan, layout, floats, others), (floats, others)
+
+
+def _backward(plan: _Plan, layout: Layout, residuals: Any, cotangent: Array) -> tuple[list[Array], None]:
+    def pullback(floats: list[Array], others: list[Array], cotangent: Array) -> list[Array]:
+        return jax.vjp(lambda f: _roll_once(plan, layout, f, others), floats)[1](cotangent)[0]
+
+    floats, others = residuals
+    return (sequential_vmap(pullback) if plan.sparse else pullback)(floats, others, cotangent), None
+
+
+_roll_split.defvjp(_forward, _backward)
+
+
+def _roll_once(plan: _Plan, layout: Layout, floats: list[Array], others: list[Array]) -> Array:
+    rule, state, key, fire, edits, start = join_floats(layout, floats, others)
+    canvas = (state.shape[0], state.shape[1])
+    run = _Run(plan, rule, key, fire, edits, start, canvas, plan.sparse and sparse_is_exact(rule, edits))
+    sizes = window_sizes(rule, canvas) if run.sparse else (canvas,)
+    length = plan.steps
+    if len(sizes) > 1:  # some eight steps between choices of a window, without a remainder where that can be
+        length = next((n for n in _SEGMENT_LENGTHS if plan.steps % n == 0), _SEGMENT_LENGTHS[0])
+    # Dead cells of a given state may hold values, which a window would not show.
+    first_state = apply(edits, "state", state, start, key)
+    segments, remainder = divmod(plan.steps, length)
+    recorded = []
+    if segments:
+        firsts = jnp.arange(segments) * length
+        state, states = lax.scan(lambda s, i: _segment(run, s, i, length, sizes), state, firsts)
+        recorded.append(states.reshape(segments * length, *states.shape[2:]))
+    if remainder:
+        state, states = _segment(run, state, jnp.int32(segments * length), remainder, (canvas,))
+        recorded.append(states)
+    state = apply(lasting(edits), "state", state, start + plan.steps, key)
+    return jnp.concatenate([*recorded, state[None]]).at[0].set(first_state) if plan.record else state
+
+
+def _segment(
+    run: _Run, state: Array, first: Array, steps: int, sizes: tuple[tuple[int, int], ...]
+) -> tuple[Array, Array]:
+    """The state after the steps from `start + first` on, and the states read (empty if not recorded)."""
+
+    def advance(edits: Sequence[Edit], state: Array, crop: Callable[[Array], Array]) -> tuple[Array, Array]:
+        cells = state.shape[0] * state.shape[1]
+        # Rows for bodies that, with their rings, cover a fifth or half of the window.
+        capacities = tuple(max(int(share * run.rule.spec.fire_rate * cells), 16) for share in (0.2, 0.5))
+
+        @jax.checkpoint
+        def body(state: Array, i: Array) -> tuple[Array, Array]:
+            t, fire = run.start + i, crop(run.fire_mask(i))
+            read = apply(edits, "state", state, t, run.key)
+            if run.sparse:
+                later = [e for e in edits if e.site != "state"]
+                after = sparse_step(run.rule, read[None], fire[None], capacities, edits=later, t=t)[0]
+            else:
+                # Noise streams are numbered by an edit's position among all edits: those of the state, applied
+                # already, stay in the list with a window that never comes.
+                later = [replace(e, last=jnp.int32(0)) if e.site == "state" else e for e in edits]
+                after = dense_step(run.rule, read, fire, edits=later, t=t, key=run.key)
+            return after, read if run.plan.record else read[:0, :0]
+
+        return lax.scan(body, state, first + jnp.arange(steps))
+
+    return in_window(advance, run.rule, state, run.edits, run.start + first, steps, sizes, run.plan.record)
+
+
+# Checks of what users give.
+
+
+def _checked_roll(
     organism: Organism,
     steps: int,
     key: Any,
@@ -133,27 +264,28 @@ def _roll(
     if isinstance(start, int) and start < 0:
         raise UserError(f"start must be a step from 0 up, got {start}.")
     _check_noise(key, fire, edits)
-    state = organism.initial_state(canvas) if state is None else _checked_state(organism, state, canvas)
+    state = organism.initial_state(canvas) if state is None else _check_state(organism, state, canvas)
     size = (state.shape[0], state.shape[1])
     _check_edits(organism.rule, edits, size)
     if fire is not None:
         fire = jnp.asarray(fire, bool)
         if fire.shape != (steps, *size):
             raise UserError(f"Fire masks must be {(steps, *size)}, got {fire.shape}.")
-    plan = Plan(int(steps), record, compact=jax.default_backend() == "cpu")
+    plan = _Plan(int(steps), record, sparse=jax.default_backend() == "cpu")
     with jax.default_matmul_precision("highest"):
-        return roll(plan, organism.rule, state, key, fire, tuple(edits), jnp.int32(start))
+        return _roll(plan, organism.rule, state, key, fire, tuple(edits), jnp.int32(start))
 
 
 def _check_noise(key: Any, fire: Any, edits: Sequence[Edit]) -> None:
-    if draws_noise(edits) and key is None:
-        raise UserError("Edits that draw noise need a key beside the fire masks.")
-    if (key is None) == (fire is None) and not draws_noise(edits):
+    draws_noise = any(edit.mode == "noise" for edit in edits)
+    if draws_noise and key is None:
+        raise UserError("Edits that draw noise need a key, also where fire masks are given.")
+    if (key is None) == (fire is None) and not draws_noise:
         given = "neither" if key is None else "both"
         raise UserError(f"Give exactly one of key and fire; got {given}.")
 
 
-def _checked_state(organism: Organism, state: Any, canvas: Any = None) -> Array:
+def _check_state(organism: Organism, state: Any, canvas: Any = None) -> Array:
     state = jnp.asarray(state, jnp.float32)
     channels = organism.rule.spec.channels
     if state.ndim != 3 or state.shape[2] != channels:
@@ -166,28 +298,28 @@ def _checked_state(organism: Organism, state: Any, canvas: Any = None) -> Array:
 
 def _check_edits(rule: Rule, edits: Sequence[Edit], canvas: tuple[int, int]) -> None:
     for edit in edits:
-        every = entries(rule, edit.site)
-        if edit.channels.shape != every.shape:
+        expected = entries(rule, edit.site).shape
+        if edit.channels.shape != expected:
             raise UserError(
                 f"An edit of {edit.site} was made for {edit.channels.shape} entries, but this rule has "
-                f"{every.shape}; make it for this organism, and stacked edits go through jax.vmap."
+                f"{expected}; make it for this organism, and pass stacked edits through jax.vmap."
             )
         if edit.region is not None and tuple(edit.region.shape) != canvas:
             raise UserError(f"An edit's region is {edit.region.shape}, but the canvas is {canvas}.")
-        _check_value(edit, (*canvas, *every.shape))
+        _check_value(edit, (*canvas, *expected))
 
 
-def _check_value(edit: Edit, whole: tuple[int, ...]) -> None:
+def _check_value(edit: Edit, site_shape: tuple[int, ...]) -> None:
     """Raise `UserError` where an edit's value does not fit the site, (y, x, entry)."""
     shape = tuple(edit.value.shape)
     if edit.mode == "project":
-        if len(shape) != 2 or shape[1] != whole[-1] or shape[0] % 2 == 0:
-            raise UserError(f"A projection's value is (2 k + 1, {whole[-1]}), got {shape}.")
+        if len(shape) != 2 or shape[1] != site_shape[-1] or shape[0] % 2 == 0:
+            raise UserError(f"A projection's value is (2 k + 1, {site_shape[-1]}), got {shape}.")
         return
     if edit.mode == "follow":
         if len(shape) != 4:
             raise UserError(f"A path to follow is (time, y, x, entry), got {shape}.")
         shape = shape[1:]
-    sizes = zip(shape[::-1], whole[::-1], strict=False)
-    if len(shape) > 3 or any(have not in (1, want) for have, want in sizes):
-        raise UserError(f"An edit's value must broadcast to {whole}, got {shape}.")
+    pairs = zip(shape[::-1], site_shape[::-1], strict=False)
+    if len(shape) > 3 or any(size not in (1, expected) for size, expected in pairs):
+        raise UserError(f"An edit's value must broadcast to {site_shape}, got {shape}.")

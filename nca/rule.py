@@ -1,4 +1,4 @@
-"""The rule: the trained network of one cell, its arrays held to the conventions of its `Spec`."""
+"""The rule: the trained network of one cell, with the conventions of its `Spec`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nca.spec import PERCEPTIONS, Spec, channel_names
 
 
 class _Fixed(nnx.Variable):
-    """An array of a rule that training leaves alone."""
+    """An array of a rule that is not trained."""
 
 
 class Rule(nnx.Module):
@@ -30,7 +30,7 @@ class Rule(nnx.Module):
             filter-major: feature `filter * channels + channel`.
         biases: one vector per layer.
         kernels: 3x3 correlation kernels, (filter, channel or 1, 3, 3), of a "learned" perception.
-        angle: radians by which the compass of a Sobel perception is turned.
+        angle: radians by which the axes of dx and dy are turned.
     """
 
     def __init__(
@@ -57,18 +57,18 @@ class Rule(nnx.Module):
         angle: float = 0.0,
         **conventions: Any,
     ) -> Rule:
-        """A rule of given arrays.
+        """A rule made of these arrays.
 
         Args:
-            weights: two or more matrices (inputs, outputs), applied in turn with the activation
-                between; the last has as many outputs as the state has channels.
-            biases: one vector per layer; None where a layer has none (the same as zeros).
-            kernels: (filter, channel or 1, 3, 3), only for perception="learned".
-            angle: radians that the compass is turned by.
-            **conventions: fields of `Spec`; `channels` is read off the last matrix.
+            weights: two or more matrices (inputs, outputs), applied in turn with the activation in between; the
+                last has as many outputs as the state has channels.
+            biases: one vector per layer, or None for a layer without.
+            kernels: (filter, channel or 1, 3, 3), for perception="learned" only.
+            angle: radians by which the axes of dx and dy are turned.
+            **conventions: fields of `Spec`; `channels` follows from the last matrix.
 
         Raises:
-            UserError: shapes that do not fit each other or the conventions.
+            UserError: the shapes do not fit each other or the conventions.
         """
         if len(weights) < 2:
             raise UserError(f"A rule needs at least two layers of weights, got {len(weights)}.")
@@ -90,27 +90,27 @@ class Rule(nnx.Module):
     def filters(self) -> tuple[str, ...]:
         """The names of the perception's filters, in the order of the features."""
         if self.spec.perception != "learned":
-            return PERCEPTIONS[self.spec.perception]
-        count = 0 if self.kernels is None else self.kernels.shape[0]
-        return tuple(f"learned{k}" for k in range(count))
+            return PERCEPTIONS[self.spec.perception].filters
+        return tuple(f"learned{k}" for k in range(0 if self.kernels is None else self.kernels.shape[0]))
 
     @property
     def channel_names(self) -> tuple[str, ...]:
-        """`r g b alpha h0 h1 ...` by position; alpha stands where the spec puts it."""
+        """The names of the channels by position: r, g, b, alpha, h0, h1, ..."""
         return channel_names(self.spec)
 
     @property
     def parameters(self) -> int:
-        """Number of trained values."""
+        """Number of trained parameters."""
         return sum(int(p.size) for p in jax.tree.leaves(nnx.state(self, nnx.Param)))
 
     def rotate(self, radians: float | Array) -> Rule:
-        """The same rule with its compass turned further by `radians`: the body turns from y towards x.
+        """The same rule with the axes of dx and dy turned by `radians` more; the body turns from y towards x.
 
-        The kernels of a "learned" perception have no compass.
+        Raises:
+            UserError: the perception is learned, so that its kernels would have to be turned.
         """
         if self.spec.perception == "learned":
-            raise UserError("A learned perception has no compass to turn; its kernels would have to turn.")
+            raise UserError("A learned perception has no compass to turn; rotate a rule with fixed filters instead.")
         weights, biases = [w[...] for w in self.weights], [b[...] for b in self.biases]
         return Rule(self.spec, weights, biases, None, self.angle[...] + radians)
 
@@ -121,26 +121,24 @@ class Rule(nnx.Module):
         return Rule(replace(self.spec, **conventions), weights, biases, kernels, self.angle[...])
 
 
-def init_rule(key: Array, spec: Spec | None = None, hidden: int = 128) -> Rule:
-    """A rule before training: its last layer is zero, so a step changes nothing.
+def init_rule(key: Array, spec: Spec | None = None, hidden_size: int = 128) -> Rule:
+    """A rule before training: its last layer is zero, so that a step changes nothing.
 
     Args:
-        key: draws the hidden layer (LeCun normal, as dense layers are commonly begun) and the
-            kernels of a "learned" perception.
-        spec: the conventions; the published ones by default.
-        hidden: number of hidden units.
+        key: draws the hidden layer (LeCun normal) and the kernels of a "learned" perception.
+        spec: the conventions; those of Mordvintsev et al. 2020 by default.
+        hidden_size: number of hidden units.
     """
     spec = spec or Spec()
     kernels = None
-    filters = len(PERCEPTIONS[spec.perception])
+    filters = len(PERCEPTIONS[spec.perception].filters)
     if spec.perception == "learned":
-        key, draw = jax.random.split(key)
+        key, kernel_key = jax.random.split(key)
         filters = 3
-        kernels = jax.random.normal(draw, (filters, spec.channels, 3, 3)) / 3
-    inputs = filters * spec.channels
-    first = jax.nn.initializers.lecun_normal()(key, (inputs, hidden), jnp.float32)
-    weights = [first, jnp.zeros((hidden, spec.channels))]
-    return Rule(spec, weights, [jnp.zeros(hidden), jnp.zeros(spec.channels)], kernels)
+        kernels = jax.random.normal(kernel_key, (filters, spec.channels, 3, 3)) / 3
+    first = jax.nn.initializers.lecun_normal()(key, (filters * spec.channels, hidden_size), jnp.float32)
+    weights = [first, jnp.zeros((hidden_size, spec.channels))]
+    return Rule(spec, weights, [jnp.zeros(hidden_size), jnp.zeros(spec.channels)], kernels)
 
 
 def check_shapes(rule: Rule) -> None:
@@ -171,9 +169,9 @@ def check_shapes(rule: Rule) -> None:
 
 
 def to_rgba(spec: Spec, state: Float[Array, "*grid channel"]) -> Float[Array, "*grid 4"]:
-    """The picture of a state: premultiplied RGBA clipped to 0..1.
+    """The picture of a state: RGBA in 0..1, the colours multiplied by alpha.
 
-    Rules with fewer than four channels show grey levels of their alpha.
+    A rule without colour channels is shown in grey, by its alpha.
     """
     alpha = jnp.clip(state[..., spec.alpha], 0.0, 1.0)[..., None]
     if spec.colours is None and (spec.channels < 4 or spec.alpha > 3):

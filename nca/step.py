@@ -1,14 +1,17 @@
-"""One step of growth, site by site: the plain definition that everything else must equal.
+"""One step of growth, site by site: the plain definition that everything faster must equal.
 
-    before      max3x3(alpha(s)) > threshold
-    perception  p = filters(s)                  (s * before where a rule perceives the masked state)
-    pre, post   z W1 + b1, relu                 (pre2, post2, ... where there are more hidden layers)
-    delta       last layer
-    update      u = squash(delta) * fire * gate
-    alive       a = before and after            (after: the same test on clip(s + u))
+    before      b = max3x3(alpha(s)) > threshold
+    perception  p = filters(s)                  (s * b where a rule perceives the masked state)
+    pre         z = p W1 + b1                   (pre2, post2, ... where there are more hidden layers)
+    post        h = relu(z)
+    delta       d = h W2 + b2
+    fire        m = uniform(fold_in(run_key, t)) <= fire rate
+    update      u = squash(d) * m * gate
+    alive       a = b and after                 (after: the test of `before` on clip(s + u))
     next        clip(s + u) * a
 
-Every site can be edited; an edited value feeds the rest of the step.
+squash, clip and gate are identity or 1 unless the rule's `Spec` says otherwise. Every site but `before` and
+`next` can be edited; an edited value feeds the rest of the step.
 """
 
 from __future__ import annotations
@@ -29,58 +32,8 @@ Tap = Callable[[str, Array], Array]
 
 
 def fire_mask(rule: Rule, key: Any, t: Array | int, canvas: tuple[int, int]) -> Bool[Array, "y x"]:
-    """Which cells update in step t of the run whose key this is."""
+    """Which cells update in step t of the run with this key."""
     return jax.random.uniform(jax.random.fold_in(key, t), canvas) <= rule.spec.fire_rate
-
-
-def dense_layers(rule: Rule, features: Float[Array, "*n feature"], tap: Tap) -> Float[Array, "*n channel"]:
-    """The dense layers: features to delta. `tap` is shown, and may change, pre and post."""
-    values = features
-    depth = len(rule.weights)
-    for layer, (weight, bias) in enumerate(zip(rule.weights, rule.biases, strict=True)):
-        values = values @ weight[...] + bias[...]
-        if layer < depth - 1:
-            suffix = "" if layer == 0 else str(layer + 1)
-            values = tap("pre" + suffix, values)
-            values = tap("post" + suffix, _activation(rule.spec, values))
-    return values
-
-
-def _activation(spec: Spec, values: Array) -> Array:
-    """relu, or leaky where the rule says so."""
-    slope = spec.activation_slope
-    return jax.nn.relu(values) if slope == 0 else jnp.where(values > 0, values, slope * values)
-
-
-def squash(spec: Spec, delta: Array) -> Array:
-    """tanh of the delta, where the rule says so."""
-    return jnp.tanh(delta) if spec.squash == "tanh" else delta
-
-
-def _clip(spec: Spec, state: Array) -> Array:
-    """The state within its range, where the rule has one, in the channels that it holds for."""
-    if spec.clip is None:
-        return state
-    within = jnp.clip(state, *spec.clip)
-    if spec.clip_channels is None:
-        return within
-    channel = jnp.arange(spec.channels)
-    first, stop = spec.clip_channels
-    return jnp.where((first <= channel) & (channel < stop), within, state)
-
-
-def _survivors(rule: Rule, before: Array, grown: Array) -> Array:
-    """The site `alive`: who keeps its state after the update."""
-    where = rule.spec.alive
-    if where in ("gate", "none"):
-        return jnp.ones_like(before)
-    after = alive(rule, grown)
-    return after if where == "after" else before & after
-
-
-def perception_input(rule: Rule, state: Array, before: Array) -> Array:
-    """What perception reads: the state, or the state of living sites only."""
-    return state * before[..., None] if rule.spec.reads == "masked" else state
 
 
 def step_sites(
@@ -99,7 +52,7 @@ def step_sites(
         state: s_t.
         fire: True where a cell updates.
         edits: changes made at sites; those whose window excludes t change nothing.
-        t: the step's number.
+        t: number of the step.
         key: the run's key, for edits that draw noise.
 
     Returns:
@@ -118,14 +71,13 @@ def step_sites(
     features = tap("perception", features)
     sites["perception"] = features.reshape(*features.shape[:-1], -1, spec.channels)
     delta = tap("delta", dense_layers(rule, features, tap))
-    fire = tap("fire", fire[..., None].astype(jnp.float32))[..., 0] > 0
-    sites["fire"] = fire
+    fire = sites["fire"] = tap("fire", fire[..., None].astype(jnp.float32))[..., 0] > 0
     gate = fire & before if spec.alive == "gate" else fire
     update = tap("update", squash(spec, delta) * gate[..., None])
-    grown = _clip(spec, state + update)
-    lives = tap("alive", _survivors(rule, before, grown)[..., None].astype(jnp.float32))[..., 0] > 0
-    sites["alive"] = lives
-    sites["next"] = jnp.where(lives[..., None], grown, 0.0)
+    after = _clip(spec, state + update)
+    survives = tap("alive", _survives(rule, before, after)[..., None].astype(jnp.float32))[..., 0] > 0
+    sites["alive"] = survives
+    sites["next"] = jnp.where(survives[..., None], after, 0.0)
     return sites
 
 
@@ -138,5 +90,58 @@ def dense_step(
     t: Array | int = 0,
     key: Array | None = None,
 ) -> Float[Array, "y x channel"]:
-    """s_t+1, every cell computed."""
+    """s_t+1, every cell computed; arguments as for `step_sites`."""
     return step_sites(rule, state, fire, edits=edits, t=t, key=key)["next"]
+
+
+# The pieces that faster steps share.
+
+
+def perception_input(rule: Rule, state: Array, before: Array) -> Array:
+    """What perception reads: the state, or the state of living sites only."""
+    return state * before[..., None] if rule.spec.reads == "masked" else state
+
+
+def dense_layers(rule: Rule, features: Float[Array, "*n feature"], tap: Tap) -> Float[Array, "*n channel"]:
+    """Features to delta through the dense layers; `tap(site, values)` sees, and may change, pre and post."""
+    values, slope = features, rule.spec.activation_slope
+    hidden = len(rule.weights) - 1
+    for layer, (weight, bias) in enumerate(zip(rule.weights, rule.biases, strict=True)):
+        values = values @ weight[...] + bias[...]
+        if layer < hidden:
+            suffix = "" if layer == 0 else str(layer + 1)
+            values = tap("pre" + suffix, values)
+            values = jax.nn.relu(values) if slope == 0 else jnp.where(values > 0, values, slope * values)
+            values = tap("post" + suffix, values)
+    return values
+
+
+def squash(spec: Spec, delta: Array) -> Array:
+    """tanh of the delta where the rule has it, else the delta."""
+    return jnp.tanh(delta) if spec.squash == "tanh" else delta
+
+
+def next_state(rule: Rule, state: Array, before: Array, update: Array) -> Array:
+    """The state after an update: clipped, and zero where a site does not survive."""
+    after = _clip(rule.spec, state + update)
+    return jnp.where(_survives(rule, before, after)[..., None], after, 0.0)
+
+
+def _clip(spec: Spec, state: Array) -> Array:
+    if spec.clip is None:
+        return state
+    clipped = jnp.clip(state, *spec.clip)
+    if spec.clip_channels is None:
+        return clipped
+    channel = jnp.arange(spec.channels)
+    first, stop = spec.clip_channels
+    return jnp.where((first <= channel) & (channel < stop), clipped, state)
+
+
+def _survives(rule: Rule, before: Array, after: Array) -> Array:
+    """The site `alive`: which sites keep their state after the update."""
+    test = rule.spec.alive
+    if test in ("gate", "none"):
+        return jnp.ones_like(before)
+    alive_after = alive(rule, after)
+    return alive_after if test == "after" else before & alive_after

@@ -1,4 +1,4 @@
-"""What records of options have in common: checks of their fields, other values where none was chosen."""
+"""Checks of option records, and other defaults for fields that were not set."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def check_at_least(least: int, record: Any, *names: str) -> None:
 
 
 def convert_to_tuples(record: Any, *names: str) -> None:
-    """Make the fields of these names, which JSON and users give as lists, tuples."""
+    """Convert the fields of these names, which JSON and users may give as lists, to tuples."""
     for name in names:
         object.__setattr__(record, name, tuple(getattr(record, name)))
 
@@ -32,13 +32,13 @@ def is_ascending(values: Sequence[float]) -> bool:
     return list(values) == sorted(set(values))
 
 
-def check_eval_steps(horizons: Sequence[int]) -> None:
-    """Raise `UserError` unless these are ascending numbers of steps, at least one."""
-    if not horizons or not is_ascending(horizons) or horizons[0] < 1:
-        raise UserError(f"horizons are ascending numbers of steps, got {tuple(horizons)}.")
+def check_eval_steps(eval_steps: Sequence[int]) -> None:
+    """Raise `UserError` unless these are one or more ascending numbers of steps."""
+    if not eval_steps or not is_ascending(eval_steps) or eval_steps[0] < 1:
+        raise UserError(f"eval_steps must be ascending numbers of steps, got {tuple(eval_steps)}.")
 
 
 def replace_defaults(record: Record, values: Mapping[str, Any]) -> Record:
-    """The record with these values in the fields that were left at their defaults."""
-    usual = {f.name: f.default for f in fields(record)}
-    return replace(record, **{k: v for k, v in values.items() if getattr(record, k) == usual[k]})
+    """The record with these values in the fields that are at their defaults."""
+    defaults = {f.name: f.default for f in fields(record)}
+    return replace(record, **{k: v for k, v in values.items() if getattr(record, k) == defaults[k]})

@@ -10,7 +10,7 @@ from jaxtyping import install_import_hook
 
 # Where numbers are worked out, every annotated shape is checked at every call that the tests make. Not so
 # at the border, which takes NumPy arrays too and answers mistakes by sentences of its own.
-INNER = ("crop", "kernels", "perception", "sparse", "step", "training.step", "unroll")
+INNER = ("kernels", "perception", "sparse", "step", "training.step", "unroll")
 if importlib.util.find_spec("beartype"):
     import helpers.checking  # noqa: F401 (the hook names it, and does not import it)
 

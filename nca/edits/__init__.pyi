@@ -16,12 +16,10 @@ from .edit import MODES as MODES
 from .edit import SITES as SITES
 from .edit import Edit as Edit
 from .edit import apply as apply
-from .edit import draws_noise as draws_noise
+from .edit import entries as entries
+from .edit import index_of as index_of
 from .edit import lasting as lasting
 from .edit import stack as stack
-from .edit import varies as varies
-from .entries import entries as entries
-from .entries import index_of as index_of
 from .serialization import from_json as from_json
 from .serialization import load as load
 from .serialization import save as save

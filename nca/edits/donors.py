@@ -1,4 +1,4 @@
-"""Donors: values taken from a run, named by how they came about and computed anew when needed."""
+"""Donors: values taken from a run, recorded as the run they come from and computed anew when needed."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Donor:
     """The state of a run at a step, to clamp to, resample from or graft.
 
     Attributes:
-        organism: what grew.
-        step: the step whose state is meant.
-        seed: what the run's key follows from.
-        run: which run of the seed.
-        edits: what was done to it.
+        organism: what grows.
+        step: the step whose state is taken.
+        seed: seed of the run's key.
+        run: number of the run.
+        edits: edits made during the run.
         canvas: (y, x), if not the organism's own.
     """
 
@@ -42,7 +42,7 @@ class Donor:
     canvas: tuple[int, int] | None = None
 
     def state(self) -> States:
-        """The state, grown now."""
+        """The state, grown when this is called."""
         if self.step < 1:
             return np.asarray(self.organism.initial_state(self.canvas))
         key = run_key(self.seed, self.run)
@@ -50,11 +50,8 @@ class Donor:
 
     def path(self, steps: int) -> Float[np.ndarray, "time y x channel"]:
         """The states from that step on, `steps` + 1 of them."""
-        key = run_key(self.seed, self.run)
-        found = trajectory(
-            self.organism, steps, key=key, state=jnp.asarray(self.state()), start=self.step, edits=self.edits
-        )
-        return np.asarray(found)
+        state, key = jnp.asarray(self.state()), run_key(self.seed, self.run)
+        return np.asarray(trajectory(self.organism, steps, key=key, state=state, start=self.step, edits=self.edits))
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,38 +60,38 @@ class DonorValue:
 
     Attributes:
         donor: the run and step.
-        how: one of `DERIVATIONS`.
-        details: what that way needs besides, plain JSON values.
+        how: how the value follows from the donor, a key of `DERIVATIONS`.
+        details: arguments of that derivation, plain JSON values.
     """
 
     donor: Donor
     how: str
     details: Mapping[str, Any] = field(default_factory=dict)
 
-    def value(self) -> np.ndarray:
-        """The value, computed now."""
+    def compute(self) -> np.ndarray:
+        """The value, computed when this is called."""
         return DERIVATIONS[self.how](self.donor, **self.details)
 
 
 def move_state(state: States, source: Sequence[float], place: Sequence[float], turn: float = 0.0) -> States:
-    """A state moved so that the cell at `source` (y, x) comes to lie at `place`, turned about it.
+    """A state moved so that the cell at `source` (y, x) comes to lie at `place`, and turned about it.
 
     Args:
         state: what moves; beyond its canvas there is nothing.
-        source: where the piece comes from.
-        place: where it goes.
-        turn: degrees from x towards y (clockwise as seen). Multiples of 90 move cells as they are,
-            others interpolate between them.
+        source: the cell that is moved to `place`.
+        place: its new position.
+        turn: degrees from x towards y (clockwise as seen). Multiples of 90 move cells as they are; other angles
+            interpolate between cells.
     """
     import scipy.ndimage
 
     angle = np.radians(turn)
     cos, sin = (float(np.round(f(angle), 12)) for f in (np.cos, np.sin))
-    back = np.array([[cos, -sin], [sin, cos]])  # of (y, x), from the new place to the old
-    offset = np.asarray(source, float) - back @ np.asarray(place, float)
+    matrix = np.array([[cos, -sin], [sin, cos]])  # of (y, x), from the new position to the old
+    offset = np.asarray(source, float) - matrix @ np.asarray(place, float)
     order = 0 if turn % 90 == 0 else 1
-    layers = [scipy.ndimage.affine_transform(state[..., c], back, offset, order=order) for c in range(state.shape[2])]
-    return np.stack(layers, -1)
+    moved = [scipy.ndimage.affine_transform(state[..., c], matrix, offset, order=order) for c in range(state.shape[2])]
+    return np.stack(moved, -1)
 
 
 def mature_mean(state: States, organism: Organism) -> Float[np.ndarray, " channel"]:

@@ -1,16 +1,16 @@
-"""The record of an edit, and how it acts on the values of a site. `nca.edits.constructors` makes them.
+"""An edit as data, how it acts on the values of a site, and which entries of a site names mean.
 
-An `Edit` is a pytree: `site` and `mode` are static, everything else is an array, so one compiled
-program serves every channel, region, value and window, and `vmap` runs over stacked edits.
+An `Edit` is a pytree: `site` and `mode` are static, everything else is an array. So one compiled program serves
+every channel, region, value and window, and `vmap` runs over stacked edits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import index
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -19,18 +19,16 @@ from jaxtyping import Array, Bool, Float, Int
 
 from nca.errors import UserError
 
+if TYPE_CHECKING:
+    from nca.edits.donors import DonorValue
+    from nca.rule import Rule
+
 SITES = ("state", "perception", "pre", "post", "delta", "fire", "update", "alive")
 MODES = ("set", "scale", "add", "noise", "project", "follow")
 FOREVER = 2**31 - 1
 _NOISE = 2**31  # noise streams are numbered from here, steps of a run below
 
-
-class Origin(Protocol):
-    """Where a value was taken from, so that it can be had again (`nca.edits.donors.DonorValue`)."""
-
-    def value(self) -> np.ndarray:
-        """The value, computed now."""
-        ...
+Selection = str | int | Iterable[str | int] | None
 
 
 @partial(
@@ -50,12 +48,12 @@ class Edit:
         channels: True for the entries of the site's last axis that change: channels; hidden units
             of pre and post; features `filter * channels + channel` of perception.
         region: True for the cells that change; None is everywhere, on any canvas.
-        value: a number, or an array that broadcasts to (y, x, entry); of "follow" to
-            (time, y, x, entry); of "project" (2 k + 1, entry).
+        value: a number, or an array that broadcasts to (y, x, entry); of "follow" (time, y, x, entry);
+            of "project" (2 k + 1, entry).
         first: first step at which the edit acts.
         last: the step before which it ends.
-        donor: the run that the value was taken from, where it was: what JSON names in its place.
-            A note, not part of the pytree.
+        donor: where the value was taken from, if from a run: JSON names the run instead of the value.
+            Not part of the pytree.
     """
 
     site: str
@@ -65,7 +63,7 @@ class Edit:
     value: Float[Array, "..."]
     first: Int[Array, ""]
     last: Int[Array, ""]
-    donor: Origin | None = None
+    donor: DonorValue | None = None
 
     def at(self, steps: int | slice) -> Edit:
         """The same edit at one step, or at steps a..b-1 of `slice(a, b)`."""
@@ -95,45 +93,42 @@ def apply(
     key: Array | None,
     rows: Array | None = None,
 ) -> Array:
-    """The values of a site after the edits made there.
+    """The values of a site after the edits of that site.
 
     Args:
-        edits: all edits of the run; those of other sites are passed over.
+        edits: all edits of the run, also those of other sites.
         site: the site's name.
         values: (y, x, entry), or (row, entry) when `rows` is given.
-        t: the step.
+        t: number of the step.
         key: the run's key; needed by noise.
         rows: flat cell numbers, over one grid or a batch of them, where only some were computed.
     """
     for number, edit in enumerate(edits):
-        if edit.site == site:
-            values = _applied(edit, number, values, t, key, rows)
+        if edit.site != site:
+            continue
+        where = edit.channels & (edit.first <= t) & (t < edit.last)
+        if edit.region is not None:
+            cells = edit.region if rows is None else jnp.take(edit.region.ravel(), rows % edit.region.size)
+            where = where & cells[..., None]
+        if edit.mode == "project":  # about a centre, which empty cells do not have
+            where = where & (values != 0).any(-1, keepdims=True)
+        edited = _edited_everywhere(edit, number, values, t, key)
+        values = jnp.where(where, edited.astype(values.dtype), values)
     return values
 
 
-def _applied(edit: Edit, number: int, values: Array, t: Any, key: Any, rows: Any) -> Array:
-    where = edit.channels & (edit.first <= t) & (t < edit.last)
-    if edit.region is not None:
-        cells = edit.region if rows is None else jnp.take(edit.region.ravel(), rows % edit.region.size)
-        where = where & cells[..., None]
-    if edit.mode == "project":  # about a centre that the void, where every entry is 0, does not have
-        where = where & (values != 0).any(-1, keepdims=True)
-    changed = _changed(edit, number, values, t, key)
-    return jnp.where(where, changed.astype(values.dtype), values)
-
-
-def _changed(edit: Edit, number: int, values: Array, t: Any, key: Any) -> Array:
-    """What the values would be everywhere."""
+def _edited_everywhere(edit: Edit, number: int, values: Array, t: Any, key: Any) -> Array:
+    """What the values would be if the edit acted on every entry of every cell."""
     if edit.mode == "noise":
         stream = jax.random.fold_in(jax.random.fold_in(key, np.uint32(_NOISE + number)), t)
         return values + edit.value * jax.random.normal(stream, values.shape)
     if edit.mode == "project":
         directions, weighted, offset = jnp.split(edit.value, [len(edit.value) // 2, len(edit.value) - 1])
-        along = jnp.matmul(values, directions.T, precision="highest")
-        return values - jnp.matmul(along, weighted, precision="highest") + offset[0]
+        coordinates = jnp.matmul(values, directions.T, precision="highest")
+        return values - jnp.matmul(coordinates, weighted, precision="highest") + offset[0]
     if edit.mode == "follow":
-        moment = jnp.clip(t - edit.first, 0, edit.value.shape[0] - 1)
-        return jnp.broadcast_to(edit.value[moment], values.shape)
+        i = jnp.clip(t - edit.first, 0, edit.value.shape[0] - 1)
+        return jnp.broadcast_to(edit.value[i], values.shape)
     if edit.mode == "set":
         return jnp.broadcast_to(edit.value, values.shape)
     return values * edit.value if edit.mode == "scale" else values + edit.value
@@ -142,27 +137,17 @@ def _changed(edit: Edit, number: int, values: Array, t: Any, key: Any) -> Array:
 def projection(
     directions: Float[np.ndarray, "k entry"], centre: Float[np.ndarray, " entry"], keep: float
 ) -> Float[np.ndarray, "rows entry"]:
-    """The value of a "project" edit: directions D, (1 - keep) D, and what keeps the centre in place.
+    """The value of a "project" edit, which takes v to v - D' (1 - keep) D (v - centre), D being the directions.
 
-    The edit takes v to v - D'(1 - keep) D (v - centre); cells whose entries are all 0 stay as they are.
+    Its rows are D, (1 - keep) D and the offset that keeps the centre in place.
     """
     weighted = (1 - keep) * directions
     return np.concatenate([directions, weighted, ((directions @ centre) @ weighted)[None]])
 
 
-def varies(edit: Edit) -> bool:
-    """Whether the value differs from cell to cell, as far as its shape tells."""
-    return edit.mode != "project" and edit.value.ndim - (edit.mode == "follow") > 1
-
-
 def lasting(edits: Sequence[Edit]) -> list[Edit]:
-    """The edits that hold what they set: they show in the state after the last step too."""
+    """The edits that hold values, and so show in the state after the last step too."""
     return [e for e in edits if e.mode in ("set", "follow")]
-
-
-def draws_noise(edits: Sequence[Edit]) -> bool:
-    """Whether any edit needs the run's key."""
-    return any(edit.mode == "noise" for edit in edits)
 
 
 def stack(edits: Sequence[Edit]) -> Edit:
@@ -171,6 +156,72 @@ def stack(edits: Sequence[Edit]) -> Edit:
         raise UserError("Stacked edits need one site and one mode; stack each kind by itself.")
     regions = [e.region for e in edits if e.region is not None]
     if regions:
-        whole = jnp.ones_like(regions[0])
-        edits = [replace(e, region=whole if e.region is None else e.region) for e in edits]
+        everywhere = jnp.ones_like(regions[0])
+        edits = [replace(e, region=everywhere if e.region is None else e.region) for e in edits]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *edits)
+
+
+# Entries of a site by name.
+
+
+def entries(
+    rule: Rule, site: str, channels: Selection = None, filters: Selection = None, units: Selection = None
+) -> Bool[np.ndarray, " entry"]:
+    """True for the selected entries of a site's last axis; a selection is by name or number, and None is all.
+
+    Args:
+        rule: the rule that has the channels, filters and hidden units.
+        site: state, perception, pre, post (pre2, ... in deeper rules), delta, fire, update or alive.
+        channels: of state, delta, update and perception.
+        filters: of perception.
+        units: hidden units, of pre and post.
+
+    Raises:
+        UserError: there is no such site or entry, or the site has none of this kind.
+    """
+    base = site.rstrip("0123456789")
+    sites = {*SITES} | {f"{s}{n}" for s in ("pre", "post") for n in range(2, len(rule.weights))}
+    if site not in sites:
+        raise UserError(f"An edit needs a site of {', '.join(sorted(sites))}; got {site!r}.")
+    if base in ("pre", "post"):
+        _refuse(site, channels=channels, filters=filters)
+        layer = int(site[len(base) :] or 1) - 1
+        return _mask("unit", units, [str(n) for n in range(rule.weights[layer].shape[1])])
+    _refuse(site, units=units)
+    if base == "perception":
+        by_filter, by_channel = _mask("filter", filters, rule.filters), _mask("channel", channels, rule.channel_names)
+        return np.outer(by_filter, by_channel).ravel()
+    _refuse(site, filters=filters)
+    if base in ("fire", "alive"):
+        _refuse(site, channels=channels)
+        return np.ones(1, bool)
+    return _mask("channel", channels, rule.channel_names)
+
+
+def _refuse(site: str, **given: Any) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise UserError(f"The site {site!r} has no {name}; leave them out.")
+
+
+def _mask(kind: str, selection: Any, names: Sequence[str]) -> np.ndarray:
+    mask = np.zeros(len(names), bool)
+    if selection is None:
+        return ~mask
+    for item in [selection] if np.isscalar(selection) else list(selection):
+        mask[index_of(kind, item, names)] = True
+    if not mask.any():
+        raise UserError(f"An edit needs at least one {kind}, got an empty list.")
+    return mask
+
+
+def index_of(kind: str, item: Any, names: Sequence[str]) -> int:
+    """The position of a channel (or filter, or unit) given by name or number."""
+    if isinstance(item, str) and item in names:
+        return list(names).index(item)
+    is_digits = isinstance(item, str) and item.isdecimal()
+    is_integer = isinstance(item, (int, np.integer)) and not isinstance(item, bool)
+    number = int(item) if is_digits or is_integer else -1
+    if not 0 <= number < len(names):
+        raise UserError(f"There is no {kind} {item!r}: there are {len(names)}, {names[0]} .. {names[-1]}.")
+    return number

@@ -1,7 +1,7 @@
 """Edits as JSON, and back.
 
-A single number or a short array stands in the file; values taken from a run are named by that run
-and computed anew; other large arrays go into an .npz beside the list.
+A number or a short array is written into the JSON file. A value taken from a run is written as the run it comes
+from, and computed anew. Other large arrays go into an .npz file of the same name.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array
 
 from nca.edits.donors import DERIVATIONS, Donor, DonorValue
-from nca.edits.edit import FOREVER, MODES, SITES, Edit, Origin
+from nca.edits.edit import FOREVER, MODES, SITES, Edit
 from nca.errors import UserError
 from nca.io import bundled, write_file
 from nca.io import load as load_organism
@@ -27,34 +27,33 @@ from nca.io import load as load_organism
 if TYPE_CHECKING:
     from nca.organism import Organism
 
-SHORT = 4096  # numbers that a file of edits may hold in the open
+MAX_INLINE = 4096  # numbers of a value that is written into the JSON file itself
 
 
 def to_json(edit: Edit) -> dict[str, Any]:
     """An edit as plain JSON values; the region as packed bits in base64.
 
     Raises:
-        UserError: its value is a large array from nowhere; `save` writes those.
+        UserError: its value is a large array that comes from no run; `save` writes those.
     """
-    if edit.donor is None and edit.value.size > SHORT:
+    if edit.donor is None and edit.value.size > MAX_INLINE:
         raise UserError(
-            f"An edit with a free array of {edit.value.size} numbers is written by edits.save, which puts "
-            f"it into an .npz beside; JSON alone holds {SHORT}."
+            f"JSON holds at most {MAX_INLINE} numbers of an edit, and this one has {edit.value.size}; write it by "
+            "edits.save, which puts large arrays into an .npz file."
         )
     region = None
     if edit.region is not None:
         bits = np.packbits(np.asarray(edit.region)).tobytes()
         region = {"shape": list(edit.region.shape), "bits": base64.b64encode(bits).decode()}
-    window = [int(edit.first), None if int(edit.last) == FOREVER else int(edit.last)]
-    entries = np.asarray(edit.channels)
-    value: Any = np.asarray(edit.value).tolist() if edit.donor is None else _taken_to_json(edit.donor)
+    selected = np.asarray(edit.channels)
+    value: Any = np.asarray(edit.value).tolist() if edit.donor is None else _donor_value_to_json(edit.donor)
     return {
         "site": edit.site,
         "mode": edit.mode,
-        "entries": np.flatnonzero(entries).tolist(),
-        "of": len(entries),
+        "entries": np.flatnonzero(selected).tolist(),
+        "of": len(selected),
         "value": value,
-        "steps": window,
+        "steps": [int(edit.first), None if int(edit.last) == FOREVER else int(edit.last)],
         "region": region,
     }
 
@@ -64,23 +63,23 @@ def from_json(
     organisms: Sequence[Organism] = (),
     arrays: Mapping[str, np.ndarray] | None = None,
 ) -> Edit:
-    """The edit that `to_json` described.
+    """The edit that `to_json` wrote.
 
     Args:
-        fields: the description.
-        organisms: where donors are looked for, before the bundled ones.
-        arrays: large values by name, from the .npz beside.
+        fields: its plain JSON values.
+        organisms: organisms of donors, searched before the bundled ones.
+        arrays: large values by name, from the .npz file.
 
     Raises:
-        UserError: it describes no edit, or a donor is not at hand.
+        UserError: these are not the values of an edit, or the organism of a donor is missing.
     """
     try:
-        entries = np.zeros(int(fields["of"]), bool)
-        entries[np.asarray(fields["entries"], int)] = True
+        selected = np.zeros(int(fields["of"]), bool)
+        selected[np.asarray(fields["entries"], int)] = True
         mode, site = str(fields["mode"]), str(fields["site"])
         first, last = (None if step is None else int(step) for step in fields["steps"])
-        region = None if fields["region"] is None else _unpacked(fields["region"])
-        value, taken = _value(fields["value"], organisms, arrays or {})
+        region = None if fields["region"] is None else _unpack_region(fields["region"])
+        value, source = _read_value(fields["value"], organisms, arrays or {})
         if not np.isfinite(value).all():
             raise ValueError(f"its value is {value}")
     except UserError:
@@ -89,13 +88,13 @@ def from_json(
         raise UserError(f"An edit in JSON needs site, mode, entries, of, value, steps, region: {error}") from error
     if mode not in MODES or site.rstrip("0123456789") not in SITES:
         raise UserError(f"An edit needs a known site and mode, got {site!r} and {mode!r}.")
-    edit = Edit(site, mode, jnp.asarray(entries), None, value, jnp.int32(0), jnp.int32(0), taken)
+    edit = Edit(site, mode, jnp.asarray(selected), None, value, jnp.int32(0), jnp.int32(0), source)
     edit = edit.at(slice(first, last))
     return edit if region is None else edit.where(region)
 
 
 def save(edits: Sequence[Edit], path: str | Path) -> Path:
-    """Write a list of edits as JSON, arrays that came from no run into an .npz beside it.
+    """Write a list of edits as JSON, and large arrays that come from no run as .npz of the same name.
 
     Raises:
         UserError: the name does not end in .json, or a file cannot be written.
@@ -104,16 +103,17 @@ def save(edits: Sequence[Edit], path: str | Path) -> Path:
     if path.suffix != ".json":
         raise UserError(f"Edits are saved as a .json file, got {str(path)!r}.")
     arrays: dict[str, np.ndarray] = {}
-    listed = []
+    entries = []
     for number, edit in enumerate(edits):
-        large = edit.donor is None and edit.value.size > SHORT
-        if large:
-            arrays[f"edit{number}"] = np.asarray(edit.value)
-        described = to_json(replace(edit, value=jnp.float32(0)) if large else edit)
-        listed.append(described | ({"value": {"npz": f"edit{number}"}} if large else {}))
+        if edit.donor is None and edit.value.size > MAX_INLINE:
+            name = f"edit{number}"
+            arrays[name] = np.asarray(edit.value)
+            entries.append(to_json(replace(edit, value=jnp.float32(0))) | {"value": {"npz": name}})
+        else:
+            entries.append(to_json(edit))
     if arrays:
-        write_file(path.with_suffix(".npz"), lambda beside: _write_arrays(beside, arrays))
-    return write_file(path, json.dumps(listed, indent=1))
+        write_file(path.with_suffix(".npz"), lambda file: _write_arrays(file, arrays))
+    return write_file(path, json.dumps(entries, indent=1))
 
 
 def load(path: str | Path, organisms: Sequence[Organism] = ()) -> list[Edit]:
@@ -124,17 +124,16 @@ def load(path: str | Path, organisms: Sequence[Organism] = ()) -> list[Edit]:
     """
     path = Path(path)
     try:
-        listed = json.loads(path.read_text())
-        if not isinstance(listed, list) or not all(isinstance(e, dict) for e in listed):
+        entries = json.loads(path.read_text())
+        if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
             raise ValueError("it is not a list of JSON objects")
-        beside = path.with_suffix(".npz")
         arrays: dict[str, np.ndarray] = {}
-        if beside.is_file():
-            with np.load(beside, allow_pickle=False) as file:
+        if path.with_suffix(".npz").is_file():
+            with np.load(path.with_suffix(".npz"), allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, RecursionError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} must hold a list of edits, each a JSON object: {error}.") from error
-    return [from_json(fields, organisms, arrays) for fields in listed]
+    return [from_json(fields, organisms, arrays) for fields in entries]
 
 
 def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -142,23 +141,24 @@ def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
         np.savez(file, allow_pickle=False, **arrays)
 
 
-def _value(given: Any, organisms: Sequence[Organism], arrays: Mapping[str, np.ndarray]) -> tuple[Array, DonorValue | None]:
-    """The value that JSON describes, and where it was taken from."""
-    if isinstance(given, Mapping):
-        if "npz" in given:
-            return jnp.asarray(arrays[given["npz"]], jnp.float32), None
-        taken = _taken(given, organisms)
-        return jnp.asarray(taken.value(), jnp.float32), taken
-    value = np.asarray(given, np.float32)
-    if value.size > SHORT or not value.size:
-        raise ValueError(f"a value in the open holds 1 to {SHORT} numbers, not {value.size}")
-    return jnp.asarray(value), None
+def _read_value(
+    value: Any, organisms: Sequence[Organism], arrays: Mapping[str, np.ndarray]
+) -> tuple[Array, DonorValue | None]:
+    """The value that JSON gives, and the donor it comes from, if any."""
+    if isinstance(value, Mapping):
+        if "npz" in value:
+            return jnp.asarray(arrays[value["npz"]], jnp.float32), None
+        source = _donor_value_from_json(value, organisms)
+        return jnp.asarray(source.compute(), jnp.float32), source
+    array = np.asarray(value, np.float32)
+    if array.size > MAX_INLINE or not array.size:
+        raise ValueError(f"a value written into the JSON itself holds 1 to {MAX_INLINE} numbers, not {array.size}")
+    return jnp.asarray(array), None
 
 
-def _taken_to_json(taken: Origin) -> dict[str, Any]:
-    """What finds the value again: the run by its organism's name and hash, and how it was taken."""
-    assert isinstance(taken, DonorValue)  # all values of edits that were taken from anywhere are
-    donor = taken.donor
+def _donor_value_to_json(value: DonorValue) -> dict[str, Any]:
+    """The run by its organism's name and hash, and how the value follows from it."""
+    donor = value.donor
     run = {
         "organism": donor.organism.name,
         "hash": donor.organism.hash,
@@ -168,16 +168,16 @@ def _taken_to_json(taken: Origin) -> dict[str, Any]:
         "canvas": list(donor.canvas or donor.organism.canvas),
         "edits": [to_json(edit) for edit in donor.edits],
     }
-    return {"donor": run, "how": taken.how, "details": dict(taken.details)}
+    return {"donor": run, "how": value.how, "details": dict(value.details)}
 
 
-def _taken(fields: Mapping[str, Any], organisms: Sequence[Organism]) -> DonorValue:
+def _donor_value_from_json(fields: Mapping[str, Any], organisms: Sequence[Organism]) -> DonorValue:
     if fields["how"] not in DERIVATIONS:
         raise UserError(f"A value is taken from a donor by {', '.join(DERIVATIONS)}; got {fields['how']!r}.")
     run = fields["donor"]
     height, width = (int(n) for n in run["canvas"])
     donor = Donor(
-        _by_hash(str(run["hash"]), str(run["organism"]), organisms),
+        _find_organism(str(run["hash"]), str(run["organism"]), organisms),
         step=int(run["step"]),
         seed=int(run["seed"]),
         run=int(run["run"]),
@@ -187,17 +187,17 @@ def _taken(fields: Mapping[str, Any], organisms: Sequence[Organism]) -> DonorVal
     return DonorValue(donor, str(fields["how"]), {str(k): v for k, v in dict(fields["details"]).items()})
 
 
-def _by_hash(digest: str, name: str, organisms: Sequence[Organism]) -> Organism:
-    """The organism of that hash among those given, else a bundled one of that name."""
+def _find_organism(digest: str, name: str, organisms: Sequence[Organism]) -> Organism:
+    """The organism with this hash among those given, else the bundled one of this name."""
     for organism in organisms:
         if organism.hash == digest:
             return organism
     if name in bundled() and load_organism(name).hash == digest:
         return load_organism(name)
-    raise UserError(f"The donor {name} (hash {digest}) is not at hand; give its organism along.")
+    raise UserError(f"The organism of the donor, {name} (hash {digest}), is missing; pass it in `organisms`.")
 
 
-def _unpacked(packed: dict[str, Any]) -> np.ndarray:
+def _unpack_region(packed: dict[str, Any]) -> np.ndarray:
     height, width = (int(n) for n in packed["shape"])
     bits = np.frombuffer(base64.b64decode(packed["bits"], validate=True), np.uint8)
     if not 0 < height * width <= 8 * bits.size < height * width + 8:

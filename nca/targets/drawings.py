@@ -1,8 +1,8 @@
 """The bundled drawings, each made of a few smooth strokes and blobs.
 
-Lengths are in the cells of a 40 x 40 picture, x to the right and y down; a drawing need not fill
-0..40, since whoever renders it crops it to what is visible, but it must cover the middle of that
-crop, where growth starts. A colour is any that Pillow knows.
+Lengths are in cells of a 40 x 40 picture, x to the right and y down. A drawing need not fill 0..40, since the
+target is cropped to what is visible, but it must cover the middle of that crop, where growth starts. Colours
+are those that Pillow knows.
 """
 
 import math
@@ -18,11 +18,11 @@ MARGIN = 4
 Point = tuple[float, float]
 
 
-class Pen:
-    """Draws on `sheet`, a transparent picture with MARGIN units to spare around 0..UNITS.
+class _Pen:
+    """Draws on `sheet`, a transparent picture with a margin of MARGIN units around 0..UNITS.
 
     Args:
-        scale: pixels to the unit, above 0.
+        scale: pixels per unit, above 0.
     """
 
     def __init__(self, scale: float) -> None:
@@ -33,16 +33,16 @@ class Pen:
 
     def stroke(self, colour: str, *points: Sequence[float]) -> None:
         """Brush along the smooth curve through `points`, each (x, y, radius); one is a dot."""
-        for x, y, radius in (smooth(points) + np.array([MARGIN, MARGIN, 0])) * self.scale:
+        for x, y, radius in (_smooth(points) + np.array([MARGIN, MARGIN, 0])) * self.scale:
             self._draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
 
     def blob(self, colour: str, corners: ArrayLike) -> None:
         """Fill the polygon whose corners are the (n, 2) sequence `corners` of (x, y)."""
-        placed = (np.asarray(corners, float) + MARGIN) * self.scale
-        self._draw.polygon([(x, y) for x, y in placed.tolist()], fill=colour)
+        pixels = (np.asarray(corners, float) + MARGIN) * self.scale
+        self._draw.polygon([(x, y) for x, y in pixels.tolist()], fill=colour)
 
 
-def smooth(points: ArrayLike, closed: bool = False, steps: int = 64) -> np.ndarray:
+def _smooth(points: ArrayLike, closed: bool = False, steps: int = 64) -> np.ndarray:
     """A Catmull-Rom curve through `points`, an (n, d) sequence, as a (samples, d) array.
 
     A closed curve ends where it starts; each span between two points has `steps` samples.
@@ -64,7 +64,7 @@ def _span(knots: np.ndarray, t: np.ndarray) -> np.ndarray:
     return start + t * (slope_in + t * (bend + t * twist))
 
 
-def lizard(pen: Pen) -> None:
+def _lizard(pen: _Pen) -> None:
     """A green lizard striding up and to the left, its tail curling to the right."""
     skin, shade, gold = "#3fae49", "#1b7440", "#ffae1a"
     for leg in _LIZARD_LEGS:
@@ -94,7 +94,7 @@ _LIZARD_LEGS = (
 )
 
 
-def _leg(pen: Pen, skin: str, gold: str, hip: Point, knee: Point, foot: Point) -> None:
+def _leg(pen: _Pen, skin: str, gold: str, hip: Point, knee: Point, foot: Point) -> None:
     pen.stroke(skin, (*hip, 1.3), (*knee, 1.2), (*foot, 1.1))
     ahead = math.atan2(foot[1] - knee[1], foot[0] - knee[0])
     for turn in (-0.9, 0, 0.9):
@@ -102,10 +102,10 @@ def _leg(pen: Pen, skin: str, gold: str, hip: Point, knee: Point, foot: Point) -
         pen.stroke(gold, (*foot, 0.9), (*toe, 0.8))
 
 
-def planarian(pen: Pen) -> None:
+def _planarian(pen: _Pen) -> None:
     """A violet flatworm with an arrow-shaped head, two squinting eyes and a tapered tail."""
     skin, light = "#8a4f8f", "#d9a0b4"
-    pen.blob(skin, smooth(_PLANARIAN_HEAD, closed=True))
+    pen.blob(skin, _smooth(_PLANARIAN_HEAD, closed=True))
     pen.stroke(skin, *_PLANARIAN_SPINE)
     pen.stroke(light, *[(x, y, r * 0.36) for x, y, r in _PLANARIAN_SPINE[1:-1]])
     for side in (-1, 1):
@@ -123,7 +123,7 @@ _PLANARIAN_SPINE = (
 )  # fmt: skip
 
 
-def flag(pen: Pen) -> None:
+def _flag(pen: _Pen) -> None:
     """The French flag of positional information, blue, white and red, in a light breeze."""
     pen.blob("#33415f", _cloth(0, 40, 0))
     for colour, left, right in (("#1f4fd8", 1, 14), ("#ffffff", 14, 26), ("#e8303a", 26, 39)):
@@ -138,7 +138,7 @@ def _cloth(left: float, right: float, hem: float) -> np.ndarray:
     return np.concatenate([top, bottom[::-1]])
 
 
-def starfish(pen: Pen) -> None:
+def _starfish(pen: _Pen) -> None:
     """An orange starfish, its five arms a little turned and dotted with cream."""
     for colour, rim in (("#c93a1e", 0), ("#f9682c", 1.1)):
         for arm in range(5):
@@ -156,12 +156,12 @@ def _along(arm: int, far: float) -> Point:
     return 20 + far * math.cos(angle), 20 + far * math.sin(angle)
 
 
-def butterfly(pen: Pen) -> None:
+def _butterfly(pen: _Pen) -> None:
     """A butterfly with orange upper wings, violet lower wings and a bright spot on each."""
     ink = "#2a2350"
     for side in (-1, 1):
         for colour, spot, eye, wing in _BUTTERFLY_WINGS:
-            edge = smooth([(20 + side * x, y) for x, y in wing], closed=True)
+            edge = _smooth([(20 + side * x, y) for x, y in wing], closed=True)
             pen.blob(ink, edge)
             pen.blob(colour, edge.mean(axis=0) + 0.78 * (edge - edge.mean(axis=0)))
             pen.stroke(spot, (20 + side * eye[0], *eye[1:]))
@@ -177,7 +177,7 @@ _BUTTERFLY_WINGS = (
 )  # fmt: skip
 
 
-def axolotl(pen: Pen) -> None:
+def _axolotl(pen: _Pen) -> None:
     """A smiling pink axolotl with feathery gills, its tail swinging out to the right."""
     skin, gill, ink = "#ffa6bd", "#e0407f", "#3a1f38"
     pen.stroke("#f7819f", (20, 30, 4), (27, 35, 3.4), (33, 33, 2.6), (35.4, 27.4, 1.2))
@@ -188,7 +188,7 @@ def axolotl(pen: Pen) -> None:
             pen.stroke(skin, (20 + side * 4, high, 2), (20 + side * 9, high + 2.8, 1.5))
     pen.stroke(skin, (20, 20, 5.6), (20, 27, 5.6), (20, 33, 4.6))
     pen.stroke("#ffd6df", (20, 24, 3.2), (20, 31, 3.2))
-    pen.blob(skin, smooth(_AXOLOTL_HEAD, closed=True))
+    pen.blob(skin, _smooth(_AXOLOTL_HEAD, closed=True))
     for side in (-1, 1):
         pen.stroke("#ff7f9f", (20 + side * 8.2, 16.2, 1.7))
         pen.stroke(ink, (20 + side * 6.4, 12, 1.7))
@@ -204,10 +204,17 @@ _AXOLOTL_SMILE = (
 )  # fmt: skip
 
 DRAWINGS = {
-    "lizard": lizard,
-    "planarian": planarian,
-    "flag": flag,
-    "starfish": starfish,
-    "butterfly": butterfly,
-    "axolotl": axolotl,
+    "lizard": _lizard,
+    "planarian": _planarian,
+    "flag": _flag,
+    "starfish": _starfish,
+    "butterfly": _butterfly,
+    "axolotl": _axolotl,
 }
+
+
+def draw(name: str, scale: float) -> np.ndarray:
+    """The (h, w, 4) bytes of a drawing at `scale` pixels per unit."""
+    pen = _Pen(scale)
+    DRAWINGS[name](pen)
+    return np.asarray(pen.sheet)

@@ -6,6 +6,7 @@ import resource
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -22,6 +23,7 @@ from nca.errors import UserError
 from nca.io import bundled, bundled_populations, load, save, write_file
 from nca.organism import Organism
 from nca.rollout import grow, run_key
+from nca.training.config import TrainConfig
 
 RULES = {
     "published": {},
@@ -240,6 +242,23 @@ def test_on_a_full_disk_saving_is_refused_and_the_old_file_stays(tmp_path):
     assert load(path).name == "old"
     assert left_in(tmp_path) == ["it.safetensors"]
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 20000
+
+
+# Files of earlier versions.
+
+
+def test_keys_that_were_renamed_are_read_under_their_new_names(tmp_path):
+    config = {"target": "flag", "rate": 0.001, "batch": 4, "hidden": 64}
+    before = replace(organism(random_rule(0)), provenance={"config": config, "steps": 5})
+    after = load(save(before, tmp_path / "old.safetensors"))
+    modern = {"target": "flag", "learning_rate": 0.001, "batch_size": 4, "hidden_size": 64}
+    assert after.provenance == {"config": modern, "steps": 5}
+
+
+@pytest.mark.parametrize("name", bundled())
+def test_the_training_configuration_of_a_bundled_organism_is_read(name):
+    config = load(name).provenance["config"]
+    assert TrainConfig.from_json(config).target == config["target"]
 
 
 # Bundled populations.

@@ -31,20 +31,24 @@ def test_growth_begins_from_one_cell_in_the_middle(canvas, middle):
 
 
 @given(
-    canvas=st.tuples(st.integers(3, 20), st.integers(3, 20)),
-    patch=st.tuples(st.integers(1, 20), st.integers(1, 20)),
+    patch=st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    spare=st.tuples(st.integers(0, 9), st.integers(0, 9)),
 )
-def test_the_middle_of_a_patch_lies_on_the_middle_of_the_canvas_wherever_it_fits(canvas, patch):
-    if patch[0] > canvas[0] or patch[1] > canvas[1]:
-        with pytest.raises(UserError, match="does not fit a canvas"):
-            pad_to_canvas(np.ones((*patch, 1), np.float32), canvas, "seed")
-        return
-    whole = pad_to_canvas(np.ones((*patch, 1), np.float32), canvas, "seed")
-    assert whole.sum() == patch[0] * patch[1]
-    for axis in (0, 1):
-        first = np.flatnonzero(whole.any(axis=(1 - axis, 2)))[0]
-        at_middle = canvas[axis] // 2 - patch[axis] // 2
-        assert first == min(at_middle, canvas[axis] - patch[axis])
+def test_padding_puts_middle_on_middle_and_keeps_every_value(patch, spare):
+    values = np.random.default_rng(0).random((*patch, 4)).astype(np.float32) + 1
+    canvas = patch[0] + spare[0], patch[1] + spare[1]
+    padded = pad_to_canvas(values, canvas, "seed")
+    assert padded.shape == (*canvas, 4)
+    assert padded.dtype == np.float32
+    middle = padded[canvas[0] // 2, canvas[1] // 2]
+    np.testing.assert_array_equal(middle, values[patch[0] // 2, patch[1] // 2])
+    np.testing.assert_array_equal(padded[padded.any(axis=-1)], values.reshape(-1, 4))
+
+
+@pytest.mark.parametrize("canvas", [(39, 72), (72, 39)])
+def test_a_patch_larger_than_the_canvas_is_refused(canvas):
+    with pytest.raises(UserError, match=f"seed of 40x40 does not fit a canvas of {canvas[0]}x{canvas[1]}"):
+        pad_to_canvas(np.ones((40, 40, 4), np.float32), canvas, "seed")
 
 
 def test_a_canvas_given_for_one_run_moves_the_seed_and_the_picture_to_its_middle():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nca.errors import UserError
 from nca.rollout import grow, replay, run_key
 from nca.rule import Rule, init_rule, to_rgba
-from nca.spec import ALIVE, BOUNDARIES, PERCEPTIONS, SQUASHES, Spec, channel_names
+from nca.spec import ALIVE, BOUNDARIES, PERCEPTIONS, SQUASHES, Spec, channel_names, channel_role, hidden_channels
 
 GRID = (7, 9)
 
@@ -56,6 +56,46 @@ def test_the_angle_is_no_trained_parameter_but_kernels_are():
     assert learned.parameters == 16 * 12 + 12 + 12 * 8 + 8 + 2 * 8 * 9
 
 
+# The table of perceptions.
+
+
+def mixed_rule(rule, mixing):
+    """The rule that grows `state @ mixing` where the given one grows `state`, if its perception is gauge-free."""
+    weights = [np.asarray(w[...], float) for w in rule.weights]
+    biases = [np.asarray(b[...], float) for b in rule.biases]
+    blocks = weights[0].reshape(-1, rule.spec.channels, weights[0].shape[1])
+    first = np.concatenate([np.linalg.solve(mixing, block) for block in blocks])
+    kernels = None if rule.kernels is None else rule.kernels[...]
+    return Rule.from_arrays(
+        [first, weights[1] @ mixing],
+        [biases[0], biases[1] @ mixing],
+        kernels=kernels,
+        perception=rule.spec.perception,
+        steer=rule.spec.steer,
+    )
+
+
+@pytest.mark.parametrize("kind", PERCEPTIONS)
+def test_mixing_hidden_channels_changes_nothing_where_a_perception_is_gauge_free_and_only_there(kind):
+    rule = random_rule(4, perception=kind, **({"steer": 5} if kind == "steered" else {}))
+    mixing = np.eye(8)
+    mixing[4:, 4:] = np.random.default_rng(0).normal(size=(4, 4))
+    state, fire = blobs(1, GRID, 8), masks(0, 5, GRID)
+    plain = grow(organism(rule, GRID), 5, fire=fire, state=state)
+    mixed = grow(organism(mixed_rule(rule, mixing), GRID), 5, fire=fire, state=(state @ mixing).astype(np.float32))
+    difference = np.abs(np.asarray(plain) @ mixing - np.asarray(mixed)).max()
+    assert (difference < 1e-4) == PERCEPTIONS[kind].gauge_free
+    assert (difference > 1e-2) == (not PERCEPTIONS[kind].gauge_free)
+
+
+@pytest.mark.parametrize("kind", sorted(set(PERCEPTIONS) - {"learned"}))
+def test_rotating_a_rule_changes_what_grows_where_its_perception_has_a_compass_and_only_there(kind):
+    rule = random_rule(4, perception=kind, **({"steer": 5} if kind == "steered" else {}))
+    state, fire = blobs(1, GRID, 8), masks(0, 5, GRID)
+    upright, rotated = (grow(organism(r, GRID), 5, fire=fire, state=state) for r in (rule, rule.rotate(1.0)))
+    assert bool(np.abs(np.asarray(upright - rotated)).max() > 1e-3) == PERCEPTIONS[kind].has_compass
+
+
 # Names.
 
 
@@ -64,6 +104,13 @@ def test_channels_are_named_by_position():
     assert channel_names(Spec(channels=5, alpha=0)) == ("alpha", "r", "g", "b", "h0")
     assert channel_names(Spec(channels=6, alpha=5)) == ("h0", "h1", "h2", "h3", "h4", "alpha")
     assert channel_names(Spec(channels=2, alpha=0)) == ("alpha", "h0")
+
+
+def test_channels_are_colour_alpha_or_hidden():
+    spec = Spec(channels=6, alpha=0)
+    assert [channel_role(name) for name in channel_names(spec)] == ["alpha", *["colour"] * 3, "hidden", "hidden"]
+    assert hidden_channels(spec) == [4, 5]
+    assert hidden_channels(Spec(channels=2, alpha=0)) == [1]
 
 
 @given(channels=st.integers(2, 40), data=st.data())

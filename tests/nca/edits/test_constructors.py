@@ -9,10 +9,8 @@ import pytest
 from helpers.makers import blobs, creeping_rule, organism, random_rule
 from helpers.plain import plain_states
 
-from nca import crop as window
-from nca import edits
+from nca import edits, sparse
 from nca.edits.donors import Donor, move_state
-from nca.edits.edit import varies
 from nca.errors import UserError
 from nca.perception import mature
 from nca.rollout import grow, run_key, trajectory
@@ -140,7 +138,7 @@ def test_what_is_done_beside_alpha_keeps_to_the_window_unless_every_state_is_sho
         (edits.project(wide, np.eye(6)[:1]), True, True),
         (edits.noise(wide, 0.1, channels="h0"), False, False),
     ]:
-        assert bool(window.confined(wide.rule, [edit], 0, 5, shown)) == expected, edit
+        assert bool(sparse._is_confined(wide.rule, [edit], 0, 5, shown)) == expected, edit
 
 
 # Means, donors, grafts.
@@ -260,8 +258,8 @@ def test_a_free_array_is_not_written_into_the_list_itself(wide):
     edit = edits.clamp(wide, np.zeros((40, 40, 6)))
     with pytest.raises(UserError, match=r"edits\.save"):
         edits.to_json(edit)
-    assert varies(edit)
-    assert not varies(edits.project(wide, np.eye(6)[:1]))
+    assert sparse._varies(edit)
+    assert not sparse._varies(edits.project(wide, np.eye(6)[:1]))
 
 
 def test_a_step_of_its_own_takes_every_kind(grown):

@@ -6,8 +6,7 @@ import pytest
 from helpers.makers import blobs, masks, organism, random_rule
 
 from nca import edits
-from nca.rollout import grow, replay, run_key, trajectory
-from nca.scan import roll
+from nca.rollout import _roll, grow, replay, run_key, trajectory
 
 GRID = (7, 9)
 ORDER = ("state", "perception", "pre", "post", "delta", "fire", "update", "alive", "next")
@@ -214,13 +213,13 @@ def test_one_compiled_program_serves_every_channel_value_region_and_window(grown
         return np.asarray(grow(grown, 5, key=run_key(0), edits=[edit]))
 
     results = [run("r", 0.5, HALF, 2)]
-    before = roll._cache_size()
+    before = _roll._cache_size()
     results += [
         run(["h0", 1], 0.1, ~HALF, slice(1, 3)),
         run(None, 0.0, HALF, 4),
         run(7, 3.0, HALF, slice(0, None)),
     ]
-    assert roll._cache_size() == before
+    assert _roll._cache_size() == before
     assert len({r.tobytes() for r in results}) == 4
 
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from nca import targets
 from nca.errors import UserError
-from nca.targets import describe, names, pad, target
+from nca.organism import pad_to_canvas
+from nca.targets import describe, emoji, names, target
 
 DISTANCE = 0.1
 
@@ -32,7 +32,7 @@ def disc(side, inside=(40, 160, 60, 255), outside=(0, 0, 0, 0), radius=0.4):
 
 def on_white(picture, side):
     """The bytes of a premultiplied picture on white, with a wide white border."""
-    flat = pad(picture, (side, side))
+    flat = pad_to_canvas(picture, (side, side), "picture")
     return ((flat[..., :3] + 1 - flat[..., 3:]) * 255).round()
 
 
@@ -265,13 +265,13 @@ def test_a_palette_picture_keeps_its_transparency(tmp_path):
 
 
 def test_an_emoji_without_its_font_says_which_package_to_install(monkeypatch, tmp_path):
-    monkeypatch.setattr(targets, "FONT_FOLDERS", (str(tmp_path),))
+    monkeypatch.setattr(emoji, "FONT_FOLDERS", (str(tmp_path),))
     assert "install the package fonts-noto-color-emoji" in mistake("🦎")
 
 
 def test_a_damaged_emoji_font_is_named(monkeypatch, tmp_path):
-    (tmp_path / targets.EMOJI_FONT).write_bytes(b"not a font")
-    monkeypatch.setattr(targets, "FONT_FOLDERS", (str(tmp_path),))
+    (tmp_path / emoji.EMOJI_FONT).write_bytes(b"not a font")
+    monkeypatch.setattr(emoji, "FONT_FOLDERS", (str(tmp_path),))
     assert "is damaged" in mistake("🦎")
 
 
@@ -427,27 +427,3 @@ def test_a_picture_with_damaged_bytes_raises_only_user_errors(tmp_path_factory, 
 def test_any_text_as_a_source_raises_only_user_errors(source):
     with contextlib.suppress(UserError):
         target(source, 8)
-
-
-# Canvases.
-
-
-@given(
-    picture=st.tuples(st.integers(1, 12), st.integers(1, 12)),
-    spare=st.tuples(st.integers(0, 9), st.integers(0, 9)),
-)
-def test_padding_puts_middle_on_middle_and_keeps_every_value(picture, spare):
-    values = np.random.default_rng(0).random((*picture, 4)).astype(np.float32) + 1
-    canvas = picture[0] + spare[0], picture[1] + spare[1]
-    padded = pad(values, canvas)
-    assert padded.shape == (*canvas, 4)
-    assert padded.dtype == values.dtype
-    middle = padded[canvas[0] // 2, canvas[1] // 2]
-    assert np.array_equal(middle, values[picture[0] // 2, picture[1] // 2])
-    assert np.array_equal(padded[padded.any(axis=-1)], values.reshape(-1, 4))
-
-
-@pytest.mark.parametrize("canvas", [(39, 72), (72, 39)])
-def test_padding_onto_too_small_a_canvas_is_refused(canvas):
-    with pytest.raises(UserError, match=f"does not fit a canvas of {canvas[0]} x {canvas[1]}"):
-        pad(target("lizard"), canvas)

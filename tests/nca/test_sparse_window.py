@@ -7,12 +7,10 @@ import pytest
 from helpers.makers import blobs, creeping_rule, organism
 from helpers.plain import plain_states
 
-from nca import crop as window
-from nca import edits
+from nca import edits, sparse
 from nca.perception import alive
-from nca.rollout import grow, run_key, trajectory
+from nca.rollout import _Plan, _roll, grow, run_key, trajectory
 from nca.rule import Rule
-from nca.scan import Plan, roll
 
 CANVAS = (44, 62)
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
@@ -68,9 +66,9 @@ def creeping():
 
 def chosen(grown, state, steps=8):
     """The size of the window that is taken for a state and as many steps."""
-    sizes = window.sizes(grown.rule, CANVAS)
+    sizes = sparse.window_sizes(grown.rule, CANVAS)
     living = alive(grown.rule, jnp.asarray(state))
-    return sizes[int(window.fitting(grown.rule, living, steps, sizes)[0])]
+    return sizes[int(sparse._smallest_window(grown.rule, living, steps, sizes)[0])]
 
 
 def test_a_small_body_takes_a_small_window_and_a_large_one_the_canvas(moving):
@@ -187,8 +185,8 @@ def test_an_edit_anywhere_at_any_step_equals_the_plain_steps(creeping, intact, n
 
 def test_without_the_margin_a_moving_body_would_be_lost(moving, monkeypatch):
     # Power: a window that holds the body alone, not the cells that it can reach, gives another answer.
-    fitting = window.fitting
-    monkeypatch.setattr(window, "fitting", lambda rule, living, steps, sizes: fitting(rule, living, -2, sizes))
+    smallest = sparse._smallest_window
+    monkeypatch.setattr(sparse, "_smallest_window", lambda rule, alive, steps, sizes: smallest(rule, alive, -2, sizes))
     state = body(CANVAS, (20, 3), (20, 22))
     fresh = organism(mover(threshold=0.0999), CANVAS)  # not compiled before
     moved = np.asarray(grow(fresh, 16, key=run_key(0), state=state))
@@ -199,8 +197,8 @@ def test_the_way_that_other_devices_take_leads_to_the_same_states(creeping):
     made = (FAR_EDITS["rows"](creeping).at(slice(3, 9)), FAR_EDITS["alpha added"](creeping).at(5))
     start, keys = jnp.asarray(one_body()), jnp.stack([run_key(0, n) for n in range(2)])
     quick, plain = (
-        jax.vmap(lambda key, plan=plan: roll(plan, creeping.rule, start, key, None, made, jnp.int32(0)))(keys)
-        for plan in (Plan(10, record=True, compact=compact) for compact in (True, False))
+        jax.vmap(lambda key, plan=plan: _roll(plan, creeping.rule, start, key, None, made, jnp.int32(0)))(keys)
+        for plan in (_Plan(10, record=True, sparse=sparse) for sparse in (True, False))
     )
     np.testing.assert_allclose(quick, plain, **CLOSE)
     assert np.abs(np.asarray(plain[0] - plain[1])).max() > 0.02

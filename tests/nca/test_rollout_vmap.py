@@ -10,8 +10,7 @@ from helpers.makers import blobs, creeping_rule, masks, organism, random_rule
 
 from nca import edits
 from nca.organism import Organism
-from nca.rollout import grow, replay, run_key, trajectory
-from nca.scan import roll
+from nca.rollout import _roll, grow, replay, run_key, trajectory
 
 SMALL = (9, 11)
 STEPS = 8  # a stretch, so that the windowed run looks through its window
@@ -162,11 +161,11 @@ def test_the_gradient_reaches_the_rule_and_the_value_of_an_edit(small):
 
 def test_one_compiled_program_serves_every_key_state_and_start_step(small):
     grow(small, STEPS, key=run_key(0))
-    before = roll._cache_size()
+    before = _roll._cache_size()
     for seed in range(3):
         grow(small, STEPS, key=run_key(seed, 5), state=blobs(seed, SMALL, 8), start=seed)
     other = organism(creeping_rule(9, perception="sobel-laplacian"), SMALL)
     grow(other, STEPS, key=run_key(0))
-    assert roll._cache_size() == before
+    assert _roll._cache_size() == before
     grow(small, STEPS + 1, key=run_key(0))
-    assert roll._cache_size() == before + 1
+    assert _roll._cache_size() == before + 1
