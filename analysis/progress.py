@@ -21,15 +21,13 @@ class Progress:
 
     Args:
         log: called with each line.
-        total: steps of the stage, over all runs; 0 if unknown.
         pause: least seconds between two lines.
     """
 
-    def __init__(self, log: Log, total: int = 0, pause: float = 5.0) -> None:
+    def __init__(self, log: Log, pause: float = 5.0) -> None:
         self.log, self.pause = log, pause
         self._lock = threading.Lock()
-        self.begun = time.monotonic()
-        self.start("", total)
+        self.start("")
 
     def start(self, stage: str, total: int = 0) -> None:
         """Begin a stage of `total` steps over all runs (0 if unknown)."""

@@ -12,7 +12,7 @@ from analysis.assays.axes.pca import PCA_MIN_CELLS, pca
 from analysis.recording import record
 from nca.errors import UserError
 from nca.organism import Organism, check_canvas
-from nca.spec import Spec, channel_names
+from nca.spec import Spec, channel_names, channel_role
 
 LARGEST_SIDE = 512
 LARGEST_STATE = 2**23  # numbers
@@ -52,7 +52,7 @@ def page_data(
     if steps:
         recording = record(organism, steps, every=steps, seed=seed)
         (components, reason), limits = _components(recording), _limits(recording, names)
-    hidden = [c for c, name in enumerate(names) if name.startswith("h")]
+    hidden = [c for c, name in enumerate(names) if channel_role(name) == "hidden"]
     return {
         "name": organism.name,
         "source": source or organism.name,
@@ -68,15 +68,15 @@ def page_data(
         "layers": [_layer(w, b) for w, b in zip(organism.rule.weights, organism.rule.biases, strict=True)],
         "angle": float(organism.rule.angle[...]),
         "kernels": _kernels(organism),
-        "seed": {"shape": list(organism.seed.shape), "values": _base64(organism.seed)},
-        "target": None if picture is None else _base64(picture),
+        "seed": {"shape": list(organism.seed.shape), "values": encode_floats(organism.seed)},
+        "target": None if picture is None else encode_floats(picture),
         "dead": None if picture is None else max(float((picture**2).sum()) / (72 * 72 * 4), 1e-12),
         "axes": components,
         "why": reason,
     }
 
 
-def _base64(values: Any) -> str:
+def encode_floats(values: Any) -> str:
     """Little-endian float32 in base64."""
     return base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode()
 
@@ -94,8 +94,8 @@ def _layer(weights: Any, bias: Any) -> dict[str, Any]:
     return {
         "inputs": inputs,
         "outputs": outputs,
-        "weights": _base64(weights[...]),
-        "bias": _base64(bias[...]),
+        "weights": encode_floats(weights[...]),
+        "bias": encode_floats(bias[...]),
     }
 
 
@@ -104,13 +104,13 @@ def _kernels(organism: Organism) -> dict[str, Any] | None:
     if kernels is None:
         return None
     filters, depth = kernels.shape[:2]
-    return {"filters": filters, "depth": depth, "values": _base64(kernels[...])}
+    return {"filters": filters, "depth": depth, "values": encode_floats(kernels[...])}
 
 
 def _components(recording: xr.Dataset) -> tuple[dict[str, Any] | None, str]:
     """Principal components of the hidden channels over all channels, or why there are none."""
     names = list(recording.channel.values)
-    has_hidden = any(name.startswith("h") for name in names)
+    has_hidden = any(channel_role(name) == "hidden" for name in names)
     try:
         components = pca(recording, channels="hidden" if has_hidden else "all")
     except UserError as error:
@@ -121,8 +121,8 @@ def _components(recording: xr.Dataset) -> tuple[dict[str, Any] | None, str]:
     loadings = on_all.loadings.transpose("pc", "channel").values
     return {
         "count": len(loadings),
-        "directions": _base64(loadings),
-        "mean": _base64(on_all["mean"].values),
+        "directions": encode_floats(loadings),
+        "mean": encode_floats(on_all["mean"].values),
         "explained": [round(float(share), 6) for share in components.explained.values],
         "spans": [max(float(s), 1e-6) for s in spread],
         "step": int(components.attrs["step"]),

@@ -1,4 +1,4 @@
-"""Places on a body: worked out by hand, and the same on bent bodies and islands."""
+"""Positions on a body: by hand, on bent bodies and on islands."""
 
 import numpy as np
 import pytest
@@ -7,13 +7,13 @@ from helpers import bodies
 from analysis.geometry import _main_island, body_ends, geodesic, positions
 
 
-def drawn(text):
+def mask_from(text):
     """A mask from rows of # and blanks, by lines."""
     rows = [line for line in text.split("\n") if line.strip("|")]
     return np.array([[c == "#" for c in row.strip("|")] for row in rows])
 
 
-def test_a_body_that_fills_its_canvas_ends_where_that_ends():
+def test_a_body_that_fills_its_canvas_has_its_edge_at_the_border():
     assert positions(np.ones((3, 4), bool))["edge"].tolist() == [1, 1, 1, 1, 1, 2, 2, 1, 1, 1, 1, 1]
 
 
@@ -24,14 +24,14 @@ def test_a_straight_body_is_measured_from_its_left_end():
     np.testing.assert_array_equal(body_ends(mask), [[1, 1], [1, 5]])
 
 
-def test_paths_stay_inside_a_bent_body_and_cut_its_corners_by_the_diagonal():
-    mask = drawn("|####|\n|   #|\n|####|")
+def test_paths_stay_inside_a_bent_body_and_take_diagonal_steps():
+    mask = mask_from("|####|\n|   #|\n|####|")
     bend = 2 + np.sqrt(2)
     lower = 2 * np.sqrt(2) + np.array([4, 3, 2])
     np.testing.assert_allclose(geodesic(mask), [0, 1, 2, 3, bend, *lower, bend + 1])
 
 
-def test_the_ends_of_a_body_do_not_depend_on_the_quarter_turn_it_lies_in():
+def test_quarter_turns_keep_the_length_of_a_body():
     mask = bodies.ellipse()
     lengths = [np.nanmax(geodesic(np.rot90(mask, k))) for k in range(4)]
     np.testing.assert_allclose(lengths, lengths[0])
@@ -39,20 +39,20 @@ def test_the_ends_of_a_body_do_not_depend_on_the_quarter_turn_it_lies_in():
     np.testing.assert_array_equal(body_ends(mask), [[12, 3], [12, 21]])
 
 
-def test_islands_beside_the_largest_have_no_place_along_it():
+def test_s_is_not_defined_on_smaller_islands():
     mask = bodies.two_islands()
-    along, inside = geodesic(mask), _main_island(mask)
+    s, inside = geodesic(mask), _main_island(mask)
     assert inside.sum() == 69
-    np.testing.assert_array_equal(np.isfinite(along), inside[mask])
-    assert np.nanmin(along) == 0
+    np.testing.assert_array_equal(np.isfinite(s), inside[mask])
+    assert np.nanmin(s) == 0
 
 
-def test_cells_that_touch_by_a_corner_only_are_islands():
+def test_cells_that_touch_only_at_a_corner_are_islands():
     mask = np.eye(3, dtype=bool)
     np.testing.assert_array_equal(np.isfinite(geodesic(mask)), [True, False, False])
 
 
-def test_bodies_of_no_cell_and_of_one_have_a_stated_coordinate():
+def test_bodies_of_no_cell_and_of_one_cell():
     assert geodesic(np.zeros((4, 5), bool)).shape == (0,)
     one = np.zeros((4, 5), bool)
     one[2, 2] = True
@@ -65,7 +65,7 @@ def test_bodies_of_no_cell_and_of_one_have_a_stated_coordinate():
     }
 
 
-def test_steps_between_neighbours_are_no_longer_than_a_diagonal():
+def test_s_differs_by_at_most_one_between_neighbours():
     mask = bodies.disc()
     field = np.full(mask.shape, np.nan)
     field[mask] = geodesic(mask)

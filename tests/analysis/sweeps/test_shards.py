@@ -265,7 +265,7 @@ def test_a_file_begun_with_other_options_is_not_continued(shards, experiments):
         with pytest.raises(UserError, match=message):
             analysis.sweep(BODY, experiments, METRICS, store=file, **HERE | options)
     change_header(file, versions={"jax": "9.9"})
-    with pytest.raises(UserError, match=r"begun by jax 9.9 and this is .*; finish it with that version"):
+    with pytest.raises(UserError, match=r"begun with another version of jax \(9.9, now .*\); continue as it was begun"):
         analysis.sweep(BODY, experiments, METRICS, shard="2/3", store=file, **HERE)
     assert file.read_text().count("\n") == text.count("\n")
 

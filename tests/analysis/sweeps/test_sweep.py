@@ -7,12 +7,11 @@ import pytest
 from helpers import bodies
 
 import analysis
-from analysis import rollouts
 from analysis.sweeps import sweep as sweeping
 from nca import edits
 from nca.damage import disc
 from nca.errors import UserError
-from nca.rollout import grow, run_key
+from nca.rollout import _roll, grow, run_key
 
 BODY = bodies.static_organism()
 METRICS = ("fitness", "log_mse", "log_mse_increase", "mse", "mature_cells")
@@ -77,9 +76,9 @@ def test_one_program_serves_every_channel_dose_and_window():
 
     analysis.sweep(BODY, kinds((0.9,)), **HERE)
     with jax.log_compiles(False):
-        before = rollouts.grow.__globals__["roll"]._cache_size()
+        before = _roll._cache_size()
         analysis.sweep(BODY, kinds((0.8, 0.7)), **HERE)
-        assert rollouts.grow.__globals__["roll"]._cache_size() == before
+        assert _roll._cache_size() == before
 
 
 def test_a_run_that_explodes_stops_and_reports_the_step():
@@ -114,7 +113,7 @@ def test_an_interrupted_sweep_continues_where_it_stopped(table, experiments, tmp
 
 def test_progress_reports_the_time_left(monkeypatch):
     lines = []
-    monkeypatch.setattr("analysis.progress.Progress.__init__.__defaults__", (0, 0.0))
+    monkeypatch.setattr("analysis.progress.Progress.__init__.__defaults__", (0.0,))
     analysis.sweep(BODY, [edits.erase(BODY, channels="r")], log=lines.append, **HERE)
     assert any("left" in line for line in lines)
 
