@@ -293,7 +293,7 @@ def _clock_claim(radius: xr.Dataset) -> Claim:
     age, states = float(peak.r2_age), float(peak.r2)
     beyond = states > 0 and float(peak.gain) > 0 and float(peak.p_gain) <= ALPHA
     if age > max(0.0, states):
-        verdict = "The age of a cell explains the code of the radius"
+        verdict = "A clock of cell age decodes the radius at least as well as states do"
     else:
         verdict = "The radius is more than a clock" if beyond else "It is open whether the radius is more than a clock"
     text = (

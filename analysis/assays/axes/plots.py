@@ -132,7 +132,7 @@ def plot_interventions(pushes: xr.Dataset, projections: xr.Dataset) -> tuple[Fig
     figure, axes = plots.figure(1, 3 if projections else 2, 2.9)
     figure.set_layout_engine("constrained", w_pad=0.08)
     for ax, measure, label, title in (
-        (axes[0, 0], "mse", "MSE to the control", "after a push"),
+        (axes[0, 0], "mse", "MSE", "after a push"),
         (axes[0, 1], "share_left", "share left", "push left"),
     ):
         _plot_null_tests(ax, pushes, {(q, measure): q for q in QUANTITY_LABELS}, label, title)

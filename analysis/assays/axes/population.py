@@ -26,10 +26,10 @@ _POSITION = (
     Measure("edge", "the distance to the edge beyond smoothness", 0.0, main=False, title="distance to edge"),
 )
 _COMPONENTS = (
-    Measure("needed", "the number of components for 95 % of the variance", title="components for 95 %"),
-    Measure("first", "the share of PC1", title="share of PC1"),
-    Measure("radius", "how far PC1 follows the radius", title="PC1 and radius, |ρ|"),
-    Measure("plane", "how far PC1 is a straight gradient", title="PC1 a plane, R²"),
+    Measure("n_components", "the number of components for 95 % of the variance", title="components for 95 %"),
+    Measure("explained", "the share of PC1", title="share of PC1"),
+    Measure("radius_correlation", "the rank correlation of PC1 with the radius", title="PC1 and radius, |ρ|"),
+    Measure("plane_r2", "the plane R² of PC1", title="PC1 a plane, R²"),
 )
 
 
@@ -68,10 +68,10 @@ def _measure_components(
     """How many components there are, and how the first one lies on the body."""
     components = _components_of(organism, states, config)[1]
     return {
-        "needed": float(components.n_components.sel(share=95)),
-        "first": float(components.explained[0]),
-        "radius": float(components.radius_correlation[:, 0].mean()),
-        "plane": float(components.plane_r2[:, 0].mean()),
+        "n_components": float(components.n_components.sel(share=95)),
+        "explained": float(components.explained[0]),
+        "radius_correlation": float(components.radius_correlation[:, 0].mean()),
+        "plane_r2": float(components.plane_r2[:, 0].mean()),
     }
 
 

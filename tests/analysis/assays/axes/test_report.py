@@ -278,7 +278,7 @@ def test_nca_axes_of_two_organisms_keeps_them_apart(tmp_path):
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Axes of several organisms" in page
     assert "Body axes: b" in page
-    assert page.count("PCA of the states of mature cells of one run (A0)") == 1  # both were examined alike
+    assert page.count("of one run (A0); ridge decoders of position") == 1  # both were examined alike
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(set(ids)) == len(ids)
     assert {"1-maps.svg", "2-maps.svg"} <= {f.name for f in (tmp_path / "out" / "figures").iterdir()}
