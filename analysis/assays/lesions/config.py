@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 from nca.errors import UserError
@@ -98,9 +98,7 @@ class LesionConfig:
 
     def __post_init__(self) -> None:
         convert_to_tuples(self, "methods", "phases", "targets", "interventions", "eval_steps", "doses", "noise_sd")
-        check_at_least(1, self, "runs", "adult_step", "growing_step", "growing_eval_steps", "epistasis_runs")
-        check_at_least(1, self, "epistasis_eval_steps", "period_runs", "period_eval_step", "period_spacing")
-        check_at_least(1, self, "repair_runs", "repair_eval_steps")
+        check_at_least(1, self, *(f.name for f in fields(self) if f.type == "int" and f.name != "seed"))
         known = {"methods": Method, "phases": Phase, "targets": Target, "interventions": Intervention}
         for name, choices in known.items():
             values = getattr(self, name)
@@ -127,10 +125,11 @@ class LesionConfig:
             doses=(0.05,),
         )
 
+    @property
+    def middle_dose(self) -> float:
+        """The dose of partial ablation that claims and the regenerating phase use."""
+        return self.doses[len(self.doses) // 2]
+
     def filled(self) -> LesionConfig:
         """With `full`, the larger preset in every option left at its default."""
         return replace_defaults(self, _FULL) if self.full else self
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields as plain JSON values."""
-        return asdict(self)

@@ -171,9 +171,7 @@ def lesion_edit(specimen: Specimen, lesion: Lesion, run: int) -> Edit:
     """
     possible = _BY_TARGET[lesion.target_type]
     if lesion.intervention not in possible:
-        raise UserError(
-            f"Interventions on a {lesion.target_type} are {', '.join(possible)}; got {lesion.intervention}."
-        )
+        raise UserError(f"A {lesion.target_type} has {', '.join(possible)}; got {lesion.intervention}.")
     if lesion.intervention in TWO_RUNS and len(specimen.states) < 2:
         raise UserError(f"{lesion.intervention} takes values from another run; ask for two runs or more.")
     make = {"channel": _channel_edit, "direction": _direction_edit}.get(lesion.target_type, _layer_edit)
@@ -266,9 +264,3 @@ def add_control_channel(organism: Organism) -> Organism:
     biases[-1] = np.append(biases[-1], np.float32(_COUNT_PER_UPDATE))
     widened = Rule(replace(spec, channels=spec.channels + 1), weights, biases, kernels, rule.angle[...])
     return replace(organism, rule=widened, seed=jnp.pad(organism.seed, [(0, 0), (0, 0), (0, 1)]))
-
-
-def control_channel_of(organism: Organism, original: Organism) -> int | None:
-    """Index of the control channel among the channels, or None where there is none."""
-    channels = organism.rule.spec.channels
-    return channels - 1 if channels > original.rule.spec.channels else None

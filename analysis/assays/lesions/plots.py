@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 
 from analysis.assays.lesions.atlas import NO_CELLS_CHANGED
 from analysis.assays.lesions.epistasis import INTERACTIONS
-from analysis.assays.lesions.run import LesionResult, middle_dose
+from analysis.assays.lesions.run import LesionResult
 from analysis.report import plots
 from analysis.report.format import interval_label, percent, plural
 from analysis.report.plots import BLUE, DIVERGING, FAINT, GREEN, INK, MUTED, ORANGE, PURPLE
@@ -35,7 +35,7 @@ _PAIR_COLOURS = {
 
 def plot_channels(result: LesionResult) -> tuple[Figure, str]:
     """Fitness and rise of log10 MSE by channel of the adult: partial ablation, and erased once beside its null."""
-    dose, rows = middle_dose(result.config), adult_channels(result.atlas)
+    dose, rows = result.config.middle_dose, adult_channels(result.atlas)
     rows = rows[(rows.intervention != "partial") | (rows.dose == dose)]
     titles = {"partial": f"{percent(dose)} per step", "erase": "erased once"}
     titles = {name: title for name, title in titles.items() if (rows.intervention == name).any()}
@@ -155,15 +155,10 @@ def _coloured_cells(ax: Axes, values: np.ndarray, limit: float, cmap: Any = DIVE
     return image
 
 
-def dose_rows(atlas: pd.DataFrame) -> pd.DataFrame:
-    """Rows of partial ablation of the adult body: hidden channels, alpha and the control channel."""
-    rows = adult_channels(atlas)
-    return rows[(rows.intervention == "partial") & (rows.role != "colour") & rows.fitness.notna()]
-
-
 def plot_doses(result: LesionResult) -> tuple[Figure, str]:
     """Fitness against the dose of partial ablation, channel by channel."""
-    rows = dose_rows(result.atlas)
+    rows = adult_channels(result.atlas)
+    rows = rows[(rows.intervention == "partial") & (rows.role != "colour") & rows.fitness.notna()]
     targets, doses = list(dict.fromkeys(rows.target)), sorted(set(rows.dose))
     steps = sorted(set(rows.eval_step))
     figure, panels = _small_panels(len(targets), "share lost per step", "fitness")
@@ -185,10 +180,9 @@ def plot_doses(result: LesionResult) -> tuple[Figure, str]:
         ax.set_title(target, fontsize=8.5, pad=3)
     panels[-1].legend(loc="lower left", fontsize=7)
     return figure, (
-        "Partial ablation of one channel of the adult body: it loses a share of its values at every step. Median and "
-        f"{interval_label(int(rows.runs.max()))}, dashed at the first evaluation step, solid at the last. Fitness 1: "
-        "as the control; 0: dead; triangle: a run overgrew (fitness below −0.25 is drawn there). No cell reads the "
-        "control channel."
+        "One channel of the adult body loses a share of its values at every step: median and "
+        f"{interval_label(int(rows.runs.max()))}, dashed at the first evaluation step, solid at the last. Triangle: a "
+        "run overgrew (fitness below −0.25 is drawn there). No cell reads the control channel."
     )
 
 

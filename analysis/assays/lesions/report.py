@@ -14,7 +14,7 @@ from analysis.assays.lesions.atlas import split_half_correlation
 from analysis.assays.lesions.config import PHASES
 from analysis.assays.lesions.epistasis import INTERACTIONS, MAX_Q, MIN_EPSILON, sign_flip_floor
 from analysis.assays.lesions.interventions import INTERVENTIONS, ONCE
-from analysis.assays.lesions.run import LesionResult, middle_dose
+from analysis.assays.lesions.run import LesionResult
 from analysis.report import plots
 from analysis.report.format import number, percent, plural, probability, scientific
 from analysis.report.model import Claim, Section, SvgFigure, evidence, svg_figure
@@ -74,11 +74,11 @@ def _section(result: LesionResult, name: str, title: str) -> Section:
 def _figures(result: LesionResult, prefix: str) -> list[SvgFigure]:
     atlas, made = result.atlas, []
     has_atlas = len(atlas) > 0
-    dosed = lesion_plots.dose_rows(atlas) if has_atlas else atlas
+    adult = lesion_plots.adult_channels(atlas).intervention if has_atlas else pd.Series()
     makers = {
-        "channels": has_atlas and atlas.intervention.isin(("partial", "erase")).any() and lesion_plots.plot_channels,
+        "channels": adult.isin(("partial", "erase")).any() and lesion_plots.plot_channels,
         "atlas": has_atlas and atlas.intervention.nunique() > len(ONCE) + 1 and lesion_plots.plot_atlas,
-        "doses": len(dosed) > 0 and dosed.dose.nunique() > 1 and lesion_plots.plot_doses,
+        "doses": len(result.half_doses) > 0 and len(result.config.doses) > 1 and lesion_plots.plot_doses,
         "targets": has_atlas and (atlas.target_type != "channel").any() and lesion_plots.plot_targets,
         "pairs": len(result.pairs) > 0 and lesion_plots.plot_pairs,
         "periods": len(result.period_bounds) > 0 and lesion_plots.plot_periods,
@@ -100,22 +100,13 @@ def _blank_doses(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _lookup(result: LesionResult) -> dict[str, pd.DataFrame]:
-    """The main columns of the tables, rounded."""
-    tables: dict[str, pd.DataFrame] = {}
+    """The tables that a reader may look up, rounded."""
+    tables = {"Pairs of channels": result.pairs, "Critical periods": result.period_bounds}
+    tables["Self-repair"] = result.repair_effects
     if len(result.atlas):
         columns = ["target", "intervention", "dose", "eval_step", "fitness", "fitness_low", "fitness_high", "outcome"]
-        rows = lesion_plots.adult_channels(result.atlas)
-        tables["Channels of the adult body"] = _blank_doses(rows[columns])
-    if len(result.pairs):
-        columns = ["a", "b", "fitness_a", "fitness_b", "fitness_ab", "epsilon", "epsilon_low", "epsilon_high", "q"]
-        tables["Pairs of channels"] = result.pairs[[*columns, "epsilon_log", "q_log", "interaction"]]
-    if len(result.period_bounds):
-        tables["Critical periods"] = result.period_bounds
-    if len(result.repair_effects):
-        columns = ["intervention", "arm", "channel", "direct", "direct_low", "direct_high", "total", "share"]
-        columns += [c for c in ("beyond_null", "beyond_null_low", "beyond_null_high") if c in result.repair_effects]
-        tables["Self-repair"] = result.repair_effects[[*columns, "runs"]]
-    return {title: frame.round(3) for title, frame in tables.items()}
+        tables["Channels of the adult body"] = _blank_doses(lesion_plots.adult_channels(result.atlas)[columns])
+    return {title: frame.round(3) for title, frame in tables.items() if len(frame)}
 
 
 def _hidden(result: LesionResult, **where: Any) -> pd.DataFrame:
@@ -135,9 +126,9 @@ def _measured(row: Any, name: str, quantity: str, measure: str) -> dict[str, Any
     return values | {"n": row.runs, "unit": "runs"}
 
 
-def _row(quantity: str, measure: str, value: float, n: int | None = None, unit: str = "") -> dict[str, Any]:
+def _row(quantity: str, measure: str, value: float, n: int | None = None, unit: str = "channels") -> dict[str, Any]:
     """Evidence: a value without an interval."""
-    return {"quantity": quantity, "measure": measure, "value": value} | ({"n": n, "unit": unit} if unit else {})
+    return {"quantity": quantity, "measure": measure, "value": value} | ({} if n is None else {"n": n, "unit": unit})
 
 
 def _fitness_rows(rows: pd.DataFrame) -> list[dict[str, Any]]:
@@ -151,16 +142,14 @@ def _first_names(names: Sequence[Any]) -> str:
 
 def _most_needed(result: LesionResult) -> list[Claim]:
     """Which hidden channel is needed most."""
-    dose, step = middle_dose(result.config), result.config.eval_steps[-1]
+    dose, step = result.config.middle_dose, result.config.eval_steps[-1]
     where: dict[str, Any] = {"phase": "adult", "intervention": "partial", "dose": dose, "eval_step": step}
     rows, atlas, halves = _hidden(result, **where), result.atlas, result.half_doses
-    if rows.empty and not (atlas[list(where)] == pd.Series(where)).all(axis=1).any():
-        return []
+    listed = atlas[(atlas[list(where)] == pd.Series(where)).all(axis=1)]
     if rows.empty:
-        note = "No run has a body to lose, or no hidden channel holds anything."
-        return [Claim(_NAME, "The fitness after the loss of a hidden channel is not defined.", evidence(), note=note)]
-    worst = rows.iloc[0]
-    control = atlas[(atlas.role == "control") & (atlas[list(where)] == pd.Series(where)).all(axis=1)]
+        text = "The fitness after partial ablation of a hidden channel is not defined."
+        return [Claim(_NAME, text, evidence())] if len(listed) else []
+    worst, control = rows.iloc[0], listed[listed.role == "control"]
     halves = halves[(halves.phase == "adult") & (halves.eval_step == step) & (halves.role == "hidden")]
     halves = halves[halves.half_dose.notna()].sort_values("half_dose")
     doses = [_row(r.target, "dose that halves the fitness", r.half_dose) for r in halves.itertuples()]
@@ -168,14 +157,13 @@ def _most_needed(result: LesionResult) -> list[Claim]:
         f"When one hidden channel decays by {percent(dose)} per step, losing {worst.target} hurts most: fitness "
         f"{number(worst.fitness)} after {step} steps (1 = unperturbed, 0 = dead), in the trained basis."
     )
-    numbers = {"dose": dose, "eval_step": step, "channels": rows.to_dict("records")}
-    table = evidence(*_fitness_rows(rows), *_fitness_rows(control), *doses)
-    return [Claim(_NAME, text, table, numbers | {"half_doses": halves.to_dict("records")})]
+    numbers = {"dose": dose, "eval_step": step, "worst": worst.target, "fitness": worst.fitness}
+    return [Claim(_NAME, text, evidence(*_fitness_rows(rows), *_fitness_rows(control), *doses), numbers)]
 
 
 def _interventions_agree(result: LesionResult) -> list[Claim]:
     """Whether lasting interventions agree on which channel is needed most."""
-    dose, step = middle_dose(result.config), result.config.eval_steps[0]
+    dose, step = result.config.middle_dose, result.config.eval_steps[0]
     rows, fitness, repeats = _hidden(result, phase="adult", eval_step=step), {}, {}
     for name in INTERVENTIONS:
         of_name = rows[rows.intervention == name]
@@ -193,8 +181,8 @@ def _interventions_agree(result: LesionResult) -> list[Claim]:
     unsure = [name for name in repeats if name not in fitness]
     n, measure = len(next(iter(fitness.values()))), "rank correlation of fitness over channels"
     table = [_row(name, f"lowest fitness, of {worst[name]}", values.min()) for name, values in fitness.items()]
-    table += [_row(pair, measure, value, n, "channels") for pair, value in pairs.items()]
-    table += [_row(name, f"{measure}, two halves of the runs", r, n, "channels") for name, r in repeats.items()]
+    table += [_row(pair, measure, value, n) for pair, value in pairs.items()]
+    table += [_row(name, f"{measure}, two halves of the runs", r, n) for name, r in repeats.items()]
     text = (
         f"{list(worst.values()).count(most_often)} of {len(fitness)} lasting interventions find {most_often} to be "
         f"needed most; between two of them the rank correlation of fitness is "
@@ -207,7 +195,7 @@ def _interventions_agree(result: LesionResult) -> list[Claim]:
 
 def _phases(result: LesionResult) -> list[Claim]:
     """How many channels each phase cannot do without."""
-    dose, phases, table = middle_dose(result.config), dict[str, Any](), []
+    dose, phases, table = result.config.middle_dose, dict[str, Any](), []
     for phase in PHASES:
         rows = _hidden(result, phase=phase, intervention="partial", dose=dose)
         if rows.empty:
@@ -216,8 +204,8 @@ def _phases(result: LesionResult) -> list[Claim]:
         rows = rows[rows.eval_step == step]
         halved = rows[rows.fitness < _HALF].target.tolist()
         phases[phase] = {"below_half": halved, "n": n, "eval_step": step}
-        table.append(_row(phase, f"fitness below 0.5 after {step} steps", len(halved), n, "channels"))
-        table.append(_row(phase, "median fitness over channels", rows.fitness.median(), n, "channels"))
+        table.append(_row(phase, f"fitness below 0.5 after {step} steps", len(halved), n))
+        table.append(_row(phase, "median fitness over channels", rows.fitness.median(), n))
     if len(phases) < 2:
         return []
     listed = ", ".join(f"{len(p['below_half'])} of {p['n']} ({phase})" for phase, p in phases.items())
@@ -227,12 +215,8 @@ def _phases(result: LesionResult) -> list[Claim]:
 
 def _erased(result: LesionResult) -> list[Claim]:
     """Whether a channel that was erased once comes back, compared with as large a change elsewhere."""
-    first, step = result.config.eval_steps[0], result.config.eval_steps[-1]
-    rows, null, resampled = (
-        _hidden(result, phase="adult", intervention=name, eval_step=step)
-        for name in ("erase", "random-direction", "resample")
-    )
-    early = _hidden(result, phase="adult", intervention="erase", eval_step=first)
+    step, names = result.config.eval_steps[-1], ("erase", "random-direction", "resample")
+    rows, null, resampled = (_hidden(result, phase="adult", intervention=n, eval_step=step) for n in names)
     if rows.empty or null.empty:
         return []
     worst, recovered = rows.iloc[0], int((rows.fitness >= _INTACT).sum())
@@ -241,20 +225,17 @@ def _erased(result: LesionResult) -> list[Claim]:
     table[0] |= {"null_median": null.fitness.median(), "null_low": null.fitness.min(), "null_high": null.fitness.max()}
     table[0]["p"] = p
     if len(resampled):
-        low, high = resampled.fitness.min(), resampled.fitness.max()
-        row = _row("values of another run", f"fitness after {step} steps", resampled.fitness.median())
-        table.append(row | {"low": low, "high": high, "n": len(resampled), "unit": "channels"})
+        row = _row("median, resampled", f"fitness after {step} steps", resampled.fitness.median(), len(resampled))
+        table.append(row | {"low": resampled.fitness.min(), "high": resampled.fitness.max()})
     text = (
         f"{recovered} of {plural(len(rows), 'hidden channel')} can be set to zero once without harm {step} steps later "
         f"(fitness at least {_INTACT}); {worst.target} does worst, with {number(worst.fitness)}."
     )
-    numbers = {"recovered": recovered, "n": len(rows), "p": p, "channels": rows.to_dict("records")}
-    numbers |= {"recovered_early": int((early.fitness >= _INTACT).sum()), "early_step": first}
     note = (
         f"The null is {len(null)} changes as large along random hidden directions; p (at least "
         f"{probability(1 / (len(null) + 1))}) is not corrected for choosing the worst of {len(rows)}."
     )
-    return [Claim(_NAME, text, evidence(*table), numbers, note)]
+    return [Claim(_NAME, text, evidence(*table), {"recovered": recovered, "n": len(rows), "p": p}, note)]
 
 
 def _inner_targets(result: LesionResult) -> list[Claim]:
@@ -269,7 +250,7 @@ def _inner_targets(result: LesionResult) -> list[Claim]:
                 f"{spared} of {len(shown)} {name} can be held at their mean for {int(worst.eval_step)} steps without "
                 f"harm (fitness at least {_INTACT}); {worst.target} is needed most, with {number(worst.fitness)}."
             )
-            numbers = {"target_type": target_type, "rows": shown.to_dict("records")}
+            numbers = {"target_type": target_type, "unharmed": spared, "n": len(shown)}
             claims.append(Claim(_NAME, text, evidence(*_fitness_rows(shown)), numbers))
     return claims
 
@@ -278,9 +259,9 @@ def _components(result: LesionResult) -> list[Claim]:
     """Whether the first principal component is needed more than random directions, for the variance along it."""
     rows = result.atlas
     rows = rows[(rows.target_type == "direction") & (rows.intervention == "partial") & rows.fitness.notna()]
-    rows = rows[rows.dose == rows.dose.max()]
-    components, random = rows[rows.role == "component"], rows[(rows.role == "random") & (rows.variance_share > 0)]
-    if random.empty or components.empty or not components.iloc[0].variance_share > 0:
+    rows = rows[(rows.dose == rows.dose.max()) & (rows.variance_share > 0)]
+    components, random = rows[rows.role == "component"], rows[rows.role == "random"]
+    if random.empty or "PC1" not in set(components.target):
         return []
     first = components.iloc[0]
     harm = (1 - first.fitness) / first.variance_share
@@ -288,11 +269,6 @@ def _components(result: LesionResult) -> list[Claim]:
     p = float((1 + (null >= harm).sum()) / (len(null) + 1))
     row = _row("PC1", "lost fitness per share of variance", harm, int(first.runs), "runs")
     row |= {"null_median": np.median(null), "null_low": null.min(), "null_high": null.max(), "p": p}
-    table = [row, *_fitness_rows(components)]
-    table += [_row(r.target, "share of the hidden variance", r.variance_share) for r in components.itertuples()]
-    row = _row("random directions", f"fitness after {int(first.eval_step)} steps", random.fitness.median())
-    low, high = random.fitness.min(), random.fitness.max()
-    table.append(row | {"low": low, "high": high, "n": len(random), "unit": "directions"})
     text = (
         f"For the variance along it, losing the first principal component costs "
         f"{'more than' if p <= _MAX_P else 'no more than some of'} {len(null)} random directions "
@@ -303,24 +279,24 @@ def _components(result: LesionResult) -> list[Claim]:
         "variance, so that more is removed than along a random direction."
     )
     below = components[components.fitness < random.fitness.min()].target.tolist()
-    numbers = {"p": p, "below_all_random": below, "rows": rows.to_dict("records")}
-    return [Claim(_NAME, text, evidence(*table), numbers, note)]
+    table = evidence(row, *_fitness_rows(components), *_fitness_rows(random))
+    return [Claim(_NAME, text, table, {"p": p, "below_all_random": below}, note)]
 
 
 def _overgrowth(result: LesionResult) -> list[Claim]:
     """Lesions under which bodies grow without end."""
     rows = result.atlas[result.atlas.role != "control"]
     lesions = rows.drop_duplicates(["phase", "target_type", "target", "intervention", "dose"], keep="last")
-    numbers, table = {}, []
+    numbers, table = dict[str, int](), []
     for event in ("overgrown", "exploded"):
         hit = lesions[lesions[f"{event}_runs"] > 0].sort_values(f"{event}_step")
-        numbers[event] = hit.to_dict("records")
+        numbers[event] = len(hit)
         for r in hit.itertuples():
             runs = getattr(r, f"{event}_runs")
             table.append(_row(f"{r.intervention} of {r.target}, {r.phase}", f"runs {event}", runs, r.runs, "runs"))
     text = (
-        f"{len(numbers['overgrown'])} of {plural(len(lesions), 'lesion')} make the body overgrow in some run, and "
-        f"{len(numbers['exploded'])} make it explode."
+        f"{numbers['overgrown']} of {plural(len(lesions), 'lesion')} make the body overgrow in some run, and "
+        f"{numbers['exploded']} make it explode."
     )
     note = "Overgrown: more than twice the control’s mature cells; exploded: a value beyond 1,000; the run stops there."
     return [Claim(_NAME, text, evidence(*table), numbers, note)]
@@ -353,7 +329,7 @@ def _backup(result: LesionResult) -> Claim:
         f"Named where epsilon on fitness is at least {MIN_EPSILON} in size with q ≤ {MAX_Q} and −log10 MSE agrees; the "
         f"null is a random sign for each run, p at least {probability(floor) if floor >= 0.001 else scientific(floor)}."
     )
-    numbers = {name: rows.to_dict("records") for name, rows in by_name.items()} | {"p_floor": floor}
+    numbers = {name: len(rows) for name, rows in by_name.items()} | {"p_floor": floor}
     return Claim(_NAME, text, evidence(*table), numbers, note)
 
 
@@ -368,13 +344,13 @@ def _periods(result: LesionResult) -> Claim:
         for end in ("start", "end")
     ]
     for period, rows in bounds[bounds.period != "critical"].groupby("period"):
-        table.append(_row(_first_names(rows.channel.tolist()), str(period), len(rows), len(bounds), "channels"))
+        table.append(_row(_first_names(rows.channel.tolist()), str(period), len(rows), len(bounds)))
     table += [_row("control channel", "effect of the full ablation", row.effect) for row in control.itertuples()]
     text = (
         f"{len(critical)} of {plural(len(bounds), 'hidden channel')} have a critical period: ablating the channel "
         "before or after it reduces fitness."
     )
-    numbers = {"channels": result.period_bounds.to_dict("records")}
+    numbers = {"critical": critical.channel.tolist(), "n": len(bounds)}
     return Claim(_NAME, text, evidence(*table), numbers, "Ablations within a period were not tested.")
 
 
@@ -402,7 +378,7 @@ def _repair(result: LesionResult) -> Claim:
     )
     unclear = len(zero) - len(clear)
     note = f"Of {plural(unclear, 'channel')} the direct effect is too small or too uncertain for a share."
-    numbers = {"channels": result.repair_effects.to_dict("records"), "compared": len(compared), "beyond_null": beyond}
+    numbers = {"helped": helped, "harmed": harmed, "compared": len(compared), "beyond_null": beyond}
     return Claim(_NAME, text, evidence(*table), numbers, note if unclear else "")
 
 

@@ -21,7 +21,6 @@ from analysis.assays.lesions.interventions import (
     Lesion,
     Specimen,
     add_control_channel,
-    control_channel_of,
     prepare_specimen,
 )
 from analysis.assays.lesions.self_repair import REPAIR_INTERVENTIONS, repair_effects, self_repair
@@ -109,8 +108,9 @@ class _Experiment:
 
     def __init__(self, original: Organism, config: LesionConfig, log: Log) -> None:
         self.organism, self.config = add_control_channel(original), config
-        self.control_channel = control_channel_of(self.organism, original)
-        names, self.hidden = self.organism.rule.channel_names, hidden_channels(self.organism.rule.spec)
+        spec, names = self.organism.rule.spec, self.organism.rule.channel_names
+        self.control_channel = spec.channels - 1 if spec.channels > original.rule.spec.channels else None
+        self.hidden = hidden_channels(spec)
         self.names = ["control" if n == self.control_channel else names[n] for n in self.hidden]
         self.skipped: dict[str, str] = {}
         self.progress = Progress(log)
@@ -139,7 +139,7 @@ class _Experiment:
             add("channel", among, config.doses, (config.growing_eval_steps,))
         elif phase == "regenerating":
             among = config.interventions if full else ("partial", "erase")
-            doses = config.doses if full else (middle_dose(config),)
+            doses = config.doses if full else (config.middle_dose,)
             add("channel", among, doses, config.eval_steps if full else config.eval_steps[-1:])
         else:
             fast = [name for name in config.interventions if name not in _SLOW]
@@ -212,8 +212,3 @@ class _Experiment:
         specimen = self.specimen(runs, (eval_step,))
         repairs = self_repair(specimen, self.hidden, eval_step, names=self.names, tick=self.progress.tick)
         return {"self_repair": repairs, "repair_effects": repair_effects(repairs, seed=self.config.seed)}
-
-
-def middle_dose(config: LesionConfig) -> float:
-    """The dose of partial ablation that claims and the regenerating phase use."""
-    return config.doses[len(config.doses) // 2]

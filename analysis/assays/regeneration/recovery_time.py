@@ -10,7 +10,7 @@ import xarray as xr
 from jaxtyping import Bool, Float
 
 from analysis import metrics
-from analysis.assays.regeneration.cuts import MARGIN, POOR, REGENERATED
+from analysis.assays.regeneration.cuts import POOR, REGENERATED
 
 
 def recovery_times(wounds: xr.Dataset) -> tuple[Float[np.ndarray, "wound run"], Bool[np.ndarray, "wound run"]]:
@@ -96,8 +96,3 @@ def wound_table(wounds: xr.Dataset) -> pd.DataFrame:
         if name in wounds:
             frame[name] = wounds[name].values
     return frame
-
-
-def margin_difference(cuts: xr.Dataset) -> float | None:
-    """The largest change that the cut in the empty margin made, which must be 0; None where there is no margin."""
-    return float(cuts.final_difference.sel(wound=MARGIN).max()) if MARGIN in cuts.wound.values else None

@@ -11,10 +11,10 @@ import pandas as pd
 from analysis import metrics
 from analysis.assays.regeneration import plots as regeneration_plots
 from analysis.assays.regeneration.cuts import MARGIN, POOR, REGENERATED
-from analysis.assays.regeneration.recovery_time import margin_difference, wound_table
+from analysis.assays.regeneration.recovery_time import wound_table
 from analysis.assays.regeneration.run import RegenerationResult
 from analysis.report import plots
-from analysis.report.format import NOT_DEFINED, number, percent, plural
+from analysis.report.format import number, percent, plural
 from analysis.report.model import Claim, Section, SvgFigure, evidence, svg_figure
 from nca.damage import CUTS
 
@@ -24,14 +24,15 @@ _NAME = "regeneration"
 def sections(results: Sequence[RegenerationResult]) -> list[Section]:
     """One section, in which several organisms share tables and figures."""
     cut = [result for result in results if not result.no_body]
+    tables = _tables(cut)
     return [
         Section(
             _NAME,
             "Regeneration",
             [claim for result in cut for claim in claims(result)],
             figures=_figures(cut) if cut else (),
-            lookup={"Five cuts": _lookup(cut)} if cut else {},
-            tables=_tables(cut) if cut else {},
+            lookup={"Five cuts": tables["five-cuts"].round(2).replace(-np.inf, "exploded")} if cut else {},
+            tables=tables,
             method=_method(results[0]),
             skipped=[f"{r.organism.name}: {r.no_body}" for r in results if r.no_body]
             + [reason for result in cut for reason in _lost_controls(result)],
@@ -135,10 +136,11 @@ def _wound_map(result: RegenerationResult, kind: str) -> Claim:
 
 def _margin(result: RegenerationResult) -> Claim:
     """What the cut in the empty margin did."""
-    difference, name = margin_difference(result.cuts), result.organism.name
-    if difference is None:
+    name, cuts = result.organism.name, result.cuts
+    if MARGIN not in cuts.wound.values:
         reason = "its living cells reach all sides of the canvas"
         return Claim(_NAME, f"{name} has no empty margin for a control cut: {reason}.", evidence())
+    difference = float(cuts.final_difference.sel(wound=MARGIN).max())
     change = "nothing" if difference == 0 else f"the final state by {difference:g}, which it must not"
     row = {"quantity": MARGIN, "measure": "largest difference from the uncut control", "value": difference}
     return Claim(
@@ -158,25 +160,6 @@ def _lost_controls(result: RegenerationResult) -> list[str]:
         f"uncut control itself has lost the body by step {result.config.end_step}."
     )
     return [reason] if lost else []
-
-
-def _lookup(results: Sequence[RegenerationResult]) -> pd.DataFrame:
-    """The five cuts of all organisms, for a reader."""
-    rows = []
-    for result in results:
-        table = wound_table(result.cuts)
-        for row in table[table.wound.isin(CUTS)].itertuples():
-            low, high = number(row.recovered_low), number(row.recovered_high)
-            recovered = f"{number(row.recovered)} ({low} to {high})" if np.isfinite(row.recovered) else NOT_DEFINED
-            runs = [number(value) for value in result.cuts.recovered.sel(wound=row.wound).values]
-            steps = f"{row.steps_to_90:.0f}" if np.isfinite(row.steps_to_90) else "not reached by half of the runs"
-            rows.append(
-                {"organism": result.organism.name, "cut": row.wound}
-                | {"recovered": "exploded" if row.recovered == -np.inf else recovered, "by run": " ".join(runs)}
-                | {"steps to 90 %": steps, "runs at 90 %": f"{row.regenerated_runs} of {row.defined_runs}"}
-                | {"overshoot": percent(row.overshoot), "overgrown runs": row.overgrown_runs}
-            )
-    return pd.DataFrame(rows)
 
 
 def _tables(results: Sequence[RegenerationResult]) -> dict[str, pd.DataFrame]:

@@ -1,0 +1,125 @@
+"""All lesion experiments on a hand-made organism, their options, and the command."""
+
+from dataclasses import replace
+from typing import get_args
+
+import numpy as np
+import pytest
+from helpers import bodies, planted
+from helpers.specimens import SMALL
+
+import nca
+from analysis.assays.lesions.config import RENAMED_OPTIONS, CutName, Intervention, LesionConfig
+from analysis.assays.lesions.interventions import INTERVENTIONS
+from analysis.assays.lesions.report import sections
+from analysis.assays.lesions.run import run
+from analysis.cli.main import main
+from nca.damage import CUTS
+
+
+@pytest.fixture(scope="module")
+def result():
+    return run(planted.relations(), SMALL)
+
+
+def test_everything_finds_what_was_planted_and_the_control_channel_shows_nothing(result):
+    assert not result.skipped
+    control = result.atlas_runs[result.atlas_runs.role == "control"]
+    assert (control.side_effect == 0).all()
+    np.testing.assert_allclose(control.fitness, 1, atol=1e-6)
+    assert set(result.atlas.phase) == {"growing", "adult", "regenerating"}
+    assert set(result.atlas.target_type) == {"channel", "filter", "units", "direction"}
+    top = result.pairs.iloc[0]
+    assert {top.a, top.b} == {"h0", "h1"}
+    assert top.epsilon == pytest.approx(-1, abs=1e-5)
+    assert result.portrait.shape == (24, 24, 4)
+
+
+def test_the_section_holds_claims_figures_and_every_number(result):
+    (section,) = sections([result])
+    names = ("channels", "atlas", "doses", "targets", "pairs", "periods", "repair")
+    assert [figure.name for figure in section.figures] == [f"lesion-{name}" for name in names]
+    assert all(figure.svg.startswith("<?xml") and figure.caption for figure in section.figures)
+    assert {"lesion-atlas", "lesion-runs", "lesion-pairs", "lesion-periods", "lesion-repair"} <= set(section.tables)
+    text = " ".join(claim.text + claim.note for claim in section.claims) + section.method
+    assert "nan" not in text.lower()
+    for claim in section.claims:
+        assert claim.text.endswith(".")
+        assert claim.assay == "lesions"
+        assert len(claim.evidence) or "overgrow" in claim.text
+    one, two = sections([result, result])
+    assert not {f.name for f in one.figures} & {f.name for f in two.figures}
+    assert not set(one.tables) & set(two.tables)
+
+
+def test_the_quick_configuration_is_the_same_atlas_with_fewer_lesions(result):
+    config = replace(SMALL, **{n: getattr(LesionConfig.quick(), n) for n in ("methods", "phases", "targets")})
+    quick = run(planted.relations(), replace(config, interventions=LesionConfig.quick().interventions, doses=(0.05,)))
+    rows = result.atlas.merge(quick.atlas, on=["phase", "target", "intervention", "dose", "eval_step"])
+    assert len(rows) == len(quick.atlas)
+    np.testing.assert_allclose(rows.fitness_x, rows.fitness_y, atol=1e-6)
+    assert [figure.name for figure in sections([quick])[0].figures] == ["lesion-channels"]
+
+
+def test_full_makes_every_intervention_in_every_phase():
+    config = replace(SMALL, methods=("atlas",), full=True, targets=("channel", "unit"), doses=(0.05,), noise_sd=(0.3,))
+    atlas = run(bodies.static_organism(), config).atlas
+    for phase in ("growing", "adult", "regenerating"):
+        assert set(atlas[atlas.phase == phase].intervention) == set(INTERVENTIONS)
+    assert "unit 0" in set(atlas.target)
+
+
+def test_a_body_that_dies_is_a_stated_outcome():
+    config = replace(SMALL, adult_step=40, growing_step=2, methods=("atlas", "epistasis"))
+    result = run(bodies.fading_organism(), config)
+    assert "no mature cell" in result.skipped["epistasis"]
+    assert "no mature cell" in result.skipped["adult"]
+    assert set(result.atlas.phase) == {"growing"}
+    assert any("no mature cell" in reason for reason in sections([result])[0].skipped)
+
+
+def test_two_channels_have_no_control_channel_and_no_hidden_channel():
+    result = run(bodies.static_organism(channels=2), replace(SMALL, methods=("epistasis", "self-repair")))
+    assert "two channels" in result.skipped["epistasis"]
+    assert "two hidden channels" in result.skipped["self-repair"]
+    assert any("no control channel" in claim.text for claim in sections([result])[0].claims)
+
+
+def test_options_of_before_name_their_successors(capsys):
+    for old, new in RENAMED_OPTIONS.items():
+        assert main(["lesion", "lizard", old, "1"]) == 2
+        assert new in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"doses": (0.5, 0.1)},
+        {"doses": (1.0,)},
+        {"doses": ()},
+        {"noise_sd": (0.0,)},
+        {"eval_steps": (300, 60)},
+        {"eval_steps": ()},
+        {"cut": "middle"},
+        {"methods": ()},
+        {"interventions": ("graded",)},
+        {"runs": 0},
+        {"period_spacing": 100},
+    ],
+)
+def test_a_configuration_that_makes_no_sense_is_refused_in_a_sentence(wrong):
+    with pytest.raises(nca.UserError, match=next(iter(wrong))):
+        LesionConfig(**wrong)
+
+
+def test_full_fills_only_what_was_left_at_its_default():
+    config = LesionConfig(full=True, runs=3).filled()
+    assert config.runs == 3
+    assert config.epistasis_runs == 16
+    assert len(config.doses) == 6
+    assert "unit" in config.targets
+
+
+def test_the_choices_of_the_command_line_are_those_that_exist():
+    assert set(get_args(CutName)) == set(CUTS)
+    assert set(get_args(Intervention)) == set(INTERVENTIONS)
