@@ -153,14 +153,14 @@ def _probe(command: Import, file: WeightFile) -> WeightFile:
     """The file with the conventions of the best trial; prints and draws the trials."""
     from analysis.cli.import_sheet import draw_trials
     from analysis.cli.tables import format_table
-    from nca.interop.probe import describe, doubts, run_trials
+    from nca.interop.probe import describe_conventions, doubts, run_trials
 
     ranked = run_trials(file, log_line)
     growing = sum(trial.outcome == "grows" for trial in ranked)
     rows = [("tried", "outcome", "cells", "excess", "drift", "max abs state")]
     for trial in ranked[: max(_MAX_ROWS, min(growing, 2 * _MAX_ROWS))]:
         scores = (f"{trial.excess:.4f}", f"{trial.drift:.4f}") if trial.outcome == "grows" else ("", "")
-        name = describe(trial.changes) or "as stated"
+        name = describe_conventions(trial.changes) or "as stated"
         rows.append((name, trial.outcome, str(trial.cells), *scores, f"{trial.max_abs_state:.3g}"))
     print_result(format_table(rows))
     hidden = len(ranked) - len(rows) + 1

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from analysis.report import plots
-from nca.interop.probe import TRIAL_STEPS, Trial, describe
+from nca.interop.probe import TRIAL_STEPS, Trial, describe_conventions
 from nca.io import write_file
 
 _MAX_ROWS, _MAX_LINES = 10, 12
@@ -20,7 +20,7 @@ def draw_trials(ranked: Sequence[Trial], path: Path) -> Path:
     """Write the sheet, best candidate first; candidates without a picture are listed below."""
     shown = [t for t in ranked if t.pictures][:_MAX_ROWS] or list(ranked[:1])
     others = [t for t in ranked if t not in shown]
-    lines = [f"{describe(t.changes)}: {t.outcome}" for t in others[:_MAX_LINES]]
+    lines = [f"{describe_conventions(t.changes)}: {t.outcome}" for t in others[:_MAX_LINES]]
     if len(others) > len(lines):
         lines.append(f"and {len(others) - len(lines)} more")
     below = 0.1 + 0.13 * (len(lines) + 1 if lines else 0)
@@ -44,7 +44,7 @@ def draw_trials(ranked: Sequence[Trial], path: Path) -> Path:
 
 def _draw_label(ax: Any, trial: Trial, taken: bool) -> None:
     plots.hide_frame(ax)
-    lines = describe(trial.changes).split(", ") if trial.changes else ["as stated"]
+    lines = describe_conventions(trial.changes).split(", ") if trial.changes else ["as stated"]
     scores = f": excess {trial.excess:.3f}, drift {trial.drift:.3f}" if trial.outcome == "grows" else ""
     lines += [trial.outcome + scores, *(["taken"] if taken else [])]
     weight = "bold" if taken else "normal"

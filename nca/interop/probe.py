@@ -88,7 +88,7 @@ def run_trials(file: WeightFile, log: Callable[[str], None] = lambda line: None)
             except UserError as error:
                 refusal = error
                 continue
-            log(f"tried {describe(changes) or 'the conventions as stated'}: {trials[key].outcome}")
+            log(f"tried {describe_conventions(changes) or 'the conventions as stated'}: {trials[key].outcome}")
         ranked = sorted(trials.values(), key=_rank)
         if ranked and _is_clean(ranked[0]):
             return ranked
@@ -177,11 +177,11 @@ def doubts(ranked: list[Trial]) -> list[str]:
     ours = best.conventions.values
     for rival in [t.conventions.values for t in ranked[1:] if t.outcome == "grows"][:4]:
         names = [k for k in _USUAL if getattr(ours, k) != getattr(rival, k)]
-        other, taken = (describe({k: getattr(values, k) for k in names}) for values in (rival, ours))
+        other, taken = (describe_conventions({k: getattr(values, k) for k in names}) for values in (rival, ours))
         lines.append(f"{other} also grows; {taken} was taken.")
     return lines
 
 
-def describe(changes: Mapping[str, Any]) -> str:
+def describe_conventions(changes: Mapping[str, Any]) -> str:
     """Conventions as `name value, name value`."""
     return ", ".join(f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in changes.items())
