@@ -1,4 +1,4 @@
-"""Headless Chromium, told what to do over a pipe (Chrome DevTools Protocol): no driver, no network."""
+"""Headless Chromium, driven through a pipe (Chrome DevTools Protocol): no driver, no network."""
 
 import json
 import os
@@ -31,10 +31,10 @@ class Browser:
 
     def __init__(self, program, folder, size=(1280, 1000)):
         (ours_in, theirs_out), (theirs_in, ours_out) = os.pipe(), os.pipe()
-        words = [sys.executable, "-S", "-c", SHIM, str(theirs_in), str(theirs_out), program, *FLAGS]
-        words.append(f"--user-data-dir={folder}/profile")
+        command = [sys.executable, "-S", "-c", SHIM, str(theirs_in), str(theirs_out), program, *FLAGS]
+        command.append(f"--user-data-dir={folder}/profile")
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self.process = subprocess.Popen(words, pass_fds=(theirs_in, theirs_out), **quiet)
+        self.process = subprocess.Popen(command, pass_fds=(theirs_in, theirs_out), **quiet)
         os.close(theirs_in)
         os.close(theirs_out)
         self.reads, self.writes, self.rest, self.count, self.session = ours_in, ours_out, b"", 0, None
@@ -47,7 +47,7 @@ class Browser:
         self.size(*size)
 
     def call(self, method, **params):
-        """One command's answer; what the console says meanwhile is kept."""
+        """One command's answer; console messages meanwhile are recorded."""
         self.count += 1
         message = {"id": self.count, "method": method, "params": params}
         session = {"sessionId": self.session} if self.session else {}
@@ -58,19 +58,19 @@ class Browser:
             if answer.get("id") == self.count:
                 assert "error" not in answer, (method, answer["error"])
                 return answer["result"]
-            self.heard(answer)
+            self.handle(answer)
 
     def next(self, wait):
         while b"\0" not in self.rest:
             ready, _, _ = select.select([self.reads], [], [], max(wait, 0))
             assert ready, "the browser does not answer"
-            part = os.read(self.reads, 2**16)
-            assert part, "the browser has gone"
-            self.rest += part
+            data = os.read(self.reads, 2**16)
+            assert data, "the browser has gone"
+            self.rest += data
         first, _, self.rest = self.rest.partition(b"\0")
         return json.loads(first)
 
-    def heard(self, event):
+    def handle(self, event):
         params = event.get("params", {})
         if event.get("method") == "Runtime.exceptionThrown":
             self.errors.append(params["exceptionDetails"])
@@ -117,8 +117,8 @@ class Browser:
     def mouse(self, kind, place, buttons=0):
         x, y = place
         button = "left" if kind != "mouseMoved" else "none"
-        says = {"button": button, "buttons": buttons, "clickCount": int(kind != "mouseMoved")}
-        self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **says)
+        options = {"button": button, "buttons": buttons, "clickCount": int(kind != "mouseMoved")}
+        self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **options)
 
     def click(self, place):
         self.drag(place)
@@ -140,20 +140,20 @@ class Browser:
 
     def key(self, key):
         code, number = KEYS.get(key, (f"Key{key.upper()}", ord(key.upper()[0])))
-        says = {"key": key, "code": code, "windowsVirtualKeyCode": number}
+        options = {"key": key, "code": code, "windowsVirtualKeyCode": number}
         text = {"text": key} if len(key) == 1 else {"text": "\r"} if key == "Enter" else {}
-        self.call("Input.dispatchKeyEvent", type="keyDown", **says, **text)
-        self.call("Input.dispatchKeyEvent", type="keyUp", **says)
+        self.call("Input.dispatchKeyEvent", type="keyDown", **options, **text)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **options)
 
     def middle(self, selector):
         """The middle of an element, scrolled to."""
-        found = self.js(
+        position = self.js(
             f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
             "if (!e) return null; e.scrollIntoView({ block: 'center' }); const b = e.getBoundingClientRect();"
             "return [b.x + b.width / 2, b.y + b.height / 2] })()"
         )
-        assert found, f"there is no {selector}"
-        return found
+        assert position, f"there is no {selector}"
+        return position
 
     def file(self, name, seconds=30):
         """What was downloaded under a name."""

@@ -29,13 +29,13 @@ def outputs(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
     return [out for cell in notebook.cells if cell.cell_type == "code" for out in cell.outputs]
 
 
-def told(notebook: nbformat.NotebookNode) -> str:
-    """Everything that the outputs say in words."""
-    words = []
+def output_text(notebook: nbformat.NotebookNode) -> str:
+    """All text of the outputs."""
+    texts = []
     for out in outputs(notebook):
-        words.append(out.get("text", ""))
-        words += [text for kind, text in out.get("data", {}).items() if kind.startswith("text/")]
-    return "\n".join(words)
+        texts.append(out.get("text", ""))
+        texts += [text for kind, text in out.get("data", {}).items() if kind.startswith("text/")]
+    return "\n".join(texts)
 
 
 def stored(number):
@@ -43,10 +43,10 @@ def stored(number):
 
 
 def run(notebook, folder):
-    """What a notebook says when it is run."""
+    """The text that a notebook prints when it is run."""
     done = execute(notebook, folder)
     assert not troubles(done)
-    return told(done)
+    return output_text(done)
 
 
 def troubles(notebook):
@@ -59,9 +59,9 @@ def troubles(notebook):
 
 
 def number(pattern, text):
-    found = re.search(pattern, text)
-    assert found, f"{pattern} is nowhere in\n{text}"
-    return float(found[1].replace("−", "-"))
+    match = re.search(pattern, text)
+    assert match, f"{pattern} is nowhere in\n{text}"
+    return float(match[1].replace("−", "-"))
 
 
 def main(names: list[str]) -> None:
@@ -71,7 +71,7 @@ def main(names: list[str]) -> None:
         begun, notebook = time.monotonic(), read(path)
         with tempfile.TemporaryDirectory() as folder:
             execute(notebook, Path(folder))
-        # Versions and machines differ; what was found should not.
+        # Versions and machines differ; results should not.
         notebook.metadata = {k: notebook.metadata[k] for k in ("kernelspec", "language_info")}
         notebook.metadata["language_info"] = {"name": "python"}
         nbformat.write(notebook, path)

@@ -10,26 +10,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.viewer.page import bundle
+from analysis.viewer.page import bundle_js
 
 DRIVER = Path(__file__).with_name("viewer_drive.mjs")
 
 
-def needed(*programs):
+def find_program(*programs):
     """The first of some programs that is there; without it the test skips, except in CI, where it fails."""
-    found = next(filter(None, map(shutil.which, programs)), None)
-    if found is None:
+    program = next(filter(None, map(shutil.which, programs)), None)
+    if program is None:
         message = f"the viewer's tests need {' or '.join(programs)}"
         if os.environ.get("CI") == "true":
             pytest.fail(message)
         pytest.skip(message)
-    return found
+    return program
 
 
 def node(folder, *jobs):
     """What Node answers to jobs for the viewer's own code."""
-    program = needed("node", "nodejs")
-    (folder / "bundle.mjs").write_text(bundle() + "\nexport { engine$, lab$, session$ };\n")
+    program = find_program("node", "nodejs")
+    (folder / "bundle.mjs").write_text(bundle_js() + "\nexport { engine$, lab$, session$ };\n")
     shutil.copy(DRIVER, folder / "drive.mjs")
     done = subprocess.run(
         [program, "drive.mjs"],

@@ -5,6 +5,9 @@ import json
 import os
 import pickle
 import struct
+import sys
+from dataclasses import fields
+from inspect import isclass
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +20,7 @@ from safetensors.numpy import save as to_bytes
 
 import nca
 from analysis.cli import main as cli
+from analysis.cli.parse import renamed_options
 from nca import edits
 from nca import io as files
 from nca.errors import UserError
@@ -59,11 +63,11 @@ def with_header(header, body):
     return struct.pack("<Q", len(raw)) + raw + body
 
 
-def described(**changes):
+def with_description(**changes):
     """The valid file with its description changed."""
     header, body = header_of(VALID)
-    told = json.loads(header["__metadata__"]["organism"]) | changes
-    header["__metadata__"] = {"organism": json.dumps(told)}
+    description = json.loads(header["__metadata__"]["organism"]) | changes
+    header["__metadata__"] = {"organism": json.dumps(description)}
     return with_header(header, body)
 
 
@@ -77,18 +81,18 @@ def tensor(name, **changes):
 def respec(**changes):
     """The valid file with the rule's conventions changed."""
     header, _ = header_of(VALID)
-    return described(spec=json.loads(header["__metadata__"]["organism"])["spec"] | changes)
+    return with_description(spec=json.loads(header["__metadata__"]["organism"])["spec"] | changes)
 
 
 def arrays(**named):
     """The valid file with arrays replaced or added."""
     header, body = header_of(VALID)
-    held = {}
+    tensors = {}
     for name, about in header.items():
         if name != "__metadata__":
             a, b = about["data_offsets"]
-            held[name] = np.frombuffer(body[a:b], np.float32).reshape(about["shape"])
-    return to_bytes(held | named, metadata=header["__metadata__"])
+            tensors[name] = np.frombuffer(body[a:b], np.float32).reshape(about["shape"])
+    return to_bytes(tensors | named, metadata=header["__metadata__"])
 
 
 def deep(depth=100_000):
@@ -132,13 +136,13 @@ HOSTILE = {
     "a layer without its place": arrays(**{"weights.7": np.zeros((6, 6), np.float32)}),
     "weights of three axes": arrays(**{"weights.0": np.zeros((18, 12, 1), np.float32)}),
     "weights of no axis": arrays(**{"weights.0": np.zeros((), np.float32)}),
-    "a newer format": described(format=99),
-    "a format in words": described(format="one"),
-    "a huge canvas": described(canvas=[10**9, 10**9]),
-    "a canvas of nothing": described(canvas=[]),
-    "a canvas in words": described(canvas="large"),
-    "an infinite canvas": described(canvas=[float("inf"), 9]),
-    "conventions of nothing": described(spec=None),
+    "a newer format": with_description(format=99),
+    "a format in words": with_description(format="one"),
+    "a huge canvas": with_description(canvas=[10**9, 10**9]),
+    "a canvas of nothing": with_description(canvas=[]),
+    "a canvas in words": with_description(canvas="large"),
+    "an infinite canvas": with_description(canvas=[float("inf"), 9]),
+    "conventions of nothing": with_description(spec=None),
     "an unknown convention": respec(magic=1),
     "a perception that is a list": respec(perception=["sobel"]),
     "a perception that is an object": respec(perception={}),
@@ -154,8 +158,8 @@ HOSTILE = {
     "inclusive in words": respec(inclusive=[]),
     "a clip of one": respec(clip=[1]),
     "a clip in words": respec(clip=["a", "b"]),
-    "provenance that is a number": described(provenance=3),
-    "metrics that are a list of numbers": described(metrics=[1, 2]),
+    "provenance that is a number": with_description(provenance=3),
+    "metrics that are a list of numbers": with_description(metrics=[1, 2]),
     "a pickle": pickle.dumps(Trap()),
     "a zip": b"PK\x03\x04" + bytes(200),
     "a picture": b"\x89PNG\r\n\x1a\n" + bytes(200),
@@ -200,30 +204,36 @@ def here(tmp_path, monkeypatch):
     return organism
 
 
-def fails(capsys, *words):
-    """The sentence that a command ends in; it must be one, with code 2 and no file more than before."""
+def message_of(capsys, *words):
+    """What a command that fails writes: one message, with code 2 and no file more than before.
+
+    Either one sentence of this package, after `nca: `, or the box in which tyro explains a mistake in the options.
+    """
     before = sorted(str(p) for p in Path().rglob("*"))
     assert cli.main([str(w) for w in words]) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    *progress, last = told.err.splitlines()
-    assert last.startswith("nca: ")
-    assert not any(line.startswith("nca: ") for line in progress)
-    assert "Traceback" not in told.err
-    assert len(last) < 600
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    assert "Traceback" not in streams.err
     assert sorted(str(p) for p in Path().rglob("*")) == before
-    return last
+    *progress, last = streams.err.splitlines()
+    if last.startswith("nca: "):
+        assert not any(line.startswith("nca: ") or "helptext" in line for line in progress)
+        assert len(last) < 600
+        return last
+    assert "nca: " not in streams.err
+    assert streams.err.count("For full helptext") == 1
+    return " ".join(streams.err.replace("\u2502", " ").split())
 
 
 GROW = ["grow", "tiny.safetensors", "--out", "f.gif", "--steps", "4"]
 TRAIN = ["train", "flag", "--out", "run"]
 BAD = [
-    ([], "a command is needed"),
-    (["gorw"], "did you mean grow?"),
-    (["grow"], "needs ORGANISM and --out"),
-    (["grow", "tiny.safetensors"], "needs --out"),
+    ([], "Expected one of"),
+    (["gorw"], "Available subcommands: train, grow"),
+    (["grow"], "Missing from nca grow: ORGANISM"),
+    (["grow", "tiny.safetensors"], "Missing from nca grow: --out"),
     (["grow", "tiny.safetensors", "extra", "--out", "f.gif"], "extra"),
-    (["train", "--stepz", "3"], "did you mean --steps?"),
+    (["train", "--stepz", "3"], "Perhaps you meant: --steps"),
     (["info", "tinny"], "No organism 'tinny'"),
     (["info", ""], "No organism"),
     (["info", "folder"], "No organism 'folder'"),
@@ -238,8 +248,8 @@ BAD = [
     (["dissect", "tiny.safetensors", "--out", "file"], "file exists"),
     ([*GROW, "--steps", "0"], "steps must be from 1"),
     ([*GROW, "--steps", "-5"], "steps must be from 1"),
-    ([*GROW, "--steps", "many"], "a whole number is needed"),
-    ([*GROW, "--steps", "1.5"], "a whole number is needed"),
+    ([*GROW, "--steps", "many"], "Error parsing --steps: invalid literal for int()"),
+    ([*GROW, "--steps", "1.5"], "Error parsing --steps: invalid literal for int()"),
     ([*GROW, "--steps", "9" * 30], "steps must be from 1"),
     ([*GROW, "--seed", "-1"], "seed must be from 0"),
     ([*GROW, "--seed", "9" * 30], "seed must be from 0"),
@@ -249,7 +259,7 @@ BAD = [
     ([*GROW, "--fps", "0"], "fps must be"),
     ([*GROW, "--fps", "nan"], "fps must be"),
     ([*GROW, "--scale", "0"], "scale must be"),
-    ([*GROW, "--view", "soul"], "--view is one of"),
+    ([*GROW, "--view", "soul"], "invalid choice 'soul' for argument '--view'"),
     ([*GROW, "--channels", "h9"], "no channel 'h9'"),
     ([*GROW, "--channels", "-1"], "-1"),
     ([*GROW, "--background", "whale"], "background is a colour"),
@@ -257,15 +267,15 @@ BAD = [
     ([*GROW, "--canvas", "9"], "--canvas"),
     ([*GROW, "--canvas", "9", "100000"], "canvas needs 3 to"),
     ([*GROW, "--canvas", "2048", "2048", "--steps", "100000"], "GiB of memory"),
-    ([*GROW, "--wound", "bite"], "--wound is one of"),
-    ([*GROW, "--wound", "left", "--at", "5"], "at must be"),
-    ([*GROW, "--wound", "left", "--at", "-1"], "at must be"),
-    ([*GROW, "--wound", "disc", "--at", "1", "--radius", "0"], "radius"),
-    ([*GROW, "--wound", "disc", "--at", "1", "--radius", "nan"], "finite"),
-    ([*GROW, "--wound", "disc", "--at", "1", "--centre", "900", "900"], "takes no cell"),
-    ([*GROW, "--wound", "disc", "--at", "1", "--centre", "inf", "0"], "finite"),
-    ([*GROW, "--wound", "box", "--at", "1", "--size", "0", "4"], "at least 1"),
-    ([*GROW, "--wound", "half", "--at", "1", "--offset", "99"], "takes no cell"),
+    ([*GROW, "--wound", "bite"], "invalid choice 'bite' for argument '--wound'"),
+    ([*GROW, "--wound", "left", "--wound-step", "5"], "wound_step must be"),
+    ([*GROW, "--wound", "left", "--wound-step", "-1"], "wound_step must be"),
+    ([*GROW, "--wound", "disc", "--wound-step", "1", "--radius", "0"], "radius"),
+    ([*GROW, "--wound", "disc", "--wound-step", "1", "--radius", "nan"], "finite"),
+    ([*GROW, "--wound", "disc", "--wound-step", "1", "--centre", "900", "900"], "takes no cell"),
+    ([*GROW, "--wound", "disc", "--wound-step", "1", "--centre", "inf", "0"], "finite"),
+    ([*GROW, "--wound", "box", "--wound-step", "1", "--size", "0", "4"], "at least 1"),
+    ([*GROW, "--wound", "half", "--wound-step", "1", "--offset", "99"], "takes no cell"),
     ([*GROW, "--lesion", "h0"], "CHANNEL=FACTOR"),
     ([*GROW, "--lesion", "h0=much"], "CHANNEL=FACTOR"),
     ([*GROW, "--lesion", "h0=nan"], "finite"),
@@ -273,7 +283,7 @@ BAD = [
     ([*GROW, "--lesion", "h9=0.5"], "no channel 'h9'"),
     ([*GROW, "--lesion", "h0=0.5", "--lesion-steps", "3", "3"], "last after the first"),
     ([*GROW, "--lesion-steps", "1", "3"], "need a lesion"),
-    ([*GROW, "--beside"], "beside a wound"),
+    ([*GROW, "--with-control"], "next to a wound"),
     ([*GROW, "--edits", "none.json"], "Cannot read none.json"),
     ([*GROW, "--edits", "folder"], "Cannot read folder"),
     ([*GROW, "--edits", "pixel.png"], "not JSON"),
@@ -297,26 +307,26 @@ BAD = [
     ([*TRAIN, "--steps", "0"], "steps must be at least 1"),
     ([*TRAIN, "--steps", "-1"], "steps must be at least 1"),
     ([*TRAIN, "--seed", "9" * 30], "seed must be at most"),
-    ([*TRAIN, "--longest", "99999999999"], "longest must be at most"),
+    ([*TRAIN, "--max-steps", "99999999999"], "max_steps must be at most"),
     (["dissect", "tiny.safetensors", "--seed", "9" * 30], "seed must be at most"),
-    ([*TRAIN, "--regime", "growin"], "'growing'"),
-    ([*TRAIN, "--measure", "-1"], "measure must not be negative"),
-    ([*TRAIN, "--rate", "nan"], "rate must be"),
-    ([*TRAIN, "--rate", "inf"], "rate must be"),
+    ([*TRAIN, "--regime", "growin"], "invalid choice 'growin'"),
+    ([*TRAIN, "--eval-runs", "-1"], "eval_runs must not be negative"),
+    ([*TRAIN, "--learning-rate", "nan"], "learning_rate must be"),
+    ([*TRAIN, "--learning-rate", "inf"], "learning_rate must be"),
     ([*TRAIN, "--fire-rate", "2"], "fire rate"),
     ([*TRAIN, "--fire-rate", "nan"], "fire rate"),
     ([*TRAIN, "--channels", "1"], "channels"),
     ([*TRAIN, "--perception", "sobol"], "perception"),
     ([*TRAIN, "--boundary", "wall"], "boundary"),
     ([*TRAIN, "--steer", "4"], "teer"),
-    ([*TRAIN, "--keep", "often"], "keep is"),
-    ([*TRAIN, "--wounds", "bite"], "wounds are of"),
-    ([*TRAIN, "--longest", "3"], "longest"),
+    ([*TRAIN, "--snapshots", "often"], "snapshots must be"),
+    ([*TRAIN, "--wounds", "bite"], "wounds must be of"),
+    ([*TRAIN, "--max-steps", "3"], "max_steps"),
     ([*TRAIN, "--size", "3"], "size"),
     ([*TRAIN, "--size", "512", "--margin", "9999"], "canvas needs 3 to"),
-    ([*TRAIN, "--from", "nobody"], "No organism 'nobody'"),
-    ([*TRAIN, "--from", "pickle.safetensors"], "not an organism"),
-    ([*TRAIN, "--from", "tiny.safetensors"], "recipe asks for"),
+    ([*TRAIN, "--init-from", "nobody"], "No organism 'nobody'"),
+    ([*TRAIN, "--init-from", "pickle.safetensors"], "not an organism"),
+    ([*TRAIN, "--init-from", "tiny.safetensors"], "asks for"),
     ([*TRAIN, "--resume"], "run holds no readable training config"),
     (["train", "--resume", "--out", "folder"], "folder holds no readable training config"),
     (["train", "lizzard", "--out", "run"], "did you mean lizard?"),
@@ -331,12 +341,12 @@ BAD = [
 
 @pytest.mark.parametrize(("words", "says"), BAD, ids=lambda v: " ".join(v)[-60:] if isinstance(v, list) else "")
 def test_a_mistake_ends_in_one_sentence_and_leaves_nothing(here, capsys, words, says):
-    assert says in fails(capsys, *words)
+    assert says in message_of(capsys, *words)
 
 
 def test_an_unwritable_folder_is_refused_before_growing(here, capsys, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)
-    assert "not writable" in fails(capsys, *GROW)
+    assert "not writable" in message_of(capsys, *GROW)
 
 
 @pytest.mark.parametrize("place", ["fsync", "replace"])
@@ -345,13 +355,13 @@ def test_a_full_disk_leaves_no_film(here, capsys, monkeypatch, place):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, place, full)
-    assert "No space left on device" in fails(capsys, *GROW)
+    assert "No space left on device" in message_of(capsys, *GROW)
 
 
 def test_a_film_cut_short_leaves_the_film_that_was_there(here, capsys, monkeypatch):
     Path("f.gif").write_bytes(b"before")
     monkeypatch.setattr(Image.Image, "save", lambda *_, **__: (_ for _ in ()).throw(OSError(errno.EIO, "broken")))
-    assert "broken" in fails(capsys, *GROW)
+    assert "broken" in message_of(capsys, *GROW)
     assert Path("f.gif").read_bytes() == b"before"
 
 
@@ -377,7 +387,7 @@ def loads_or_is_refused(path, data):
         organism = nca.load(path)
     except UserError:
         return
-    assert organism.start().shape[:2] == organism.canvas
+    assert organism.initial_state().shape[:2] == organism.canvas
     assert len(organism.hash) == 12
 
 
@@ -413,17 +423,17 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=8,
 )
-TOLD = json.loads(header_of(VALID)[0]["__metadata__"]["organism"])
+DESCRIPTION = json.loads(header_of(VALID)[0]["__metadata__"]["organism"])
 
 
 @ALWAYS
-@given(field=st.sampled_from(sorted(TOLD)), value=JSON)
+@given(field=st.sampled_from(sorted(DESCRIPTION)), value=JSON)
 def test_a_description_of_anything_is_refused_or_harmless(field, value, tmp_path):
-    loads_or_is_refused(tmp_path / "x.safetensors", described(**{field: value}))
+    loads_or_is_refused(tmp_path / "x.safetensors", with_description(**{field: value}))
 
 
 @ALWAYS
-@given(field=st.sampled_from(sorted(TOLD["spec"])), value=JSON)
+@given(field=st.sampled_from(sorted(DESCRIPTION["spec"])), value=JSON)
 def test_conventions_of_anything_are_refused_or_harmless(field, value, tmp_path):
     loads_or_is_refused(tmp_path / "x.safetensors", respec(**{field: value}))
 
@@ -436,3 +446,33 @@ def test_conventions_of_anything_are_refused_or_harmless(field, value, tmp_path)
 )
 def test_a_header_that_lies_is_refused_or_harmless(name, field, value, tmp_path):
     loads_or_is_refused(tmp_path / "x.safetensors", tensor(name, **{field: value}))
+
+
+# Options that were renamed
+
+RENAMED = [
+    (["grow", "tiny.safetensors", "--out", "f.gif", "--wound", "left", "--at", "3"], "--at", "--wound-step", "grow"),
+    ([*GROW, "--beside"], "--beside", "--with-control", "grow"),
+    ([*GROW, "--plain"], "--plain", "--no-caption", "grow"),
+    (["dissect", "tiny.safetensors", "--again"], "--again", "--force", "dissect"),
+    (["dissect", "tiny.safetensors", "--late=900"], "--late", "--follow-up-step", "dissect"),
+    (["axes", "tiny.safetensors", "--deals", "3"], "--deals", "--cv-repeats", "axes"),
+    (["axes", "tiny.safetensors", "--admit", "-2"], "--admit", "--max-log-mse", "axes"),
+    (["pca", "tiny.safetensors", "--at", "96"], "--at", "--adult-step", "pca"),
+    ([*TRAIN, "--rate", "0.1"], "--rate", "--learning-rate", "train"),
+    ([*TRAIN, "--from", "tiny.safetensors"], "--from", "--init-from", "train"),
+]
+
+
+@pytest.mark.parametrize(("words", "old", "new", "command"), RENAMED, ids=lambda v: v if isinstance(v, str) else "")
+def test_a_renamed_option_names_its_successor(here, capsys, words, old, new, command):
+    assert message_of(capsys, *words) == f"nca: {old} is now {new}; see nca {command} --help."
+
+
+def test_every_successor_of_a_renamed_option_is_an_option_of_a_command():
+    kinds = [kind for kind, _ in cli.COMMANDS.values()]
+    records = [*kinds, *(f.default_factory for kind in kinds for f in fields(kind) if isclass(f.default_factory))]
+    listed = [getattr(sys.modules[record.__module__], "RENAMED_OPTIONS", {}) for record in records]
+    used = {option for kind in kinds for option in renamed_options(kind).values()}
+    assert {new for renamed in listed for new in renamed.values()} == used
+    assert len(used) > 30

@@ -53,7 +53,7 @@ def here(tmp_path, monkeypatch):
         "versions": {"jax": "0"},
         "started_from": {"name": "mother", "hash": "abc", "steps": 50, "started_from": None},
     }
-    metrics = {"log10_error": {"96": -2.5}, "recovered": {"left": {"median": 0.8, "keys": [0.7, 0.9]}}}
+    metrics = {"log10_mse": {"96": -2.5}, "recovered": {"left": {"median": 0.8, "runs": [0.7, 0.9]}}}
     organism = nca.Organism(rule, canvas=(14, 12), name="tiny", provenance=provenance, metrics=metrics)
     nca.save(organism, "tiny.safetensors")
     return organism
@@ -237,7 +237,7 @@ def test_a_name_cannot_write_to_the_terminal(here, capsys):
 
 def test_an_organism_of_odd_provenance_is_described():
     odd = {"config": ["a"], "started_from": "nowhere", "versions": 3, "deep": {"er": {"still": None}}}
-    organism = nca.Organism(random_rule(1), provenance=odd, metrics={"recovered": 3, "log10_error": "x"})
+    organism = nca.Organism(random_rule(1), provenance=odd, metrics={"recovered": 3, "log10_mse": "x"})
     assert "deep.er.still" in tables.describe_organism(organism)
     assert tables.summarise_organism(organism)
 
@@ -260,7 +260,7 @@ def test_targets_are_listed_and_drawn(here, capsys):
 
 
 def test_training_saves_an_organism_with_what_was_measured(here, capsys, monkeypatch):
-    card = {"log10_error": {"96": -1.0, "200": None}, "recovered": {"left": {"median": None, "keys": [None]}}}
+    card = {"log10_mse": {"96": -1.0, "200": None}, "recovered": {"left": {"median": None, "runs": [None]}}}
     asked = {}
 
     def report_card(organism, runs):

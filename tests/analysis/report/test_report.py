@@ -1,54 +1,98 @@
-"""Dissections: whole folders of bodies that stand, die, burst or hold next to nothing."""
+"""Reports: the page, the summary and the files next to it, of sections made by hand."""
 
 import html
 import html.parser
 import json
 import re
-from types import SimpleNamespace
 
-import jax
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 from helpers import bodies
-from PIL import Image
 
 import nca
-from analysis.dissection import findings
-from analysis.dissection.config import DissectConfig
-from analysis.dissection.dissect import dissect
-from analysis.dissection.examination import examine
-from analysis.dissection.findings import fate
-from analysis.dissection.report import report
-from analysis.report import folder as pages
+from analysis.animation.encode import webp_bytes
+from analysis.report import plots
+from analysis.report.folder import check_folder, is_current, write_report
 from analysis.report.format import number
-from analysis.report.markup import together
-from analysis.report.model import Section
-from nca.organism import Organism
-from nca.rule import untrained
-from nca.spec import Spec
+from analysis.report.html import cell_html, page_html
+from analysis.report.model import Claim, Film, Report, Section, evidence, svg_figure
+from analysis.report.notebook import DPI, ReportHtml, show_figure
 
-QUICK = DissectConfig(
-    runs=2, steps=40, surrogates=19, lesion_runs=2, horizons=(20, 40), until=80, late=100, late_runs=1
-)
-NAME = "<script>alert('a name from a strange file')</script>"
+NAME = "<script>alert('a name from a foreign file')</script>"
+CONFIG = {"runs": 2, "share": 0.5, "undefined": float("nan")}
 
 
-def constant():
-    """A body whose hidden channels hold one value, or none."""
-    body = bodies.standing()
-    seed = np.array(body.seed)
-    seed[..., 4], seed[..., 5] = 0.0, seed[..., 3] > 0
-    return Organism(body.rule, seed=seed, canvas=body.canvas, target=body.target, name="constant")
+def drawing(name):
+    with plots.style():
+        figure, axes = plots.figure(1, 1, 1.0)
+        axes[0, 0].plot([0, 1], color=plots.INK)
+        return svg_figure(name, figure, f"What {name} shows.")
 
 
-def single():
-    """A rule that changes nothing, from one cell."""
-    return Organism(untrained(jax.random.key(0), Spec(channels=6)), canvas=(24, 24), name="single")
+def growth():
+    film = Film("growth", webp_bytes(np.zeros((2, 4, 4, 3), np.uint8)), "One frame per step.")
+    return Section("growth", "Growth", films=[film], figures=[drawing("stills")], live="<p>alive</p>", method="Grown.")
 
 
-def told(folder):
+def cuts():
+    rows = (
+        {
+            "quantity": "left",
+            "measure": "recovered",
+            "value": 0.512,
+            "low": 0.4,
+            "high": 0.61,
+            "null_median": 0.1,
+            "null_low": 0.01,
+            "null_high": 0.3,
+            "p": 0.004,
+            "q": 0.02,
+            "n": 8,
+            "unit": "runs",
+        },
+        {"quantity": "right <half>", "measure": "recovered", "value": -12.25},
+    )
+    claims = [
+        Claim(
+            "cuts", "The left half regenerates (q = 0.02).", evidence(*rows), {"runs": np.array([1, 2])}, "As uncut."
+        ),
+        Claim("cuts", "Nothing else was measured."),
+    ]
+    table = pd.DataFrame({"cut": ["left", "right"], "recovered": [0.5, np.nan], "cells": [1200, 3]})
+    data = {"cuts": xr.Dataset({"recovered": ("cut", [0.5, 0.25])})}
+    return Section(
+        "cuts",
+        "Cuts",
+        claims=claims,
+        figures=[drawing("left"), drawing("right")],
+        lookup={"All cuts": table},
+        tables={"cuts": table},
+        data=data,
+        method="Cut.\n\nShared.",
+    )
+
+
+def report(**changes):
+    organism = bodies.static_organism().rename(NAME)
+    skipped = Section("lesions", "Lesions", skipped=["There is no body to lesion."], method="Shared.")
+    portrait = np.ones((4, 4, 4))
+    fields = {"config": CONFIG, "portrait": portrait, "seconds": 1.26, "caveat": "One network."}
+    return Report("nca dissect", [organism], [growth(), cuts(), skipped], **(fields | changes))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_report(report(), tmp_path_factory.mktemp("reports") / "standing", data=True)
+
+
+@pytest.fixture(scope="module")
+def page(folder):
+    return (folder / "report.html").read_text()
+
+
+def read_summary(folder):
     """The summary; a number that JSON does not know is an error."""
 
     def refuse(name):
@@ -57,53 +101,31 @@ def told(folder):
     return json.loads((folder / "summary.json").read_text(), parse_constant=refuse)
 
 
-def claims(summary, topic):
-    return " ".join(f["text"] for f in summary["claims"] if f["assay"] == topic)
-
-
-@pytest.fixture(scope="module")
-def standing(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("dissections") / "standing"
-    lines = []
-    dissect(bodies.standing().renamed(NAME), folder, QUICK, lines.append)
-    return folder, lines
-
-
-def test_a_dissection_writes_the_report_and_all_that_is_beside_it(standing):
-    folder, lines = standing
+def test_a_report_is_a_page_a_summary_tables_figures_films_and_arrays(folder):
     names = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
-    tables = (
-        "growth",
-        "lesions",
-        "regeneration",
-        "components",
-        "repeats",
-        "tests",
-        "across",
-        "controls",
-        "code",
-    )
-    figures = ("growth", "course", "lesions", "cuts", "recovery")
-    figures += ("maps", "development", "null", "sources", "runs", "spectrum")
     assert names == {
         "report.html",
         "summary.json",
         "growth.webp",
-        *(f"tables/{t}.csv" for t in tables),
-        *(f"figures/{f}.svg" for f in figures),
+        "tables/cuts.csv",
+        *(f"figures/{name}.svg" for name in ("stills", "left", "right")),
+        "data/cuts.nc",
     }
     assert [p.name for p in folder.parent.iterdir()] == [folder.name]
-    assert "report.html" in lines[-1]
 
 
-class Page(html.parser.HTMLParser):
-    """What a page holds: its tags opened and closed, and all that it would fetch."""
+def test_arrays_are_written_only_where_asked_for(tmp_path):
+    assert not (report().save(tmp_path / "report") / "data").exists()
+
+
+class Parser(html.parser.HTMLParser):
+    """The tags of a page, opened and closed, its ids, and all that it would fetch."""
 
     EMPTY = ("meta", "img", "br", "link", "path", "use", "rect", "image", "line", "circle")
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.wrong, self.fetched, self.ids = [], [], [], []
+        self.open, self.unmatched, self.fetched, self.ids = [], [], [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
@@ -122,174 +144,161 @@ class Page(html.parser.HTMLParser):
         if tag in self.EMPTY:
             return
         if not self.open or self.open.pop() != tag:
-            self.wrong.append(tag)
+            self.unmatched.append(tag)
 
 
-def test_the_page_is_whole_and_fetches_nothing(standing):
-    text = (standing[0] / "report.html").read_text()
-    page = Page(text)
-    assert (page.open, page.wrong) == ([], [])
-    assert all(target.startswith(("data:", "#")) for target in page.fetched)
-    assert not re.search(r"url\((?!#)|@import|<script", re.sub(r'srcdoc="[^"]*"', "", text))
-    assert "default-src 'none'" in html.unescape(text)
+def test_the_page_is_well_formed_and_fetches_nothing(page):
+    parser = Parser(page)
+    assert (parser.open, parser.unmatched) == ([], [])
+    assert all(target.startswith(("data:", "#")) for target in parser.fetched)
+    assert not re.search(r"url\((?!#)|@import|<script", page)
 
 
-def test_no_two_things_on_the_page_share_a_name(standing):
-    ids = Page((standing[0] / "report.html").read_text()).ids
-    assert {"verdict", "growth", "axes", "lesions", "regeneration", "method"} <= set(ids)
+def test_no_two_elements_of_the_page_share_an_id(page):
+    ids = Parser(page).ids
+    assert {"findings", "growth", "cuts", "lesions", "methods"} <= set(ids)
     assert len(ids) == len(set(ids))
 
 
-def test_a_name_from_a_strange_file_is_shown_and_not_run(standing):
-    text = (standing[0] / "report.html").read_text()
-    assert "&lt;script&gt;alert(" in text
-    assert "<script" not in text
+def test_text_from_a_foreign_file_is_shown_and_not_run(page):
+    assert "&lt;script&gt;alert(" in page
+    assert "right &lt;half&gt;" in page
+    assert "<script" not in page
 
 
-def test_the_page_has_both_themes_and_can_be_printed(standing):
-    text = (standing[0] / "report.html").read_text()
-    assert "prefers-color-scheme: dark" in text
-    assert "@media print" in text
-    assert "currentColor" in text
-    assert "$" not in re.sub(r"data:[^\"]*|srcdoc=\"[^\"]*\"", "", text)
+def test_html_of_this_package_stays_html(page):
+    assert '<figure class="live"><p>alive</p></figure>' in page
 
 
-def test_every_figure_of_the_page_is_numbered_in_turn(standing):
-    text = (standing[0] / "report.html").read_text()
-    assert re.findall(r"<b>Figure (\d+)\.</b>", text) == [str(n) for n in range(1, 13)]
+def test_the_page_has_both_themes_and_can_be_printed(page):
+    assert "prefers-color-scheme: dark" in page
+    assert "@media print" in page
+    assert "currentColor" in page
+    assert not re.search(r"\{\{|\{%", page)
 
 
-def test_the_summary_explains_its_keys_and_knows_how_to_repeat_it(standing):
-    summary = told(standing[0])
-    plain = {"about", "versions", "seconds"}
-    assert set(summary) - plain <= set(summary["about"])
-    assert summary["organisms"][0]["hash"] == bodies.standing().hash
-    assert DissectConfig(**summary["config"]) == QUICK
-    assert summary["skipped"] == {}
+def test_figures_are_numbered_through_the_page(page):
+    assert re.findall(r"<b>Figure (\d+)\.</b>", page) == ["1", "2", "3", "4"]
 
 
-def test_the_verdict_says_the_truth_that_was_planted(standing):
-    summary = told(standing[0])
-    assert "149 cells" in claims(summary, "growth")
-    assert "1 of 1 body kept size" in claims(summary, "growth")
-    assert "No hidden channel is missed" in claims(summary, "lesions")
-    assert "left 0.00" in claims(summary, "regeneration")
-    for finding in summary["claims"]:
-        assert finding["evidence"]
-        if finding["assay"] == "axes" and "beyond" in finding["text"]:
-            assert re.search(r"null .* p .* q .*surrogates", finding["evidence"])
+def test_a_claim_stands_over_its_note_and_its_folded_evidence(page):
+    topic = page[page.index('id="findings"') : page.index('id="growth"')]
+    assert "The left half regenerates (q\u00a0=\u00a00.02)." in topic
+    assert '<span class="note">As uncut.</span>' in topic
+    assert topic.count('<details class="evidence">') == 1
+    cells = re.findall(r"<t[dh](?: class="number")?>(.*?)</t[dh]>", topic)
+    head = ["quantity", "measure", "value (interval)", "null median (range)", "p", "q", "n"]
+    assert cells[:7] == head
+    assert cells[7:14] == [
+        *("left", "recovered", "0.512 (0.400 to 0.610)", "0.100 (0.010 to 0.300)"),
+        *("0.004", "0.020", "8 runs"),
+    ]
+    assert cells[14:] == ["right &lt;half&gt;", "recovered", "−12.2", "", "", "", ""]
 
 
-def test_tables_hold_the_numbers_of_the_summary(standing):
-    tests = pd.read_csv(standing[0] / "tables" / "tests.csv")
-    for row, kept in zip(tests.itertuples(), told(standing[0])["tables"]["tests"], strict=True):
-        assert row.observed == pytest.approx(kept["observed"], abs=1e-5)
-        assert row.p == pytest.approx(kept["p"])
+def test_numbers_stand_at_the_right_of_a_table_and_words_at_the_left(page):
+    table = page[page.index("All cuts") :]
+    assert re.findall(r"<th( class=\"number\")?>(\w+)</th>", table)[:3] == [
+        ("", "cut"),
+        (' class="number"', "recovered"),
+        (' class="number"', "cells"),
+    ]
+    assert re.findall(r"<td[^>]*>(.*?)</td>", table)[:6] == ["left", "0.500", "1200", "right", "not defined", "3"]
 
 
-def test_the_film_shows_every_step(standing):
-    with Image.open(standing[0] / "growth.webp") as film:
-        assert film.n_frames == 41
+def test_a_section_that_was_skipped_says_why(page):
+    assert '<p class="skipped">There is no body to lesion.</p>' in page
 
 
-def test_a_dissection_repeats_itself(standing):
-    again = examine(bodies.standing().renamed(NAME), QUICK, lambda line: None)
-    said = [f for section in report(again, lambda line: None).sections for f in section.claims]
-    kept = told(standing[0])["claims"]
-    assert [(f.text, f.evidence) for f in said] == [(f["text"], f["evidence"]) for f in kept]
+def test_every_method_stands_once_under_its_heading_or_that_of_all_who_share_it(page):
+    methods = page[page.index('id="methods"') :]
+    assert re.findall(r"<h3>(.*?)</h3>\n<p>(.*?)</p>\n(?:<p>(.*?)</p>)?", methods) == [
+        ("Growth", "Grown.", ""),
+        ("Cuts", "Cut.", "Shared."),
+    ]
+    sections = [Section(name, f"Axes: {name}", method="Fits.") for name in "ab"]
+    text = page_html(Report("nca axes", [], sections, title="both"))
+    assert text.count("<p>Fits.</p>") == 1
+    assert "<h3>Axes</h3>" in text
 
 
-def test_the_same_dissection_is_not_made_twice_unless_asked_for(standing):
-    folder, lines = standing[0], []
-    before = (folder / "report.html").stat().st_mtime_ns
-    dissect(bodies.standing().renamed(NAME), folder, QUICK, lines.append)
-    assert "holds this dissection already" in lines[-1]
-    assert (folder / "report.html").stat().st_mtime_ns == before
-    other = bodies.standing(radius=5)
-    assert not pages.holds(folder, [other], QUICK.to_json())
-    assert not pages.holds(folder, [bodies.standing()], DissectConfig().to_json())
-    assert not pages.holds(folder / "absent", [bodies.standing()], QUICK.to_json())
+def test_facts_of_the_organisms_are_listed_but_not_of_a_whole_population(page):
+    assert "parameters; " in page
+    assert f"hash {bodies.static_organism().hash}" in page
+    text = page_html(report(title="The population flock"))
+    assert "<h1>The population flock</h1>" in text
+    assert "parameters; " not in text
 
 
-def test_an_earlier_dissection_is_replaced_and_anything_else_is_left_alone(standing, tmp_path):
-    folder = standing[0]
-    pages.check_place(folder, "nca dissect")
-    pages.check_place(tmp_path / "new", "nca dissect")
+def test_the_summary_explains_its_keys_and_holds_every_number(folder):
+    summary = read_summary(folder)
+    assert set(summary) - {"about", "versions", "seconds"} == set(summary["about"])
+    assert summary["command"] == "nca dissect"
+    assert summary["organisms"][0]["hash"] == bodies.static_organism().hash
+    assert summary["config"] == CONFIG | {"undefined": None}
+    assert summary["skipped"] == {"lesions": ["There is no body to lesion."]}
+    assert summary["seconds"] == 1.3
+    claim = summary["claims"][0]
+    assert claim["numbers"] == {"runs": [1, 2]}
+    assert claim["note"] == "As uncut."
+    assert [row["value"] for row in claim["evidence"]] == [0.512, -12.25]
+    assert claim["evidence"][1]["p"] is None
+    assert summary["tables"]["cuts"][1] == {"cut": "right", "recovered": None, "cells": 3}
+
+
+def test_tables_say_what_is_not_defined(folder):
+    assert (folder / "tables" / "cuts.csv").read_text().splitlines()[2] == "right,not defined,3"
+
+
+def test_a_report_is_current_for_the_same_organisms_options_and_versions(folder, monkeypatch):
+    organism = bodies.static_organism().rename(NAME)
+    config = {"runs": 2, "share": 0.5, "undefined": None}
+    assert is_current(folder, [organism], config)
+    assert not is_current(folder, [bodies.static_organism(radius=5)], config)
+    assert not is_current(folder, [organism], config | {"runs": 3})
+    assert not is_current(folder / "absent", [organism], config)
+    monkeypatch.setattr("analysis.report.folder.versions", lambda: {"python": "2"})
+    assert not is_current(folder, [organism], config)
+
+
+def test_an_earlier_report_of_the_command_is_replaced_and_anything_else_is_left_alone(folder, tmp_path):
+    check_folder(folder, "nca dissect")
+    check_folder(tmp_path / "new", "nca dissect")
     (tmp_path / "empty").mkdir()
-    pages.check_place(tmp_path / "empty", "nca dissect")
+    check_folder(tmp_path / "empty", "nca dissect")
     with pytest.raises(nca.UserError, match="holds no report of 'nca axes'"):
-        pages.check_place(folder, "nca axes")
-    (tmp_path / "theirs").mkdir()
-    (tmp_path / "theirs" / "summary.json").write_text('{"made_by": "another"}')
+        check_folder(folder, "nca axes")
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "summary.json").write_text('{"command": "another"}')
+    (tmp_path / "list").mkdir()
+    (tmp_path / "list" / "summary.json").write_text("[]")
     (tmp_path / "file").write_text("")
-    for taken in ("theirs", "file"):
+    for taken in ("foreign", "list", "file"):
         with pytest.raises(nca.UserError, match="holds no report"):
-            dissect(bodies.standing(), tmp_path / taken, QUICK)
+            write_report(report(), tmp_path / taken)
     with pytest.raises(nca.UserError, match="no folder"):
-        dissect(bodies.standing(), tmp_path / "absent" / "report", QUICK)
-    assert (tmp_path / "theirs" / "summary.json").read_text() == '{"made_by": "another"}'
+        write_report(report(), tmp_path / "absent" / "report")
+    assert (tmp_path / "foreign" / "summary.json").read_text() == '{"command": "another"}'
+    first = write_report(report(), tmp_path / "empty")
+    (first / "note.txt").touch()
+    write_report(report(), first)
+    assert not (first / "note.txt").exists()
 
 
-def test_a_dissection_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
-    def full(*_):
+def test_a_report_that_cannot_be_written_leaves_nothing_behind(tmp_path, monkeypatch):
+    def fail(*_):
         raise OSError(28, "No space left on device")
 
-    found = examine(bodies.fading(), QUICK, lambda line: None)
-    monkeypatch.setattr("analysis.report.folder.page", full)
-    monkeypatch.setattr("analysis.dissection.examination.examine", lambda *_: found)
+    monkeypatch.setattr("analysis.report.folder.page_html", fail)
     with pytest.raises(nca.UserError, match="No space left"):
-        dissect(bodies.fading(), tmp_path / "report", QUICK, lambda line: None)
+        write_report(report(), tmp_path / "report")
     assert list(tmp_path.iterdir()) == []
 
 
-ODD = {
-    "fading": (bodies.fading, {"axes", "lesions", "regeneration"}, "1 of 1 body died"),
-    "bursting": (bodies.bursting, {"axes", "lesions", "regeneration"}, "1 of 1 body exploded"),
-    "constant": (constant, {"axes"}, "149 cells"),
-    "single": (single, {"axes"}, "a body of 1 cell"),
-    "tiny": (lambda: bodies.standing(radius=2.1), {"axes"}, "13 cells"),
-    "two channels": (lambda: bodies.standing(channels=2), set(), "149 cells"),
-    "no hidden channel": (lambda: bodies.standing(channels=4), {"axes"}, "149 cells"),
-    "no target": (lambda: bodies.standing(target=False), set(), "149 cells"),
-    "no margin": (lambda: bodies.standing(radius=40), set(), "576 cells"),
-}
-
-
-@pytest.mark.parametrize("name", ODD)
-@pytest.mark.filterwarnings("error::RuntimeWarning")
-def test_odd_organisms_have_outcomes_in_words(name, tmp_path):
-    make, missing, says = ODD[name]
-    dissect(make(), tmp_path / "report", QUICK, lambda line: None)
-    summary = told(tmp_path / "report")
-    assert set(summary["skipped"]) == missing
-    assert says in claims(summary, "growth")
-    page = (tmp_path / "report" / "report.html").read_text()
-    for reasons in summary["skipped"].values():
-        for reason in reasons:
-            assert together(reason) in page
-    assert not re.search(r"\bnan\b", re.sub(r"data:[^\"]*", "", page), re.IGNORECASE)
-
-
-@pytest.mark.parametrize(
-    ("now", "before", "exploded", "became"),
-    [
-        (0, 100, False, "died"),
-        (49, 100, False, "shrank below half"),
-        (50, 100, False, "kept size"),
-        (200, 100, False, "kept size"),
-        (201, 100, False, "overgrew"),
-        (100, 100, True, "exploded"),
-    ],
-)
-def test_the_fate_of_a_body_goes_by_its_size(now, before, exploded, became):
-    assert fate(now, before, exploded) == became
-
-
-def test_every_method_is_told_once_under_a_heading_of_its_own_or_of_all_that_share_it():
-    named = {"Axes: a": "fits", "Axes: b": "fits", "Film": ""}
-    named |= {"Cuts": "units\n\ncuts", "Lesions": "units\n\nharm"}
-    sections = [Section(title.lower(), title, method=text) for title, text in named.items()]
-    assert pages.methods(sections) == {"Axes": ["fits"], "Cuts": ["units", "cuts"], "Lesions": ["harm"]}
+def test_evidence_has_the_columns_that_are_used_and_no_others():
+    assert list(evidence({"quantity": "a", "value": 1.0}, {"quantity": "b", "p": 0.5})) == ["quantity", "value", "p"]
+    with pytest.raises(ValueError, match="got r2"):
+        evidence({"quantity": "a", "r2": 1.0})
 
 
 def test_numbers_in_sentences_have_a_true_minus_and_words_for_none():
@@ -297,31 +306,53 @@ def test_numbers_in_sentences_have_a_true_minus_and_words_for_none():
     assert number(float("nan")) == "not defined"
 
 
-@pytest.mark.parametrize(
-    ("wrong", "says"),
-    [
-        ({"runs": 0}, "at least 1"),
-        ({"surrogates": 9}, "19 surrogates"),
-        ({"until": 200}, "must come after"),
-        ({"late": 600}, "must come after"),
-        ({"lesion_runs": 9}, "ask for fewer"),
-        ({"horizons": (60, 30)}, "ascending"),
-        ({"horizons": ()}, "ascending"),
-    ],
-)
-def test_a_config_that_makes_no_sense_is_refused(wrong, says):
-    with pytest.raises(nca.UserError, match=says):
-        DissectConfig(**wrong)
+# In a notebook
 
 
-def test_runs_that_mostly_have_no_body_have_not_grown_one_of_no_cells():
-    body = bodies.standing(target=False)
-    for cells, claim in (
-        ([90, 0, 0, 0], "It has no body at step 20 in 3 of 4 runs."),
-        ([90, 80, 70, 0], "By step 20 it has grown a body of 75 cells."),
-        ([0, 0, 0, 0], "It has no body at step 20."),
-    ):
-        values = {"mature": np.array([cells]), "exploded": np.zeros((1, 4), bool)}
-        growth = xr.Dataset({k: (("time", "run"), v) for k, v in values.items()}, {"time": [20]})
-        found = SimpleNamespace(organism=body, config=DissectConfig(steps=20, runs=4), growth=growth)
-        assert findings.growth(found)[0].text == claim
+def test_a_cell_shows_claims_evidence_figures_and_tables_on_white():
+    text = cell_html([growth(), cuts()])
+    parser = Parser(text)
+    assert (parser.open, parser.unmatched, parser.ids) == ([], [], [])
+    assert "background: #fff" in text
+    assert "The left half regenerates" in text
+    assert text.count("data:image/svg+xml;base64,") == 3
+    assert text.count("data:image/webp;base64,") == 1
+    assert "All cuts" in text
+    assert "alive" not in text
+    assert growth()._repr_html_() == cell_html([growth()])
+    assert report()._repr_html_() == cell_html(report().sections)
+
+
+def test_a_result_shows_itself_by_the_report_of_its_assay(monkeypatch):
+    class Result(ReportHtml):
+        __module__ = "analysis.assays.axes.run"
+
+    class AxesReport:
+        @staticmethod
+        def sections(results):
+            return [Section("axes", f"{len(results)} result")]
+
+    imported = []
+    monkeypatch.setattr("analysis.report.notebook.import_module", lambda name: imported.append(name) or AxesReport)
+    assert "1 result" in Result()._repr_html_()
+    assert imported == ["analysis.assays.axes.report"]
+
+
+def test_a_figure_is_shown_on_white_with_its_caption(monkeypatch):
+    import io
+
+    from IPython import display
+    from PIL import Image
+
+    shown = []
+    monkeypatch.setattr(display, "display", shown.append)
+    picture = np.zeros((9, 9, 4))
+    picture[3:6, 3:6] = 1
+    show_figure(plots.bodies, [picture, picture], ["one", "two"])
+    image = Image.open(io.BytesIO(shown[0].data)).convert("RGBA")
+    assert image.getpixel((0, 0)) == (255, 255, 255, 255)
+    assert shown[0].width == image.width * 100 // DPI
+    with plots.style():
+        figure = plots.figure(1, 1, 1.0)[0]
+    show_figure(lambda: (figure, "What to see."))
+    assert shown[-1].data == "What to see."

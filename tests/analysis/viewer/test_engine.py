@@ -13,8 +13,8 @@ from helpers.plain import plain_states
 
 import nca
 from analysis import metrics
-from analysis.cli import growing
-from analysis.viewer.data import described, packed
+from analysis.cli.grow import Grow, grow_states, with_session
+from analysis.viewer.data import encode_floats, page_data
 from nca import damage, edits
 from nca.rollout import trajectory
 from nca.step import fire_mask
@@ -23,7 +23,7 @@ CONVENTIONS = {
     "sobel": {},
     "laplacian": {"perception": "laplacian"},
     "isotropic": {"perception": "isotropic", "alive": "gate"},
-    "sobel-laplacian, turned": {"perception": "sobel-laplacian", "angle": 0.7},
+    "sobel-laplacian, rotated": {"perception": "sobel-laplacian", "angle": 0.7},
     "steered": {"perception": "steered", "steer": 6},
     "learned": {"perception": "learned", "filters": 4},
     "learned, one kernel for all": {"perception": "learned", "kernel_channels": 1, "alive": "after"},
@@ -45,7 +45,7 @@ def lizard():
 
 @pytest.fixture(scope="module")
 def lizard_data(lizard):
-    return described(lizard, steps=60)
+    return page_data(lizard, steps=60)
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +54,8 @@ def untouched(lizard):
     return np.asarray(trajectory(lizard, 100, key=nca.run_key(0, 0)))
 
 
-def difference(found, want):
-    return np.abs(viewing.array(found, want.shape) - want).max()
+def difference(encoded, want):
+    return np.abs(viewing.array(encoded, want.shape) - want).max()
 
 
 def test_fire_masks_are_those_of_jax_to_the_bit(tmp_path):
@@ -84,12 +84,12 @@ def test_steps_of_every_convention_equal_the_plain_step(named, tmp_path):
     state = makers.blobs(3, (11, 9), channels, alpha=rule.spec.alpha, count=3)
     grown = makers.organism(rule)
     want = plain_states(grown, 10, key=nca.run_key(5, 1), state=state)
-    data = described(grown, steps=0)
-    job = {"kind": "steps", "organism": data, "start": packed(state), "key": [5, 1], "marks": [1, 10]}
-    (found,) = viewing.node(tmp_path, job)
+    data = page_data(grown, steps=0)
+    job = {"kind": "steps", "organism": data, "start": encode_floats(state), "key": [5, 1], "marks": [1, 10]}
+    (answer,) = viewing.node(tmp_path, job)
     assert np.abs(want[10] - want[0]).max() > 1e-3
-    assert difference(found["1"], want[1]) < 1e-5
-    assert difference(found["10"], want[10]) < 1e-4 * max(1, np.abs(want[10]).max())
+    assert difference(answer["1"], want[1]) < 1e-5
+    assert difference(answer["10"], want[10]) < 1e-4 * max(1, np.abs(want[10]).max())
 
 
 def lab(data, script, marks=(), seed=0, run=0):
@@ -116,19 +116,19 @@ def wound(place, radius):
 
 def test_the_lizard_grows_as_in_python(lizard_data, untouched, tmp_path):
     job = {"kind": "steps", "organism": lizard_data, "key": [0, 0], "marks": [0, 1, 10, 100]}
-    (found,) = viewing.node(tmp_path, job)
+    (answer,) = viewing.node(tmp_path, job)
     for step, tolerance in ((0, 0), (1, 1e-5), (10, 1e-5), (100, 1e-4)):
-        assert difference(found[str(step)], untouched[step]) <= tolerance, step
+        assert difference(answer[str(step)], untouched[step]) <= tolerance, step
 
 
 def test_organisms_of_other_people_grow_as_their_authors_say(published, tmp_path):
     jobs, wanted = [], []
     for name in ("chen-gecko", "distill-gecko-regenerating", "google-planarian", "jaxnca-gecko-flax"):
-        found = others.load_published(published, name)
-        fires = base64.b64encode(found.fires[:100].astype(np.uint8).tobytes()).decode()
-        job = {"organism": described(found.organism, steps=0), "start": packed(found.state(0))}
+        weights = others.load_published(published, name)
+        fires = base64.b64encode(weights.fires[:100].astype(np.uint8).tobytes()).decode()
+        job = {"organism": page_data(weights.organism, steps=0), "start": encode_floats(weights.state(0))}
         jobs.append({"kind": "steps", **job, "fires": fires, "marks": [1, 10, 100]})
-        wanted.append((name, found))
+        wanted.append((name, weights))
     for (name, want), states in zip(wanted, viewing.node(tmp_path, *jobs), strict=True):
         for step in (1, 10, 100):
             assert difference(states[str(step)], want.state(step)) < 1e-4, (name, step)
@@ -145,30 +145,30 @@ def test_a_session_runs_again_in_python(lizard, lizard_data, tmp_path):
         gain("pc", 0, 0.8),
         gain("pc", 3, 1.1),
         onward(15),
-        {"do": "set", "places": [50 * 56 + 50], "values": packed(lizard.seed), "what": "seed"},
+        {"do": "set", "places": [50 * 56 + 50], "values": encode_floats(lizard.seed), "what": "seed"},
         {"do": "turn", "angle": 0.5},
         gain("channel", 9, 1),
         gain("pc", 0, 1),
         gain("pc", 3, 1),
         onward(25),
-        {"do": "set", "places": cells_of(host), "values": packed(graft), "what": "graft"},
+        {"do": "set", "places": cells_of(host), "values": encode_floats(graft), "what": "graft"},
         gain("channel", 4, -0.2),
         onward(3),
         gain("channel", 4, 1),
         onward(37),
     ]
-    (found,) = viewing.node(tmp_path, lab(lizard_data, script, [20, 36, 59, 100], seed=2, run=5))
+    (answer,) = viewing.node(tmp_path, lab(lizard_data, script, [20, 36, 59, 100], seed=2, run=5))
     path = tmp_path / "session.json"
-    path.write_text(json.dumps(found["session"]))
-    command = growing.Grow("lizard", Path("out.webp"), steps=100, edits=path)
-    command, session = growing.with_session(command, lizard)
+    path.write_text(json.dumps(answer["session"]))
+    command = Grow("lizard", Path("out.webp"), steps=100, edits=path)
+    command, session = with_session(command, lizard)
     assert (command.seed, command.run, session.steps) == (2, 5, 100)
     assert [e.mode for e in session.edits] == ["set"] * 3 + ["scale"] * 2 + ["project"] * 2
-    states = growing.states_of(command, lizard, lizard.canvas, session.edits, session)
+    states = grow_states(command, lizard, lizard.canvas, session.edits, session)
     for mark in (36, 59, 100):
-        assert difference(found["states"][str(mark)], states[mark]) < 1e-4, mark
+        assert difference(answer["states"][str(mark)], states[mark]) < 1e-4, mark
     # The page shows what step 20 is given; a recording what it read, with the lesions made.
-    shown = viewing.array(found["states"]["20"], states[20].shape)
+    shown = viewing.array(answer["states"]["20"], states[20].shape)
     lesions = [e for e in session.edits if e.mode != "set"]
     assert np.abs(np.asarray(edits.apply(lesions, "state", shown, 20, None)) - states[20]).max() < 1e-4
     bare = np.asarray(nca.grow(lizard, 100, key=nca.run_key(2, 5)))
@@ -177,12 +177,12 @@ def test_a_session_runs_again_in_python(lizard, lizard_data, tmp_path):
 
 def test_the_twin_is_intact_and_shares_the_masks(lizard, lizard_data, untouched, tmp_path):
     script = [onward(20), wound((28, 28), 6), onward(5), {"do": "twin", "on": True}, onward(5)]
-    (found,) = viewing.node(tmp_path, lab(lizard_data, script, [30]))
+    (answer,) = viewing.node(tmp_path, lab(lizard_data, script, [30]))
     want = untouched[30]
-    assert difference(found["twins"]["30"], want) < 1e-4
-    hurt = viewing.array(found["states"]["30"], want.shape)
+    assert difference(answer["twins"]["30"], want) < 1e-4
+    hurt = viewing.array(answer["states"]["30"], want.shape)
     spec, goal = lizard.rule.spec, lizard.padded_target()
-    series = {name: values["30"] for name, values in found["series"].items()}
+    series = {name: values["30"] for name, values in answer["series"].items()}
     assert series["error"] == pytest.approx(float(metrics.mse(spec, hurt, goal)), rel=1e-4)
     apart = float(metrics.mse(spec, hurt, metrics.picture(spec, want)))
     assert series["apart"] == pytest.approx(apart, rel=1e-3)
@@ -201,7 +201,7 @@ def test_going_back_gives_the_same_future_and_acting_there_another(lizard_data, 
     assert difference(once["states"]["30"], untouched[30]) > 0.1
 
 
-def test_lesions_wait_for_the_next_growth_if_told_to(lizard, lizard_data, untouched, tmp_path):
+def test_lesions_wait_for_the_next_growth_if_asked_to(lizard, lizard_data, untouched, tmp_path):
     waits = [onward(5), gain("channel", 8, 0.5, now=False), onward(5)]
     scripts = (waits, [*waits, {"do": "reset"}, onward(10)])
     first, second = viewing.node(tmp_path, *(lab(lizard_data, script, [10]) for script in scripts))
@@ -213,7 +213,7 @@ def test_lesions_wait_for_the_next_growth_if_told_to(lizard, lizard_data, untouc
 
 
 def test_an_explosion_stops_the_run_and_the_past_is_still_there(tmp_path):
-    burst = described(bodies.exploding_organism(), steps=0)
+    burst = page_data(bodies.exploding_organism(), steps=0)
     script = [onward(60), {"do": "seek", "t": 3}]
     stopped, back = viewing.node(tmp_path, lab(burst, script[:1]), lab(burst, script))
     states = np.asarray(trajectory(bodies.exploding_organism(), 60, key=nca.run_key(0, 0)))

@@ -12,10 +12,10 @@ from helpers.browsing import Browser
 from PIL import Image
 
 import nca
-from analysis.cli import growing
 from analysis.cli import main as cli
+from analysis.cli.grow import Grow, grow_states, with_session
 from analysis.viewer import page as pages
-from analysis.viewer.widget import Viewer, module
+from analysis.viewer.widget import Viewer, widget_js
 from nca.errors import UserError
 from nca.rollout import trajectory
 from nca.rule import to_rgba
@@ -34,22 +34,24 @@ def states(lizard):
 
 
 @pytest.fixture(scope="module")
-def written(lizard, tmp_path_factory):
-    return pages.save(lizard, tmp_path_factory.mktemp("page") / "lizard.html", steps=64)
+def page_file(lizard, tmp_path_factory):
+    return pages.save_page(lizard, tmp_path_factory.mktemp("page") / "lizard.html", steps=64)
 
 
 @pytest.fixture(scope="module")
 def tab(tmp_path_factory):
-    found = Browser(viewing.needed("chromium", "chromium-browser", "google-chrome"), tmp_path_factory.mktemp("b"))
-    yield found
-    found.close()
+    browser = Browser(
+        viewing.find_program("chromium", "chromium-browser", "google-chrome"), tmp_path_factory.mktemp("b")
+    )
+    yield browser
+    browser.close()
 
 
 @pytest.fixture
-def alive(tab, written):
-    """The lizard's page, paused at its first step; afterwards, nothing was said on the console."""
+def alive(tab, page_file):
+    """The lizard's page, paused at its first step; afterwards, the console is empty."""
     tab.size(1280, 1000)
-    tab.open(written)
+    tab.open(page_file)
     tab.wait("window.nca?.shot()?.t >= 2")
     tab.key(" ")
     tab.wait("!nca.shot().playing")
@@ -147,9 +149,9 @@ def test_a_disc_is_lifted_and_dropped_and_a_seed_is_planted(alive, states):
     alive.click(alive.middle("[data-value=graft]"))
     alive.drag(place_of(alive, 28, 28), place_of(alive, 20, 20), place_of(alive, 10, 12))
     alive.wait("nca.shot().changes === 1")
-    found = state_of(alive)
-    assert np.abs(found[9:12, 11:14] - states[40][27:30, 27:30]).max() < 1e-4
-    assert np.abs(found[27:30, 27:30] - states[40][27:30, 27:30]).max() < 1e-4
+    state = state_of(alive)
+    assert np.abs(state[9:12, 11:14] - states[40][27:30, 27:30]).max() < 1e-4
+    assert np.abs(state[27:30, 27:30] - states[40][27:30, 27:30]).max() < 1e-4
     alive.click(alive.middle("[data-value=seed]"))
     alive.click(place_of(alive, 50, 6))
     alive.wait("nca.shot().changes === 2")
@@ -180,11 +182,11 @@ def test_a_cell_under_the_pointer_is_read(alive, states):
     to_step(alive, 40)
     alive.mouse("mouseMoved", place_of(alive, 28, 27))
     alive.wait("document.querySelector('.where').textContent.startsWith('row 28, column 27')")
-    told = alive.js("document.querySelector('.bars').getAttribute('aria-label')")
+    label = alive.js("document.querySelector('.bars').getAttribute('aria-label')")
     want = ", ".join(
         f"{name} {v:.3f}" for name, v in zip(nca.load("lizard").rule.channel_names, states[40][28, 27], strict=True)
     )
-    ours, theirs = (np.array([float(p.split()[1]) for p in said.split(": ")[-1].split(", ")]) for said in (told, want))
+    ours, theirs = (np.array([float(p.split()[1]) for p in text.split(": ")[-1].split(", ")]) for text in (label, want))
     assert np.abs(ours - theirs).max() < 2e-3
     assert "PC1" in alive.js("document.querySelector('.plane').getAttribute('aria-label')")
 
@@ -230,10 +232,10 @@ def test_lesions_compass_and_all_else_are_saved_and_run_again(alive, lizard, tmp
     saved = tmp_path / "session.json"
     saved.write_bytes(alive.file("lizard-regenerating-session.json"))
     alive.wait("document.querySelector('.note').textContent.includes('--edits')")
-    command = growing.Grow("lizard", tmp_path / "film.gif", steps=32, edits=saved)
-    command, session = growing.with_session(command, lizard)
+    command = Grow("lizard", tmp_path / "film.gif", steps=32, edits=saved)
+    command, session = with_session(command, lizard)
     assert [e.mode for e in session.edits] == ["set", "scale", "project"]
-    states = growing.states_of(command, lizard, lizard.canvas, session.edits, session)
+    states = grow_states(command, lizard, lizard.canvas, session.edits, session)
     assert np.abs(state_of(alive) - states[32]).max() < 1e-4
 
 
@@ -270,11 +272,11 @@ def test_everything_that_can_be_used_has_a_name(alive):
 
 
 def opened(tab, organism, folder, **says):
-    tab.open(pages.save(organism, folder / "page.html", **({"steps": 0} | says)))
+    tab.open(pages.save_page(organism, folder / "page.html", **({"steps": 0} | says)))
     tab.wait("window.nca?.shot()")
 
 
-def test_markup_in_names_is_told_and_not_run(tab, tmp_path):
+def test_markup_in_names_is_shown_and_not_run(tab, tmp_path):
     name = '</script><img src=x onerror="window.bad = 1"><b>&amp;'
     opened(tab, bodies.static_organism().rename(name), tmp_path)
     assert tab.js("document.querySelector('h1').textContent") == name
@@ -283,7 +285,7 @@ def test_markup_in_names_is_told_and_not_run(tab, tmp_path):
     assert not tab.errors
 
 
-def test_an_explosion_is_told_and_the_page_lives_on(tab, tmp_path):
+def test_an_explosion_is_reported_and_the_page_stays_alive(tab, tmp_path):
     opened(tab, bodies.exploding_organism(), tmp_path)
     tab.wait("nca.shot().exploded !== null && !document.querySelector('.alarm').hidden")
     t = tab.js("nca.shot().t")
@@ -309,14 +311,14 @@ def test_a_large_canvas_is_usable_and_a_larger_one_refused(tab, tmp_path, lizard
     opened(tab, lizard, tmp_path, canvas=(256, 256))
     tab.wait("nca.shot().t > 20")
     with pytest.raises(UserError, match="smaller --canvas"):
-        pages.page(lizard, canvas=(513, 100), steps=0)
+        pages.viewer_html(lizard, canvas=(513, 100), steps=0)
     with pytest.raises(UserError, match="smaller --canvas"):
-        pages.page(makers.organism(makers.random_rule(0, channels=64)), canvas=(500, 500), steps=0)
+        pages.viewer_html(makers.organism(makers.random_rule(0, channels=64)), canvas=(500, 500), steps=0)
     assert not tab.errors
 
 
 def test_without_a_worker_the_page_works_by_itself(tab, tmp_path, lizard, states):
-    path = pages.save(lizard, tmp_path / "page.html", steps=0)
+    path = pages.save_page(lizard, tmp_path / "page.html", steps=0)
     path.write_text(
         path.read_text()
         .replace('"use strict"', "")
@@ -334,7 +336,7 @@ def test_without_a_worker_the_page_works_by_itself(tab, tmp_path, lizard, states
 
 def test_the_page_lives_inside_another_page(tab, tmp_path):
     name = 'a "quoted" <b>name</b>'
-    inside = pages.frame(bodies.static_organism().rename(name), steps=0)
+    inside = pages.iframe(bodies.static_organism().rename(name), steps=0)
     (tmp_path / "report.html").write_text(f"<!DOCTYPE html><title>Report</title>{inside}")
     tab.open(tmp_path / "report.html")
     tab.wait("frames[0]?.nca?.shot()?.t > 3")
@@ -343,8 +345,8 @@ def test_the_page_lives_inside_another_page(tab, tmp_path):
     assert not tab.errors
 
 
-def test_an_old_browser_gets_a_sentence(written):
-    text = written.read_text()
+def test_an_old_browser_gets_a_sentence(page_file):
+    text = page_file.read_text()
     body = text[text.index("<body>") : text.index("<script")]
     assert "too old to run it" in body
     assert "http://" not in text.replace("http://www.w3.org/2000/svg", "")
@@ -359,9 +361,9 @@ def test_the_widget_tells_python_what_was_done(tab, tmp_path, states):
     viewer = Viewer(organism, steps=0)
     assert viewer.edits == []
     assert (viewer.state == states[0]).all()
-    parts = {"CSS": viewer._css, "FIELDS": pages.inline(viewer.organism_fields)}
+    parts = {"CSS": viewer._css, "FIELDS": pages._script_json(viewer.organism_fields)}
     cell = NOTEBOOK.read_text()
-    for name, part in (parts | {"MODULE": pages.inline(module())}).items():
+    for name, part in (parts | {"MODULE": pages._script_json(widget_js())}).items():
         cell = cell.replace(name, part, 1)
     (tmp_path / "notebook.html").write_text(cell)
     tab.open(tmp_path / "notebook.html")
@@ -371,9 +373,9 @@ def test_the_widget_tells_python_what_was_done(tab, tmp_path, states):
     tab.click(tab.middle("[data-value=wound]"))
     tab.click(place_of(tab, 28, 28))
     tab.wait("told.session?.edits?.length === 1")
-    told = tab.js("told")
-    viewer.set_state({"step": told["step"], "session_fields": told["session"]})
-    viewer.state_bytes = base64.b64decode(told["state"])
+    sent = tab.js("told")
+    viewer.set_state({"step": sent["step"], "session_fields": sent["session"]})
+    viewer.state_bytes = base64.b64decode(sent["state"])
     (wound,) = viewer.edits
     assert int(wound.first) == viewer.step
     want = nca.grow(organism, viewer.step, key=nca.run_key(0, 0), edits=viewer.edits)

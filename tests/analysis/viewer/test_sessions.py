@@ -6,7 +6,7 @@ from helpers import bodies, makers
 
 from analysis.cli import main as cli
 from analysis.viewer import sessions
-from analysis.viewer.data import packed
+from analysis.viewer.data import encode_floats
 from nca import damage, edits
 from nca.errors import UserError
 
@@ -16,10 +16,10 @@ def host():
     return bodies.static_organism(canvas=(12, 10), radius=3)
 
 
-def written(host, **says):
+def session_fields(host, **says):
     """A session of a few steps: a wound, then a patch of cells set to values."""
     wound = edits.erase(host).where(damage.disc(host.canvas, (6, 5), 1)).at(2)
-    patch = {"corner": [3, 4], "shape": [2, 1, 6], "float32": packed(np.arange(12))}
+    patch = {"corner": [3, 4], "shape": [2, 1, 6], "float32": encode_floats(np.arange(12))}
     region = damage.box(host.canvas, (3, 4), (2, 1))
     graft = edits.to_json(edits.erase(host).where(region).at(3)) | {"value": {"npz": "set1"}}
     fields = {"format": sessions.FORMAT, "organism": host.name, "hash": host.hash, "seed": 3, "run": 1}
@@ -30,11 +30,11 @@ def written(host, **says):
 
 def test_a_session_holds_run_compass_and_edits(host, tmp_path):
     path = tmp_path / "s.json"
-    path.write_text(json.dumps(written(host)))
-    session = sessions.read(path, host)
+    path.write_text(json.dumps(session_fields(host)))
+    session = sessions.read_session(path, host)
     assert (session.seed, session.run, session.steps, session.canvas) == (3, 1, 5, (12, 10))
     assert [session.angle(step) for step in (0, 1, 2, 9)] == [-0.25, -0.25, 0.5, 0.5]
-    assert float(session.turned(host, 3).rule.angle[...]) == 0.5
+    assert float(session.rotate(host, 3).rule.angle[...]) == 0.5
     state = np.asarray(edits.apply(session.edits, "state", np.asarray(host.initial_state()), 3, None))
     assert state[3, 4].tolist() == list(range(6))
     assert state[4, 4].tolist() == list(range(6, 12))
@@ -44,11 +44,11 @@ def test_a_session_holds_run_compass_and_edits(host, tmp_path):
 def test_a_bare_list_of_edits_is_read_as_before(host, tmp_path):
     path = tmp_path / "e.json"
     path.write_text(json.dumps([edits.to_json(edits.scale(host, 0.5, channels=4))]))
-    (found,) = sessions.read(path, host)
-    assert found.mode == "scale"
+    (edit,) = sessions.read_session(path, host)
+    assert edit.mode == "scale"
 
 
-PATCH = {"corner": [3, 4], "shape": [2, 1, 6], "float32": packed(np.arange(12))}
+PATCH = {"corner": [3, 4], "shape": [2, 1, 6], "float32": encode_floats(np.arange(12))}
 
 
 @pytest.mark.parametrize(
@@ -70,25 +70,25 @@ PATCH = {"corner": [3, 4], "shape": [2, 1, 6], "float32": packed(np.arange(12))}
         ({"format": "nca-session-9"}, "a list of edits"),
     ],
 )
-def test_what_is_no_session_is_told_in_a_sentence(host, tmp_path, says, sentence):
+def test_what_is_no_session_is_refused_in_a_sentence(host, tmp_path, says, sentence):
     path = tmp_path / "s.json"
-    path.write_text(json.dumps(written(host, **says)))
+    path.write_text(json.dumps(session_fields(host, **says)))
     with pytest.raises(UserError, match=sentence):
-        sessions.read(path, host)
+        sessions.read_session(path, host)
 
 
 def test_a_compass_needs_a_perception_that_has_one(tmp_path):
     learned = makers.organism(makers.random_rule(0, channels=6, perception="learned"), canvas=(12, 10))
-    fields = written(bodies.static_organism(canvas=(12, 10), radius=3), hash=learned.hash)
+    fields = session_fields(bodies.static_organism(canvas=(12, 10), radius=3), hash=learned.hash)
     with pytest.raises(UserError, match="compass"):
-        sessions.from_json(fields, learned)
+        sessions.session_from_json(fields, learned)
 
 
 def test_grow_refuses_another_run_than_the_sessions(host, tmp_path, capsys):
     import nca
 
     nca.save(host, tmp_path / "host.safetensors")
-    (tmp_path / "s.json").write_text(json.dumps(written(host)))
+    (tmp_path / "s.json").write_text(json.dumps(session_fields(host)))
     words = ["grow", str(tmp_path / "host.safetensors"), "--out", str(tmp_path / "f.gif")]
     words += ["--steps", "4", "--edits", str(tmp_path / "s.json")]
     assert cli.main([*words, "--seed", "4"]) == 2
