@@ -37,10 +37,10 @@ MaxLogMse = Annotated[
 
 def assay_commands() -> dict[str, tuple[type, Callable[[Any], None]]]:
     """The record and the function of each assay's command, by the command's name."""
-    return {assay.command: (_command_record(assay), partial(run_assay, assay)) for assay in ASSAYS}
+    return {assay.command: (_make_record(assay), partial(run_assay, assay)) for assay in ASSAYS}
 
 
-def _command_record(assay: Assay) -> type:
+def _make_record(assay: Assay) -> type:
     """A frozen record of the organisms and options of an assay's command."""
     source = Annotated[str, arg(metavar="HOST", help="Organism that receives the cells, and whose rule runs them.")]
     donor = Annotated[str, arg(metavar="DONOR", help="Organism whose cells are moved; it may be the host itself.")]
@@ -193,7 +193,7 @@ class Pca:
     max_log_mse: float = MAX_LOG_MSE
 
 
-def pca(command: Pca) -> None:
+def pca_command(command: Pca) -> None:
     """Grow, fit, write the report."""
     import numpy as np
 

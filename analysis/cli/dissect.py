@@ -34,7 +34,7 @@ class Dissect:
     config: OmitArgPrefixes[DissectConfig] = field(default_factory=DissectConfig)
 
 
-def dissect(command: Dissect) -> None:
+def dissect_command(command: Dissect) -> None:
     """Dissect, write the report, print the claims."""
     from analysis.dissection.dissect import dissect as run_dissection
     from analysis.dissection.dissect import summary_config

@@ -113,7 +113,7 @@ class Grow:
             raise UserError("A control is shown next to a wound, a lesion or edits; give one of them.")
 
 
-def grow(command: Grow) -> None:
+def grow_command(command: Grow) -> None:
     """Grow, write the film, print where it is."""
     from analysis.animation.encode import check_film_path, save_film
     from analysis.animation.render import channel_numbers, parse_colour

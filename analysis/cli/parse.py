@@ -31,24 +31,37 @@ def parse_command(words: Sequence[str], commands: Mapping[str, type], descriptio
     kinds = tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, kind in commands.items())
     union: Any = Union[kinds]  # noqa: UP007 (of a tuple)
     style = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)
-    errors = io.StringIO()
+    message = io.TextIOWrapper(io.BytesIO(), encoding=sys.stderr.encoding, errors="replace")
     try:
-        with contextlib.redirect_stderr(errors):
+        with contextlib.redirect_stderr(message):
             record = tyro.cli(union, prog="nca", description=description, args=words, config=style)
     except SystemExit as stop:
         if stop.code and words and words[0] in commands:
             _check_renamed(words, commands[words[0]])
-        sys.stderr.write(errors.getvalue())
+        cause = stop.__context__
+        while cause is not None:
+            if isinstance(cause, UserError):  # of the record itself: one sentence instead of tyro's box
+                raise UserError(str(cause)) from None
+            cause = cause.__context__
+        message.seek(0)
+        sys.stderr.write(message.read())
         raise
     _check_sizes(record)
     return record
 
 
+def renamed_options(kind: type) -> dict[str, str]:
+    """Options of a command that have a new name: RENAMED_OPTIONS of the modules of its record and configuration."""
+    records: list[Any] = [kind, *(f.default_factory for f in fields(kind) if isinstance(f.default_factory, type))]
+    options = {f"--{field.name.replace('_', '-')}" for record in records for field in fields(record)}
+    modules = [sys.modules[record.__module__] for record in records]
+    renamed = {old: new for module in modules for old, new in getattr(module, "RENAMED_OPTIONS", {}).items()}
+    return {old: new for old, new in renamed.items() if new.split()[0] in options}
+
+
 def _check_renamed(words: Sequence[str], kind: type) -> None:
-    """Raise `UserError` where an option of the command has a new name: its module lists them in RENAMED_OPTIONS."""
-    renamed: dict[str, str] = {}
-    for part in (kind, *(f.default_factory for f in fields(kind) if isinstance(f.default_factory, type))):
-        renamed |= getattr(sys.modules[part.__module__], "RENAMED_OPTIONS", {})
+    """Raise `UserError` where an option of the command has a new name."""
+    renamed = renamed_options(kind)
     for word in words:
         old = word.partition("=")[0]
         if old in renamed:

@@ -34,7 +34,7 @@ class View:
                 raise UserError(f"{name} must be from 0 to {2**31 - 1}, got {getattr(self, name)}.")
 
 
-def view(command: View) -> None:
+def view_command(command: View) -> None:
     """Write it, print where it is."""
     from analysis import viewer
     from analysis.populations.population import find_organism

@@ -6,13 +6,12 @@ from blue to orange through a pale middle. Ink is one colour, which a page may r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
@@ -156,33 +155,7 @@ def colour_bar_in(ax: Axes, image: Any, label: str) -> None:
     bar.update_ticks()
 
 
-def scree(ax: Axes, components: xr.Dataset) -> None:
-    """Share of the variance per component, and what they add up to."""
-    share, pc = 100 * components.explained.values, components.pc.values
-    ax.bar(pc, share, color=BLUE, width=0.72, label="each")
-    ax.plot(pc, share.cumsum(), "o-", color=ORANGE, ms=3.5, lw=1.2, label="together")
-    for level in components.share.values:
-        ax.axhline(level, color=FAINT, lw=0.7, zorder=0)
-    ax.set(xlabel="principal component", ylabel="variance (%)")
-    ax.set(ylim=(0, 103), xlim=(0.3, max(5, len(pc)) + 0.7))
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.legend(loc="center right")
-
-
-def loadings(ax: Axes, components: xr.Dataset, numbers: Mapping[str, int]) -> Any:
-    """How each channel enters each component."""
-    values = components.loadings.values
-    image = ax.imshow(values, cmap=DIVERGING, vmin=-1, vmax=1, aspect="auto")
-    names = [f"{c} ({numbers[str(c)]})" for c in components.channel.values]
-    ax.set_xticks(range(len(names)), names, rotation=60, ha="right", rotation_mode="anchor")
-    ax.set_yticks(range(len(values)), [f"PC{k}" for k in components.pc.values])
-    ax.tick_params(length=0)
-    for spine in ax.spines.values():
-        spine.set_visible(False)
-    return image
-
-
-def against_null(ax: Axes, tests: xr.Dataset, statistics: Sequence[str], names: Sequence[str]) -> None:
+def against_null(ax: Axes, tests: xr.Dataset, statistics: Sequence[Any], names: Sequence[str]) -> None:
     """Every surrogate, their 5 to 95 % and median, and the value observed, row by row."""
     rng = np.random.default_rng(0)  # scatters the points within their row
     for row, statistic in enumerate(statistics):
@@ -210,62 +183,7 @@ def _beside(ax: Axes, place: float, row: float, text: str) -> None:
     ax.annotate(text, (1, row), xytext=(place, 0), **looks)
 
 
-def lesions(ax: Axes, rows: pd.DataFrame, null: pd.DataFrame | None = None, value: str = "fitness") -> None:
-    """One kind of lesion: median and interval by channel, at each horizon; the null in grey."""
-    channels = list(dict.fromkeys(rows.channel))
-    horizons = sorted(set(rows.horizon))
-    for n, horizon in enumerate(horizons):
-        shift = 0.18 * (2 * n - len(horizons) + 1)
-        last = n == len(horizons) - 1
-        fill = {"mfc": BLUE if last else "none", "color": BLUE, "ms": 4.5, "lw": 1.3}
-        _intervals(ax, rows[rows.horizon == horizon], channels, shift, value, "o", fill, f"{horizon} steps")
-    if null is not None:
-        late = null[null.horizon == horizons[-1]]
-        grey = {"color": MUTED, "ms": 5, "lw": 1.3, "mew": 1.4}
-        _intervals(ax, late, channels, 0.36, value, "x", grey, f"null, {horizons[-1]} steps")
-    over = rows[(rows.overgrown_runs > 0) & (rows.horizon == horizons[-1])]
-    if len(over):
-        at = [channels.index(c) for c in over.channel]
-        ax.plot(over[value], at, "^", color=ORANGE, ms=9, mfc="none", mew=1.2, label="overgrew")
-    ax.set_yticks(range(len(channels)), channels)
-    ax.set_ylim(len(channels) - 0.4, -0.6)
-    ax.tick_params(axis="y", length=0)
-    ax.grid(axis="y", color=FAINT, lw=0.4)
-    ax.set_axisbelow(True)
-
-
-def _intervals(
-    ax: Axes,
-    rows: pd.DataFrame,
-    channels: Sequence[str],
-    shift: float,
-    value: str,
-    marker: str,
-    looks: Mapping[str, Any],
-    label: str,
-) -> None:
-    at = np.asarray([channels.index(c) for c in rows.channel]) + shift
-    ax.hlines(at, rows[f"{value}_low"], rows[f"{value}_high"], color=looks["color"], lw=looks["lw"])
-    marks = {k: v for k, v in looks.items() if k != "lw"}
-    ax.plot(rows[value], at, marker, ls="none", label=label, **marks)
-
-
 def runs_and_median(ax: Axes, time: np.ndarray, values: np.ndarray, colour: str) -> None:
     """Every run (run, time) thin, their median thick."""
     ax.plot(time, values.T, color=colour, lw=0.6, alpha=0.45)
     ax.plot(time, np.median(values, 0), color=colour, lw=1.8)
-
-
-def dots_and_median(ax: Axes, values: np.ndarray, names: Sequence[str], colours: Sequence[str]) -> None:
-    """Every key (row, key) as a dot, their median as a bar, row by row; those not defined left out."""
-    for row, (keys, colour) in enumerate(zip(values, colours, strict=True)):
-        known = keys[~np.isnan(keys)]
-        spread = np.linspace(-0.2, 0.2, len(known)) if len(known) > 1 else np.zeros(len(known))
-        ax.plot(known, row + spread, "o", color=colour, ms=4.5, mfc="none", mew=1.2)
-        if len(known):
-            ax.plot([np.median(known)] * 2, [row - 0.36, row + 0.36], color=INK, lw=2)
-        else:
-            ax.annotate("not defined", (0.02, row), xycoords=("axes fraction", "data"), va="center", color=MUTED)
-    ax.set_yticks(range(len(names)), names)
-    ax.set_ylim(len(names) - 0.5, -0.5)
-    ax.tick_params(axis="y", length=0)
