@@ -82,7 +82,7 @@ def study(values, *, z=None, included=None, null=0.0, lineage=None, p=None):
     rows, count = first.shape[0], first.shape[1]
     inside = np.ones(first.shape, bool) if included is None else np.asarray(included)
     organism = bodies.static_organism(canvas=(12, 12), radius=3.0)
-    grown, table = [], []
+    states, grown, table = np.asarray(organism.initial_state())[None], [], []
     for r in range(count):
         for k in range(rows):
             name = f"{REGIMES[r]}-{k}"
@@ -90,7 +90,7 @@ def study(values, *, z=None, included=None, null=0.0, lineage=None, p=None):
             member = Member(organism.rename(name), "disc", REGIMES[r], k, line)
             log_mse = -3.0 if inside[k, r] else -1.0
             why = "" if inside[k, r] else "its log10 MSE is above the limit"
-            grown.append(GrownMember(member, 200, log_mse, np.array([log_mse]), 9, None, why))
+            grown.append(GrownMember(member, 200, log_mse, np.array([log_mse]), 9, states, why))
             for measure, numbers in values.items():
                 row = {"member": name, "measure": measure, "value": numbers[k][r]}
                 row |= {} if z is None else {"z": z[measure][k][r]}

@@ -438,7 +438,9 @@ def test_a_population_is_dissected_and_not_twice(folder, tmp_path, capsys, monke
     def record_call(population, assays, **options):
         calls.append([(assay.name, config.seed) for assay, config in assays])
         return run_assays(
-            population, [(populace.assay([Measure("a", "the a")]), AxesConfig(runs=1, adult_step=1))], **options
+            population,
+            [(populace.assay([Measure("a", "the a")]), AxesConfig(runs=1, adult_step=1, angles=()))],
+            **options,
         )
 
     monkeypatch.setattr(population_run, "run", record_call)

@@ -83,7 +83,8 @@ def test_what_is_claimed_of_the_flag(moved_source):
         "Moved from 11,8 to 11,40, the disc makes a second body by step 240, and the first stays.",
         "The hidden channels alone make a second body.",
         "The colours alone make no second body.",
-        "A random change as large in every cell makes no second body.",
+        "A random change as large in every cell makes a second body as well, so that this graft alone proves no code in "
+        "the moved cells.",
         "The graft stays as in the donor.",
         "Discs from 0 of 5 points of the body make a second body at 11,40.",
         "0 of 5 discs, left alone, rebuild the body by step 240.",
@@ -269,7 +270,7 @@ def test_the_larger_preset_fills_what_was_left_at_its_default():
 
 
 def test_mid_body_to_tail_gives_a_published_planarian_a_second_axis(published):
-    worm = others.read(published, "google-planarian").organism
+    worm = others.load_published(published, "google-planarian").organism
     result = run(worm, config=GraftConfig((36, 36), (42, 18), radius=4, runs=1, map_runs=0))
     assert result.grafts.attrs["cells"] == 49
     course = result.grafts.second_body.sel(run=0)

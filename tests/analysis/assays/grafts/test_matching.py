@@ -59,7 +59,7 @@ def test_half_a_second_body_counts_half():
 
 
 def test_the_undisturbed_body_alone_shows_no_second_one():
-    assert template().match(tadpole()).share == 0
+    assert template().match(tadpole()).second == 0
 
 
 def test_a_body_that_left_shows_in_the_share_of_the_first():
