@@ -85,9 +85,9 @@ def open_run(folder: Path, config: TrainConfig, state: TrainState, resume: bool)
 
 def save_checkpoint(folder: Path, state: TrainState, checkpoint: Checkpoint) -> None:
     """Write a checkpoint; the previous one stays complete until this one is."""
-    leaves = {f"{i:04d}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
+    arrays = {f"{i:04d}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
     metadata = {"checkpoint": json.dumps(vars(checkpoint))}
-    write_file(folder / CHECKPOINT_FILE, to_bytes(leaves, metadata=metadata))
+    write_file(folder / CHECKPOINT_FILE, to_bytes(arrays, metadata=metadata))
 
 
 def restore_checkpoint(folder: Path, like: TrainState) -> tuple[TrainState, Checkpoint]:
@@ -107,13 +107,13 @@ def restore_checkpoint(folder: Path, like: TrainState) -> tuple[TrainState, Chec
             # "mark" is what earlier versions called it.
             entry = json.loads(metadata["checkpoint"] if "checkpoint" in metadata else metadata["mark"])
             checkpoint = Checkpoint(**modern_keys(entry, "checkpoint"))
-            leaves = [file.get_tensor(name) for name in sorted(file.keys())]
-        if [leaf.shape for leaf in leaves] != [leaf.shape for leaf in jax.tree.leaves(like)]:
+            arrays = [file.get_tensor(name) for name in sorted(file.keys())]
+        if [leaf.shape for leaf in arrays] != [leaf.shape for leaf in jax.tree.leaves(like)]:
             raise ValueError("its arrays have other shapes")
     except (OSError, SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is not a checkpoint of this run: {error}.") from error
     _truncate_metrics(folder, checkpoint.metrics_bytes)
-    return jax.tree.unflatten(jax.tree.structure(like), [jnp.asarray(leaf) for leaf in leaves]), checkpoint
+    return jax.tree.unflatten(jax.tree.structure(like), [jnp.asarray(leaf) for leaf in arrays]), checkpoint
 
 
 def append_metrics(folder: Path, row: dict[str, Any]) -> int:
@@ -145,7 +145,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     return [row for row in rows if isinstance(row, dict)]
 
 
-def trained_organism(task: Task, parameters: Any, checkpoint: Checkpoint, folder: Path) -> Organism:
+def build_organism(task: Task, parameters: Any, checkpoint: Checkpoint, folder: Path) -> Organism:
     """The organism of these parameters, with its provenance and its training loss (mean of the last 20 rows)."""
     config = task.config
     losses = [row["loss"] for row in read_metrics(folder) if "loss" in row]

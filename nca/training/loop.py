@@ -30,10 +30,10 @@ from nca.training.checkpoint import (
     CHECKPOINT_FILE,
     Checkpoint,
     append_metrics,
+    build_organism,
     open_run,
     restore_checkpoint,
     save_checkpoint,
-    trained_organism,
 )
 from nca.training.config import TrainConfig
 from nca.training.plots import plot_training
@@ -234,7 +234,7 @@ class _StackedState:
         sharding = NamedSharding(mesh, MEMBERS)
         idle = -len(tasks) % mesh.size  # copies that fill the last devices
         tasks, states = [*tasks, *[tasks[0]] * idle], [*states, *[states[0]] * idle]
-        self._states = jax.tree.map(lambda *leaves: jax.device_put(np.stack(leaves), sharding), *states)
+        self._states = jax.tree.map(lambda *arrays: jax.device_put(np.stack(arrays), sharding), *states)
         targets = jax.device_put(np.stack([task.target for task in tasks]), sharding)
         self._compiled = compile_population_step(tasks[0], targets, mesh)
         self._size = len(tasks)
@@ -359,14 +359,14 @@ def reseed_pool(task: Task, state: TrainState) -> tuple[TrainState, int]:
 
 def _save_snapshot(run: _Run, state: TrainState) -> None:
     """Save the organism of this step in the folder `snapshots`."""
-    organism = trained_organism(run.task, state.parameters, Checkpoint(run.step, run.checkpoint.rollbacks), run.folder)
+    organism = build_organism(run.task, state.parameters, Checkpoint(run.step, run.checkpoint.rollbacks), run.folder)
     (run.folder / "snapshots").mkdir(exist_ok=True)
     path = run.folder / "snapshots" / f"step-{run.step:06d}.safetensors"
     save(organism.rename(f"{organism.name}-{run.step}"), path)
 
 
 def _save_organism(run: _Run, state: TrainState) -> Organism:
-    organism = trained_organism(run.task, state.parameters, run.checkpoint, run.folder)
+    organism = build_organism(run.task, state.parameters, run.checkpoint, run.folder)
     save(organism, run.folder / "organism.safetensors")
     return organism
 

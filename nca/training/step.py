@@ -8,6 +8,7 @@ and every variable's gradient is divided by its own norm (Mordvintsev et al. 202
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -23,7 +24,7 @@ from jaxtyping import Array, Float, Int
 from nca.damage import random_wound
 from nca.errors import UserError
 from nca.io import load
-from nca.kernels import check_kernel, fused_step, matmul_precision
+from nca.kernels import fused_step, has_kernel
 from nca.organism import Organism
 from nca.perception import alive, mature
 from nca.rule import Rule, init_rule
@@ -96,7 +97,7 @@ def init_training(config: TrainConfig) -> tuple[Task, TrainState]:
     picture = target(config.target, config.size, background=config.background)
     key = jax.random.fold_in(jax.random.key(config.seed), 0)
     rule = init_rule(key, config.spec, config.hidden_size) if config.init_from is None else _trained_rule(config)
-    check_kernel(config, rule)
+    _check_kernel(config, rule)
     organism = Organism(rule, canvas=config.canvas, target=picture)
     split: Any = nnx.split(rule, nnx.Param, ...)
     structure, parameters, fixed = split
@@ -119,6 +120,21 @@ def _trained_rule(config: TrainConfig) -> Rule:
         has, asks = (", ".join(f"{name} {values[name]}" for name in differ) for values in (actual, wanted))
         raise UserError(f"{config.init_from} has {has}; the configuration asks for {asks}: set them to match.")
     return rule
+
+
+def _check_kernel(config: TrainConfig, rule: Rule) -> None:
+    """Raise `UserError` where the kernel or precision of a configuration is not available."""
+    platform = jax.default_backend()
+    if config.kernel == "pallas":
+        if not has_kernel(rule):
+            raise UserError(
+                "The fused kernel needs sobel, sobel-laplacian, laplacian or isotropic perception and two layers; this "
+                f"rule has {rule.spec.perception} and {len(rule.weights)} layers: train it with --kernel xla."
+            )
+        if platform != "gpu":
+            raise UserError(f"--kernel pallas needs a GPU, and jax finds {platform} only: use --kernel xla.")
+    if config.precision == "bfloat16" and platform == "cpu":
+        raise UserError("--precision bfloat16 needs a GPU or TPU; a CPU would silently compute in float32.")
 
 
 def _row_capacities(config: TrainConfig, rule: Rule, padded: Array) -> tuple[int, ...]:
@@ -148,9 +164,10 @@ def advance_batch(task: Task, parameters: Any, states: Array, key: Array, t: Arr
     """Step t of a batch of roll-outs, (sample, y, x, channel)."""
     rule = task.rule(parameters)
     fires = jax.random.uniform(jax.random.fold_in(key, t), states.shape[:3]) <= rule.spec.fire_rate
+    half = task.config.precision == "bfloat16"
     if task.config.kernel == "pallas":
-        return fused_step(rule, states, fires, bfloat16=task.config.precision == "bfloat16")
-    with matmul_precision(task.config.precision):
+        return fused_step(rule, states, fires, bfloat16=half)
+    with jax.default_matmul_precision("BF16_BF16_F32") if half else nullcontext():  # of the gradient's products too
         if task.capacities and sparse_is_exact(rule):
             return sparse_step(rule, states, fires, task.capacities)
         return jax.vmap(partial(dense_step, rule))(states, fires)

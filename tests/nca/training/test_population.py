@@ -119,24 +119,24 @@ def test_a_member_that_rolled_back_continues_with_another_key(tmp_path, monkeypa
 
 @pytest.mark.usefixtures("mocked")
 def test_an_interrupted_population_resumes_to_the_same_organisms(tmp_path):
-    def whole(folder):
+    def configs_in(folder):
         return population_configs(tiny(snapshots="15"), 3, folder, regimes=("growing:20", "persistent"))
 
     def stop(line):
         if line.startswith("step 15/40"):
             raise KeyboardInterrupt
 
-    expected = train_population(whole(tmp_path / "one"), tmp_path / "one", log=no_log)
-    configs = whole(tmp_path / "two")
+    expected = train_population(configs_in(tmp_path / "one"), tmp_path / "one", log=no_log)
+    configs = configs_in(tmp_path / "two")
     with pytest.raises(KeyboardInterrupt):
         train_population(configs, tmp_path / "two", log=stop)
     assert [m.status for m in read_members(tmp_path / "two")] == ["trained"] * 3 + ["waiting"] * 3
     assert [m.config for m in read_members(tmp_path / "two")] == configs
-    found = train_population(configs, tmp_path / "two", resume=True, log=no_log)
-    for one, other in zip(expected, found, strict=True):
+    resumed = train_population(configs, tmp_path / "two", resume=True, log=no_log)
+    for one, other in zip(expected, resumed, strict=True):
         assert load(one.file).hash == load(other.file).hash
         assert read_metrics(one.folder) == read_metrics(other.folder)
-    assert (found[3].folder / "snapshots/step-000015.safetensors").is_file()
+    assert (resumed[3].folder / "snapshots/step-000015.safetensors").is_file()
 
 
 @pytest.mark.usefixtures("mocked")
@@ -165,13 +165,13 @@ def test_each_regime_starts_from_its_own_ancestor(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("mocked")
 def test_shards_trained_apart_equal_the_undivided_population(tmp_path):
-    def whole(folder):
+    def configs_in(folder):
         return population_configs(tiny(steps=10), 3, folder, regimes=("growing", "persistent"))
 
-    expected = train_population(whole(tmp_path / "whole"), tmp_path / "whole", log=no_log)
-    assert [m.shard for m in population_members(whole(tmp_path), tmp_path, 2)] == ["1/2", "2/2", "2/2"] * 2
+    expected = train_population(configs_in(tmp_path / "undivided"), tmp_path / "undivided", log=no_log)
+    assert [m.shard for m in population_members(configs_in(tmp_path), tmp_path, 2)] == ["1/2", "2/2", "2/2"] * 2
     for k in (1, 2):
-        train_population(whole(tmp_path / str(k)), tmp_path / str(k), shard=Shard(k, 2), log=no_log)
+        train_population(configs_in(tmp_path / str(k)), tmp_path / str(k), shard=Shard(k, 2), log=no_log)
     assert [m.status for m in read_members(tmp_path / "1")] == ["trained", "waiting", "waiting"] * 2
     with pytest.raises(UserError, match=r"shard 2/2"):
         merge_population([tmp_path / "1"], tmp_path / "short")

@@ -52,8 +52,8 @@ def stopping(number):
 def test_a_stopped_run_resumes_to_the_bit(monkeypatch, tmp_path, log_every, save_every):
     config = tiny(steps=30, log_every=log_every, save_every=save_every, snapshots="8,16")
     monkeypatch.setattr(loop, "compile_step", mock_step)
-    train(config, tmp_path / "whole", log=no_log)
-    expected = run_files(tmp_path / "whole")
+    train(config, tmp_path / "uninterrupted", log=no_log)
+    expected = run_files(tmp_path / "uninterrupted")
     for number in (0, 5, 9, 17, 29):
         folder = tmp_path / f"stopped-{number}"
         monkeypatch.setattr(loop, "compile_step", stopping(number))
@@ -66,22 +66,22 @@ def test_a_stopped_run_resumes_to_the_bit(monkeypatch, tmp_path, log_every, save
 
 def test_a_run_resumed_after_a_rollback_repeats_it_to_the_bit(monkeypatch, tmp_path):
     monkeypatch.setattr(loop, "compile_step", failing_step(calls=[12]))
-    train(tiny(steps=30), tmp_path / "whole", log=no_log)
+    train(tiny(steps=30), tmp_path / "uninterrupted", log=no_log)
     monkeypatch.setattr(loop, "compile_step", failing_step(calls=[12, 24], metric="finite"))
     with pytest.raises(UserError, match="lower --learning-rate"):
         train(tiny(steps=30, max_rollbacks=1), tmp_path / "stopped", log=no_log)
     # The checkpoint remembers the rollback; what follows uses the keys after it.
     monkeypatch.setattr(loop, "compile_step", mock_step)
-    (tmp_path / "stopped" / "config.json").write_text((tmp_path / "whole" / "config.json").read_text())
+    (tmp_path / "stopped" / "config.json").write_text((tmp_path / "uninterrupted" / "config.json").read_text())
     train(tiny(steps=30), tmp_path / "stopped", resume=True, log=no_log)
-    assert run_files(tmp_path / "stopped") == run_files(tmp_path / "whole")
+    assert run_files(tmp_path / "stopped") == run_files(tmp_path / "uninterrupted")
 
 
 def test_a_finished_run_may_be_made_longer(quick, tmp_path):
     train(tiny(steps=20), tmp_path / "run", log=no_log)
     train(tiny(steps=40), tmp_path / "run", resume=True, log=no_log)
-    train(tiny(steps=40), tmp_path / "whole", log=no_log)
-    assert run_files(tmp_path / "run") == run_files(tmp_path / "whole")
+    train(tiny(steps=40), tmp_path / "uninterrupted", log=no_log)
+    assert run_files(tmp_path / "run") == run_files(tmp_path / "uninterrupted")
 
 
 def script(folder, number, kind, environment):
@@ -96,7 +96,7 @@ def script(folder, number, kind, environment):
 
 
 def test_killed_at_any_write_to_the_disk_a_run_resumes_to_the_bit(tmp_path):
-    assert script(tmp_path / "whole", 0, "mock", {}).wait() == 0
+    assert script(tmp_path / "uninterrupted", 0, "mock", {}).wait() == 0
     number, killed = 5, 0
     while True:
         # Every time it gets further, and dies now before, now after a write to the disk.
@@ -107,7 +107,7 @@ def test_killed_at_any_write_to_the_disk_a_run_resumes_to_the_bit(tmp_path):
         assert process.returncode == -9, error.decode()
         killed, number = killed + 1, number + 9
     assert killed >= 3
-    assert run_files(tmp_path / "killed") == run_files(tmp_path / "whole")
+    assert run_files(tmp_path / "killed") == run_files(tmp_path / "uninterrupted")
 
 
 def test_real_training_killed_at_random_moments_resumes_to_the_bit(tmp_path):
@@ -118,7 +118,7 @@ def test_real_training_killed_at_random_moments_resumes_to_the_bit(tmp_path):
         "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
-    assert script(tmp_path / "whole", 0, "real", cache).wait() == 0
+    assert script(tmp_path / "uninterrupted", 0, "real", cache).wait() == 0
     draw, log, killed = random.Random(0), tmp_path / "killed" / "metrics.jsonl", 0
     for _ in range(20):
         size = log.stat().st_size if log.exists() else 0
@@ -134,7 +134,7 @@ def test_real_training_killed_at_random_moments_resumes_to_the_bit(tmp_path):
             break
         assert process.returncode == -9, error.decode()
     assert killed >= 2
-    assert run_files(tmp_path / "killed") == run_files(tmp_path / "whole")
+    assert run_files(tmp_path / "killed") == run_files(tmp_path / "uninterrupted")
 
 
 # What cannot be resumed.
