@@ -117,14 +117,14 @@ class Specimen:
 
     @cached_property
     def _sites(self) -> list[dict[str, np.ndarray]]:
-        """Perception and hidden units of each run at the first step."""
-        sites = []
+        """Perception, hidden units and update of each run at the first step."""
+        names, sites = ("perception", "post", "update"), []
         for run, state in enumerate(self.controls.states):
             fire = self.controls.fire
             noise: dict[str, Any] = {"key": self.controls.keys[run]} if fire is None else {"fire": fire[run, 0]}
             activations = replay(self.organism, state, self.first_step, **noise)
             grid = self.states.shape[1:3]
-            sites.append({site: np.asarray(activations[site]).reshape(*grid, -1) for site in ("perception", "post")})
+            sites.append({site: np.asarray(activations[site]).reshape(*grid, -1) for site in names})
         return sites
 
     def values(self, site: str, run: int) -> Float[np.ndarray, "y x entry"]:

@@ -190,9 +190,9 @@ def report_card(organism: Organism, runs: int = 8, seed: int = 0, late_runs: int
         late_runs: how many of them are followed to step 2,000.
 
     Returns:
-        log10_error: median log10 MSE over runs at steps "96", "200", "700" and "2000", None without a target;
+        log10_mse: median log10 MSE over runs at steps "96", "200", "700" and "2000", None without a target;
         mature_cells: medians at the same steps; recovered: for every cut, made at step 200 and measured at 700, the
-        median and the value of every run ("keys"); runs, late_runs, seed: how it was measured. Where even the uncut
+        median and the value of every run ("runs"); runs, late_runs, seed: how it was measured. Where even the uncut
         control has no body at 700, recovered is not defined.
     """
     keys, late = run_keys(seed, runs), min(late_runs, runs)
@@ -203,10 +203,10 @@ def report_card(organism: Organism, runs: int = 8, seed: int = 0, late_runs: int
     cuts = measure_cuts(organism, controls)
     stages = {"96": young, "200": adult, "700": jnp.asarray(controls.final_states), "2000": old}
     return {
-        "log10_error": {k: _median_log_mse(organism, states) for k, states in stages.items()},
+        "log10_mse": {k: _median_log_mse(organism, states) for k, states in stages.items()},
         "mature_cells": {k: _median(metrics.mature_count(organism.rule, states)) for k, states in stages.items()},
         "recovered": {
-            name: {"median": _median(by_run), "keys": [_json_number(value) for value in by_run]}
+            name: {"median": _median(by_run), "runs": [_json_number(value) for value in by_run]}
             for name, by_run in zip(cuts.wound.values.tolist(), cuts.recovered.values, strict=True)
             if name in CUTS
         },

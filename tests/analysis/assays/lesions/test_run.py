@@ -11,7 +11,7 @@ from helpers.specimens import SMALL
 import nca
 from analysis.assays.lesions.config import RENAMED_OPTIONS, CutName, Intervention, LesionConfig
 from analysis.assays.lesions.interventions import INTERVENTIONS
-from analysis.assays.lesions.report import sections
+from analysis.assays.lesions.report import claims, sections
 from analysis.assays.lesions.run import run
 from analysis.cli.main import main
 from nca.damage import CUTS
@@ -33,6 +33,29 @@ def test_everything_finds_what_was_planted_and_the_control_channel_shows_nothing
     assert {top.a, top.b} == {"h0", "h1"}
     assert top.epsilon == pytest.approx(-1, abs=1e-5)
     assert result.portrait.shape == (24, 24, 4)
+
+
+def test_what_is_claimed_of_a_hand_made_organism(result):
+    assert [claim.text for claim in claims(result)] == [
+        "When one hidden channel decays by 20 % per step, losing h6 hurts most: fitness 0.00 after 20 steps "
+        "(1 = unperturbed, 0 = dead), in the trained basis.",
+        "1 of 2 lasting interventions find h6 to be needed most; between two of them the rank correlation of fitness "
+        "is 0.93 (median; 0 = no agreement).",
+        "Losing 20 % of a hidden channel per step costs half of the fitness or more for 2 of 9 (growing), 2 of 9 "
+        "(adult), 2 of 9 (regenerating).",
+        "4 of 9 hidden channels can be set to zero once without harm 20 steps later (fitness at least 0.95); h6 does "
+        "worst, with 0.00.",
+        "3 of 3 filters of the perception can be held at their mean for 20 steps without harm (fitness at least 0.95); "
+        "identity is needed most, with 1.00.",
+        "2 of 2 groups of hidden units can be held at their mean for 20 steps without harm (fitness at least 0.95); "
+        "2 to r is needed most, with 1.00.",
+        "0 of 302 lesions make the body overgrow in some run, and 0 make it explode.",
+        "0 of 36 pairs of hidden channels back each other up, in the trained basis.",
+        "5 of 9 hidden channels have a critical period: ablating the channel before or after it reduces fitness.",
+        "The other hidden channels repair a part of the loss of 0 of 5 channels and make it worse for 0; for 0 of 5 "
+        "they repair more than after as large a change elsewhere in the channel.",
+        "Lesions of a control channel, which every cell writes and none reads, change nothing.",
+    ]
 
 
 def test_the_section_holds_claims_figures_and_every_number(result):

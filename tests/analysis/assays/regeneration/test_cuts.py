@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from helpers import bodies
-from helpers import published as other_programs
+from helpers.published import load_published
 from PIL import Image
 
 import nca
@@ -97,7 +97,7 @@ def test_every_run_needs_its_masks():
 
 def test_a_published_gecko_regenerates_as_an_independent_implementation_says(published):
     name = "distill-gecko-regenerating"
-    organism = other_programs.read(published, name).organism
+    organism = load_published(published, name).organism
     picture = np.asarray(Image.open(published / name / "target.png"), np.float32) / 255
     gecko = Organism(organism.rule, canvas=organism.canvas, target=picture, name=name)
     fire = np.random.Generator(np.random.PCG64(1)).random((700, 72, 72)) <= 0.5
@@ -115,17 +115,17 @@ def test_a_published_gecko_regenerates_as_an_independent_implementation_says(pub
 def test_a_report_card_holds_plain_numbers_that_a_file_can_hold():
     card = report_card(bodies.static_organism(), runs=2)
     assert json.loads(json.dumps(card, allow_nan=False)) == card
-    assert card["log10_error"] == {"96": -6.0, "200": -6.0, "700": -6.0, "2000": -6.0}
+    assert card["log10_mse"] == {"96": -6.0, "200": -6.0, "700": -6.0, "2000": -6.0}
     assert set(card["mature_cells"].values()) == {149.0}
     assert set(card["recovered"]) == set(CUTS)
     for cut in card["recovered"].values():
         assert cut["median"] == pytest.approx(0, abs=1e-5)
-        assert len(cut["keys"]) == 2
+        assert len(cut["runs"]) == 2
 
 
 def test_a_report_card_says_none_where_nothing_is_defined():
     card = report_card(bodies.fading_organism(target=False), runs=1)
     assert json.dumps(card, allow_nan=False)
-    assert card["log10_error"]["200"] is None
+    assert card["log10_mse"]["200"] is None
     assert card["mature_cells"]["200"] == 0
-    assert card["recovered"]["left"] == {"median": None, "keys": [None]}
+    assert card["recovered"]["left"] == {"median": None, "runs": [None]}
