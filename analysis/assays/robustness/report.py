@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +12,7 @@ from analysis.assays.robustness.canalization import canalization
 from analysis.assays.robustness.config import RobustnessConfig
 from analysis.assays.robustness.dose_response import PERTURBATIONS, dose_summary
 from analysis.assays.robustness.run import RobustnessResult
-from analysis.report.format import NOT_DEFINED, as_given, interval_label, number, plural
+from analysis.report.format import as_given, interval_label, number, plural
 from analysis.report.model import Claim, Section, SvgFigure, evidence, svg_figure
 from analysis.report.plots import style
 
@@ -32,7 +31,6 @@ def sections(results: Sequence[RobustnessResult]) -> list[Section]:
         "Robustness",
         claims,
         figures=_figures(shown),
-        lookup={f"Doses, {r.organism.name}": _dose_table(r) for r in shown if len(r.doses)},
         tables=_tables(shown),
         method=_method(results[0].config),
         skipped=skipped,
@@ -137,27 +135,6 @@ def _canalization_claims(result: RobustnessResult) -> list[Claim]:
     text = f"The runs of {name} {'become' if converge else 'do not clearly become'} more similar as they grow."
     note = "Distances are shares of the norm; the interval is a bootstrap over runs."
     return [Claim(_NAME, text, evidence(*rows), {"organism": name, "canalization": ratios}, note)]
-
-
-def _fitness_cell(row: Any) -> str:
-    if not np.isfinite(row.fitness):
-        return NOT_DEFINED if np.isnan(row.fitness) else "exploded"
-    return f"{number(row.fitness)} ({number(row.fitness_low)} to {number(row.fitness_high)})"
-
-
-def _dose_table(result: RobustnessResult) -> pd.DataFrame:
-    """Medians by perturbation and dose, for a reader."""
-    summary = dose_summary(result.doses)
-    return pd.DataFrame(
-        {
-            "perturbation": [PERTURBATIONS[name][0] for name in summary.perturbation],
-            "dose": [as_given(dose) for dose in summary.dose],
-            "fitness": [_fitness_cell(row) for row in summary.itertuples()],
-            "rise of log10 MSE": [number(rise) for rise in summary.log_mse_rise],
-            "overgrown": summary.overgrown_runs,
-            "exploded": summary.exploded_runs,
-        }
-    )
 
 
 def _tables(results: Sequence[RobustnessResult]) -> dict[str, pd.DataFrame]:

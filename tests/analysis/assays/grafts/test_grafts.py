@@ -83,8 +83,8 @@ def test_what_is_claimed_of_the_flag(moved_source):
         "Moved from 11,8 to 11,40, the disc makes a second body by step 240, and the first stays.",
         "The hidden channels alone make a second body.",
         "The colours alone make no second body.",
-        "A random change as large in every cell makes a second body as well, so that this graft alone proves no code in "
-        "the moved cells.",
+        "A random change as large in every cell makes a second body as well, so that this graft alone proves no code "
+        "in the moved cells.",
         "The graft stays as in the donor.",
         "Discs from 0 of 5 points of the body make a second body at 11,40.",
         "0 of 5 discs, left alone, rebuild the body by step 240.",
