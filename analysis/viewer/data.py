@@ -12,7 +12,7 @@ from analysis.assays.axes.pca import PCA_MIN_CELLS, pca
 from analysis.recording import record
 from nca.errors import UserError
 from nca.organism import Organism, check_canvas
-from nca.spec import Spec, channel_names, channel_role
+from nca.spec import PERCEPTIONS, Spec, channel_names, channel_role
 
 LARGEST_SIDE = 512
 LARGEST_STATE = 2**23  # numbers
@@ -61,6 +61,7 @@ def page_data(
         "canvas": list(size),
         "place": {"seed": seed, "run": run},
         "spec": spec.to_json(),
+        "has_compass": PERCEPTIONS[spec.perception].has_compass,
         "channels": names,
         "hidden": hidden,
         "rgb": (hidden + list(range(spec.channels)) * 3)[:3],
@@ -68,15 +69,15 @@ def page_data(
         "layers": [_layer(w, b) for w, b in zip(organism.rule.weights, organism.rule.biases, strict=True)],
         "angle": float(organism.rule.angle[...]),
         "kernels": _kernels(organism),
-        "seed": {"shape": list(organism.seed.shape), "values": encode_floats(organism.seed)},
-        "target": None if picture is None else encode_floats(picture),
+        "seed": {"shape": list(organism.seed.shape), "values": _encode_floats(organism.seed)},
+        "target": None if picture is None else _encode_floats(picture),
         "dead": None if picture is None else max(float((picture**2).sum()) / (72 * 72 * 4), 1e-12),
         "axes": components,
         "why": reason,
     }
 
 
-def encode_floats(values: Any) -> str:
+def _encode_floats(values: Any) -> str:
     """Little-endian float32 in base64."""
     return base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode()
 
@@ -94,8 +95,8 @@ def _layer(weights: Any, bias: Any) -> dict[str, Any]:
     return {
         "inputs": inputs,
         "outputs": outputs,
-        "weights": encode_floats(weights[...]),
-        "bias": encode_floats(bias[...]),
+        "weights": _encode_floats(weights[...]),
+        "bias": _encode_floats(bias[...]),
     }
 
 
@@ -104,7 +105,7 @@ def _kernels(organism: Organism) -> dict[str, Any] | None:
     if kernels is None:
         return None
     filters, depth = kernels.shape[:2]
-    return {"filters": filters, "depth": depth, "values": encode_floats(kernels[...])}
+    return {"filters": filters, "depth": depth, "values": _encode_floats(kernels[...])}
 
 
 def _components(recording: xr.Dataset) -> tuple[dict[str, Any] | None, str]:
@@ -121,8 +122,8 @@ def _components(recording: xr.Dataset) -> tuple[dict[str, Any] | None, str]:
     loadings = on_all.loadings.transpose("pc", "channel").values
     return {
         "count": len(loadings),
-        "directions": encode_floats(loadings),
-        "mean": encode_floats(on_all["mean"].values),
+        "directions": _encode_floats(loadings),
+        "mean": _encode_floats(on_all["mean"].values),
         "explained": [round(float(share), 6) for share in components.explained.values],
         "spans": [max(float(s), 1e-6) for s in spread],
         "step": int(components.attrs["step"]),

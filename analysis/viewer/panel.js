@@ -193,8 +193,7 @@ export function runSection(data, send) {
     run.value = String(whole(run) + 1);
     again();
   } }, "Another run");
-  const compass = data.spec.perception === "learned" || data.spec.perception === "laplacian" ? null
-    : data.spec.perception === "isotropic" ? null
+  const compass = !data.has_compass ? null
     : h("div.compass", {}, dial, h("div", {}, h("b", {}, "Compass"), words, h("p.hint", {}, "Turns what every cell takes for down and right.")));
   const node = section("Run", compass,
     h("div.row.numbers", {}, h("label", {}, h("span", {}, "Seed"), seed), h("label", {}, h("span", {}, "Run"), run), dice));

@@ -21,9 +21,8 @@ from analysis.recording import label_states
 from analysis.rollouts import fire_masks, grow_runs
 from nca.errors import UserError
 from nca.organism import Organism
-from nca.spec import hidden_channels
+from nca.spec import PERCEPTIONS, hidden_channels
 
-ISOTROPIC = ("laplacian", "isotropic")
 _COARSE = 5  # degrees
 
 
@@ -78,7 +77,9 @@ def rotate_perception(
         "max_change": (dims, [np.abs(states - upright).max((1, 2, 3)) for states in sets]),
         "picture": (("angle", "y", "x", "rgba"), np.stack([np.asarray(metrics.picture(spec, s)) for s in first])),
     }
-    return xr.Dataset(data, {"angle": all_angles}, {"steps": steps, "isotropic": int(spec.perception in ISOTROPIC)})
+    return xr.Dataset(
+        data, {"angle": all_angles}, {"steps": steps, "isotropic": int(not PERCEPTIONS[spec.perception].has_compass)}
+    )
 
 
 def rotate_states(
