@@ -20,10 +20,9 @@ powers of two, those of products at least 16.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,15 +30,11 @@ from jax import lax
 from jax.experimental import pallas as pl
 from jaxtyping import Array, Bool, Float
 
-from nca.errors import UserError
 from nca.perception import alive, filter_fields, neighbours
 from nca.rule import Rule
 from nca.sparse import active_cells, sparse_is_exact
 from nca.spec import PERCEPTIONS
 from nca.step import next_state, perception_input
-
-if TYPE_CHECKING:
-    from nca.training.config import TrainConfig
 
 SHORTEST_SIDE = 16  # of a matrix that a tensor core multiplies
 
@@ -55,7 +50,7 @@ def fused_step(
     """One step of a batch of runs by the fused kernel, equal to the dense step of each.
 
     Args:
-        rule: the rule; `check_kernel` says which have a kernel.
+        rule: the rule; `has_kernel(rule)` must hold.
         states: the runs' states.
         fires: the runs' fire masks.
         bfloat16: multiply in bfloat16, add in float32.
@@ -71,25 +66,9 @@ def fused_step(
     return next_state(rule, states, before, update[..., : spec.channels])
 
 
-def matmul_precision(precision: str) -> AbstractContextManager[object]:
-    """A context in which XLA multiplies matrices in this precision, those of gradients too."""
-    return jax.default_matmul_precision("BF16_BF16_F32") if precision == "bfloat16" else nullcontext()
-
-
-def check_kernel(config: TrainConfig, rule: Rule) -> None:
-    """Raise `UserError` where the kernel or precision of a training configuration is not available."""
-    platform = jax.default_backend()
-    if config.kernel == "pallas":
-        kinds = [name for name in PERCEPTIONS if name not in ("steered", "learned")]
-        if rule.spec.perception not in kinds or len(rule.weights) != 2:
-            raise UserError(
-                f"The fused kernel needs {', '.join(kinds)} perception and two layers; this rule has "
-                f"{rule.spec.perception} and {len(rule.weights)} layers: train it with --kernel xla."
-            )
-        if platform != "gpu":
-            raise UserError(f"--kernel pallas needs a GPU, and jax finds {platform} only: use --kernel xla.")
-    if config.precision == "bfloat16" and platform == "cpu":
-        raise UserError("--precision bfloat16 needs a GPU or TPU; a CPU would silently compute in float32.")
+def has_kernel(rule: Rule) -> bool:
+    """Whether the fused kernel computes this rule: fixed filters, the same for every cell, and two layers."""
+    return rule.spec.perception not in ("steered", "learned") and len(rule.weights) == 2
 
 
 class _Layers(NamedTuple):
@@ -148,10 +127,6 @@ class _Options:
     tiles: tuple[int, int] = (64, 32)
     warps: tuple[int, int] = (4, 8)
     programs: int = 264
-
-    @property
-    def filters(self) -> tuple[str, ...]:
-        return PERCEPTIONS[self.perception].filters
 
 
 class _Tiling(NamedTuple):
@@ -223,7 +198,9 @@ def _backward(options: _Options, residuals: Any, cotangent: Array) -> tuple[Arra
         _flat(tiling, cotangent),
         *_operands(options, layers),
     )
-    _, pullback = jax.vjp(lambda s: filter_fields(options.filters, s, neighbours(s, options.boundary)), states)
+    _, pullback = jax.vjp(
+        lambda s: filter_fields(PERCEPTIONS[options.perception].filters, s, neighbours(s, options.boundary)), states
+    )
     (by_states,) = pullback([_unflat(field, states.shape) for field in by_fields])
     return by_states, None, _Layers(*(jnp.sum(by_program, axis=0) for by_program in sums))
 
@@ -301,7 +278,7 @@ def _tile(
         for dy in (-1, 0, 1)
         for dx in (-1, 0, 1)
     }
-    features = filter_fields(options.filters, near[0, 0], near)
+    features = filter_fields(PERCEPTIONS[options.perception].filters, near[0, 0], near)
     pre = sum(_product(options, feature, w1[k]) for k, feature in enumerate(features)) + b1[...]
     post = jnp.where(pre > 0, pre, options.activation_slope * pre)
     return features, pre, post, _product(options, post, w2[...]) + b2[...]

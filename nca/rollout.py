@@ -28,11 +28,9 @@ from nca.edits.edit import Edit, apply, entries, lasting
 from nca.errors import UserError
 from nca.organism import Organism, check_canvas
 from nca.rule import Rule
-from nca.sparse import in_window, sparse_is_exact, sparse_step, window_sizes
+from nca.sparse import scan_in_windows, sparse_is_exact, sparse_step
 from nca.step import dense_step, fire_mask, step_sites
 from nca.unroll import Layout, join_floats, split_floats
-
-_SEGMENT_LENGTHS = (8, 10, 9, 7, 6, 5)
 
 
 def run_key(seed: int, run: int = 0) -> Array:
@@ -144,26 +142,6 @@ class _Plan:
     sparse: bool
 
 
-@dataclass(frozen=True)
-class _Run:
-    """What stays the same through a roll-out; `fire` holds masks (step, y, x), or None where there is a key."""
-
-    plan: _Plan
-    rule: Rule
-    key: Any
-    fire: Any
-    edits: Any
-    start: Array
-    canvas: tuple[int, int]
-    sparse: bool
-
-    def fire_mask(self, i: Array) -> Array:
-        """The fire mask of step `start + i`, on the canvas."""
-        if self.fire is None:
-            return fire_mask(self.rule, self.key, self.start + i, self.canvas)
-        return lax.dynamic_index_in_dim(self.fire, i, keepdims=False)
-
-
 @partial(jax.jit, static_argnums=0)
 def _roll(plan: _Plan, rule: Rule, state: Array, key: Any, fire: Any, edits: Any, start: Array) -> Array:
     """The last state, or all of them (steps + 1, y, x, channel)."""
@@ -196,53 +174,43 @@ _roll_split.defvjp(_forward, _backward)
 def _roll_once(plan: _Plan, layout: Layout, floats: list[Array], others: list[Array]) -> Array:
     rule, state, key, fire, edits, start = join_floats(layout, floats, others)
     canvas = (state.shape[0], state.shape[1])
-    run = _Run(plan, rule, key, fire, edits, start, canvas, plan.sparse and sparse_is_exact(rule, edits))
-    sizes = window_sizes(rule, canvas) if run.sparse else (canvas,)
-    length = plan.steps
-    if len(sizes) > 1:  # some eight steps between choices of a window, without a remainder where that can be
-        length = next((n for n in _SEGMENT_LENGTHS if plan.steps % n == 0), _SEGMENT_LENGTHS[0])
-    # Dead cells of a given state may hold values, which a window would not show.
-    first_state = apply(edits, "state", state, start, key)
-    segments, remainder = divmod(plan.steps, length)
-    recorded = []
-    if segments:
-        firsts = jnp.arange(segments) * length
-        state, states = lax.scan(lambda s, i: _segment(run, s, i, length, sizes), state, firsts)
-        recorded.append(states.reshape(segments * length, *states.shape[2:]))
-    if remainder:
-        state, states = _segment(run, state, jnp.int32(segments * length), remainder, (canvas,))
-        recorded.append(states)
-    state = apply(lasting(edits), "state", state, start + plan.steps, key)
-    return jnp.concatenate([*recorded, state[None]]).at[0].set(first_state) if plan.record else state
+    sparse = plan.sparse and sparse_is_exact(rule, edits)
 
-
-def _segment(
-    run: _Run, state: Array, first: Array, steps: int, sizes: tuple[tuple[int, int], ...]
-) -> tuple[Array, Array]:
-    """The state after the steps from `start + first` on, and the states read (empty if not recorded)."""
-
-    def advance(edits: Sequence[Edit], state: Array, crop: Callable[[Array], Array]) -> tuple[Array, Array]:
+    def advance(
+        edits: Sequence[Edit], state: Array, first: Array, steps: int, crop: Callable[[Array], Array]
+    ) -> tuple[Array, Array]:
+        """The steps from `start + first` on, on a window that `crop` cuts from the canvas."""
         cells = state.shape[0] * state.shape[1]
         # Rows for bodies that, with their rings, cover a fifth or half of the window.
-        capacities = tuple(max(int(share * run.rule.spec.fire_rate * cells), 16) for share in (0.2, 0.5))
+        capacities = tuple(max(int(share * rule.spec.fire_rate * cells), 16) for share in (0.2, 0.5))
 
         @jax.checkpoint
         def body(state: Array, i: Array) -> tuple[Array, Array]:
-            t, fire = run.start + i, crop(run.fire_mask(i))
-            read = apply(edits, "state", state, t, run.key)
-            if run.sparse:
+            t = start + i
+            mask = (
+                fire_mask(rule, key, t, canvas) if fire is None else lax.dynamic_index_in_dim(fire, i, keepdims=False)
+            )
+            read = apply(edits, "state", state, t, key)
+            if sparse:
                 later = [e for e in edits if e.site != "state"]
-                after = sparse_step(run.rule, read[None], fire[None], capacities, edits=later, t=t)[0]
+                after = sparse_step(rule, read[None], crop(mask)[None], capacities, edits=later, t=t)[0]
             else:
                 # Noise streams are numbered by an edit's position among all edits: those of the state, applied
                 # already, stay in the list with a window that never comes.
                 later = [replace(e, last=jnp.int32(0)) if e.site == "state" else e for e in edits]
-                after = dense_step(run.rule, read, fire, edits=later, t=t, key=run.key)
-            return after, read if run.plan.record else read[:0, :0]
+                after = dense_step(rule, read, mask, edits=later, t=t, key=key)
+            return after, read if plan.record else read[:0, :0]
 
         return lax.scan(body, state, first + jnp.arange(steps))
 
-    return in_window(advance, run.rule, state, run.edits, run.start + first, steps, sizes, run.plan.record)
+    # Dead cells of a given state may hold values, which a window would not show.
+    first_state = apply(edits, "state", state, start, key)
+    if sparse:
+        state, states = scan_in_windows(advance, rule, state, edits, start, plan.steps, plan.record)
+    else:
+        state, states = advance(edits, state, jnp.int32(0), plan.steps, lambda field: field)
+    state = apply(lasting(edits), "state", state, start + plan.steps, key)
+    return jnp.concatenate([states, state[None]]).at[0].set(first_state) if plan.record else state
 
 
 # Checks of what users give.

@@ -29,7 +29,8 @@ from nca.rule import Rule
 from nca.step import dense_layers, next_state, perception_input, squash, step_sites
 from nca.unroll import Layout, join_floats, split_floats
 
-SIDES = (24, 40, 56, 80, 112, 160, 224, 320)  # of windows, in cells
+_SIDES = (24, 40, 56, 80, 112, 160, 224, 320)  # of windows, in cells
+_SEGMENT_LENGTHS = (8, 10, 9, 7, 6, 5)
 _ROW_SITES = ("perception", "pre", "post")
 _SCALED_SITES = ("delta", "update")
 
@@ -179,7 +180,67 @@ def _sparse_update(
 # The window.
 
 
-def window_sizes(rule: Rule, canvas: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+def scan_in_windows(
+    advance: Callable[[Sequence[Edit], Array, Array, int, Callable[[Array], Array]], tuple[Array, Array]],
+    rule: Rule,
+    state: Float[Array, "y x channel"],
+    edits: Sequence[Edit],
+    start: Array,
+    steps: int,
+    record: bool,
+) -> tuple[Array, Array]:
+    """A roll-out in segments of a few steps, each on the smallest window that gives the same result as the canvas.
+
+    Args:
+        advance: `advance(edits, state, first, steps, crop)` computes the steps from `start + first` on a window and
+            returns the last state and the states recorded on the way, (step, y, x, channel); `crop` cuts a (y, x)
+            array of the canvas to the window.
+        rule: the rule.
+        state: the state on the canvas.
+        edits: changes made at sites, as the canvas sees them.
+        start: number of the first step.
+        steps: number of steps.
+        record: whether `advance` records states.
+
+    Returns:
+        The last state and the recorded states, on the canvas.
+    """
+    canvas = (state.shape[0], state.shape[1])
+    sizes = _window_sizes(rule, canvas)
+
+    def on_canvas(state: Array, first: Array, steps: int) -> tuple[Array, Array]:
+        return advance(edits, state, first, steps, lambda field: field)
+
+    if len(sizes) == 1:
+        return on_canvas(state, jnp.int32(0), steps)
+
+    def segment(state: Array, first: Array) -> tuple[Array, Array]:
+        def window(size: tuple[int, int]) -> tuple[Array, Array]:
+            crop = partial(_crop, corner=corner, size=size)
+            cropped = _crop_edits(edits, corner, size, canvas)
+            small, states = advance(cropped, crop(state), first, length, crop)
+            states = _paste(states, corner, canvas, axis=1) if record else states
+            return _paste(small, corner, canvas), states
+
+        number, corner = _smallest_window(rule, alive(rule, state), length, sizes)
+        number = jnp.where(_is_confined(rule, edits, start + first, length, record), number, len(sizes) - 1)
+        branches = [*(partial(window, size) for size in sizes[:-1]), partial(on_canvas, state, first, length)]
+        return lax.switch(number, branches)
+
+    # Some eight steps between choices of a window, without a remainder where that can be.
+    length = next((n for n in _SEGMENT_LENGTHS if steps % n == 0), _SEGMENT_LENGTHS[0])
+    segments, remainder = divmod(steps, length)
+    recorded = []
+    if segments:
+        state, states = lax.scan(segment, state, jnp.arange(segments) * length)
+        recorded.append(states.reshape(segments * length, *states.shape[2:]))
+    if remainder:
+        state, states = on_canvas(state, jnp.int32(segments * length), remainder)
+        recorded.append(states)
+    return state, jnp.concatenate(recorded)
+
+
+def _window_sizes(rule: Rule, canvas: tuple[int, int]) -> tuple[tuple[int, int], ...]:
     """Window sizes worth having on a canvas, ascending; the last is the canvas itself.
 
     A rule that does not erase what was dead before the step has the whole canvas only.
@@ -187,51 +248,8 @@ def window_sizes(rule: Rule, canvas: tuple[int, int]) -> tuple[tuple[int, int], 
     if rule.spec.alive != "both":
         return (canvas,)
     height, width = canvas
-    windows = [(min(s, height), min(s, width)) for s in SIDES]
+    windows = [(min(s, height), min(s, width)) for s in _SIDES]
     return (*(w for w in windows if w[0] * w[1] <= 0.75 * height * width), canvas)
-
-
-def in_window(
-    advance: Callable[[Sequence[Edit], Array, Callable[[Array], Array]], tuple[Array, Array]],
-    rule: Rule,
-    state: Float[Array, "y x channel"],
-    edits: Sequence[Edit],
-    t: Array,
-    steps: int,
-    sizes: Sequence[tuple[int, int]],
-    record: bool,
-) -> tuple[Array, Array]:
-    """Some steps, computed on the smallest window that gives the same result as the canvas.
-
-    Args:
-        advance: `advance(edits, state, crop)` computes the steps on a window and returns the last state and the
-            states recorded on the way, (step, y, x, channel); `crop` cuts a (y, x) array of the canvas.
-        rule: the rule.
-        state: the state on the canvas.
-        edits: changes made at sites, as the canvas sees them.
-        t: number of the first step.
-        steps: number of steps.
-        sizes: as `window_sizes` returns them.
-        record: `advance` records states.
-
-    Returns:
-        The last state and the recorded states, on the canvas.
-    """
-    canvas = (state.shape[0], state.shape[1])
-
-    def on(size: tuple[int, int]) -> tuple[Array, Array]:
-        if size == canvas:
-            return advance(edits, state, lambda field: field)
-        crop = partial(_crop, corner=corner, size=size)
-        cropped, states = advance(_crop_edits(edits, corner, size, canvas), crop(state), crop)
-        states = _paste(states, corner, canvas, axis=1) if record else states
-        return _paste(cropped, corner, canvas), states
-
-    if len(sizes) == 1:
-        return on(sizes[0])
-    number, corner = _smallest_window(rule, alive(rule, state), steps, sizes)
-    number = jnp.where(_is_confined(rule, edits, t, steps, record), number, len(sizes) - 1)
-    return lax.switch(number, [partial(on, size) for size in sizes])
 
 
 def _is_confined(rule: Rule, edits: Sequence[Edit], start: Array, steps: int, record: bool) -> Bool[Array, ""]:

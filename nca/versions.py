@@ -32,8 +32,10 @@ OLD_KEYS: dict[str, dict[str, str]] = {
     "member": {"part": "shard", "why": "reason"},  # a member in population.json
     "checkpoint": {"written": "metrics_bytes"},  # a `Checkpoint`
     "conventions": {"leak": "negative_slope"},  # of a file for another program, or of its sidecar
+    "donor value": {"place": "target"},  # details of a graft, in a file of edits
     "provenance": {},
-    "metrics": {},
+    "metrics": {"log10_error": "log10_mse"},
+    "recovered": {"keys": "runs"},  # of one cut, inside metrics
 }
 
 
@@ -53,10 +55,13 @@ def modern_keys(mapping: Mapping[str, Any], kind: str) -> dict[str, Any]:
 
     Args:
         mapping: as it was written, by this version or an earlier one.
-        kind: a key of `OLD_KEYS`; "provenance" translates the training configuration inside as well.
+        kind: a key of `OLD_KEYS`; "provenance" and "metrics" translate what is inside as well.
     """
     renamed = OLD_KEYS[kind]
     modern = {renamed.get(key, key): value for key, value in mapping.items()}
     if kind == "provenance" and isinstance(modern.get("config"), Mapping):
         modern["config"] = modern_keys(modern["config"], "config")
+    if kind == "metrics" and isinstance(modern.get("recovered"), Mapping):
+        cuts = modern["recovered"].items()
+        modern["recovered"] = {k: modern_keys(v, "recovered") if isinstance(v, Mapping) else v for k, v in cuts}
     return modern

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from nca.damage import disc
 from nca.edits.donors import Donor, DonorValue, mature_mean, move_state
-from nca.edits.edit import FOREVER, Edit, Selection, entries, projection
+from nca.edits.edit import FOREVER, Edit, Selection, entries
 from nca.errors import UserError
 
 if TYPE_CHECKING:
@@ -118,14 +118,17 @@ def project(
     if not np.allclose(rows @ rows.T, np.eye(len(rows)), atol=1e-4):
         raise UserError("Directions to project on must be orthonormal, and zero outside the selected entries.")
     origin = np.zeros(rows.shape[1]) if centre is None else _over_all_entries(organism, centre, selection)
-    return _edit(organism, "project", projection(rows, origin, keep), **selection)
+    # v goes to v - D' (1 - keep) D (v - origin); the last row keeps the origin in place.
+    weighted = (1 - keep) * rows
+    value = np.concatenate([rows, weighted, ((rows @ origin) @ weighted)[None]])
+    return _edit(organism, "project", value, **selection)
 
 
 def graft(
     organism: Organism | Rule,
     donor: Donor | Array | np.ndarray,
     source: Sequence[float],
-    place: Sequence[float],
+    target: Sequence[float],
     radius: float,
     turn: float = 0.0,
     **selection: Any,
@@ -136,17 +139,17 @@ def graft(
         organism: the host, whose rule runs the graft.
         donor: a `Donor`, or a state (y, x, channel) of the host's canvas and channels.
         source: centre of the disc (y, x) in the donor.
-        place: its centre in the host.
+        target: its centre in the host.
         radius: radius of the disc, in cells.
         turn: degrees by which the piece is turned, clockwise as seen.
         **selection: channels.
     """
-    details: dict[str, Any] = {"source": [float(n) for n in source], "place": [float(n) for n in place]}
+    details: dict[str, Any] = {"source": [float(n) for n in source], "target": [float(n) for n in target]}
     details["turn"] = float(turn)
     state = donor.state() if isinstance(donor, Donor) else np.asarray(donor)
     edit = _edit(organism, "set", move_state(state, **details), **selection)
     value = DonorValue(donor, "moved", details) if isinstance(donor, Donor) else None
-    return replace(edit, donor=value).where(disc(state.shape[:2], (place[0], place[1]), radius))
+    return replace(edit, donor=value).where(disc(state.shape[:2], (target[0], target[1]), radius))
 
 
 def _over_all_entries(organism: Organism | Rule, values: Any, selection: Any) -> np.ndarray:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from nca.errors import UserError
 from nca.perception import mature
-from nca.rollout import grow, run_key, trajectory
+from nca.rollout import grow, run_key
 
 if TYPE_CHECKING:
     from nca.edits.edit import Edit
@@ -48,11 +48,6 @@ class Donor:
         key = run_key(self.seed, self.run)
         return np.asarray(grow(self.organism, self.step, key=key, canvas=self.canvas, edits=self.edits))
 
-    def path(self, steps: int) -> Float[np.ndarray, "time y x channel"]:
-        """The states from that step on, `steps` + 1 of them."""
-        state, key = jnp.asarray(self.state()), run_key(self.seed, self.run)
-        return np.asarray(trajectory(self.organism, steps, key=key, state=state, start=self.step, edits=self.edits))
-
 
 @dataclass(frozen=True, eq=False)
 class DonorValue:
@@ -73,13 +68,13 @@ class DonorValue:
         return DERIVATIONS[self.how](self.donor, **self.details)
 
 
-def move_state(state: States, source: Sequence[float], place: Sequence[float], turn: float = 0.0) -> States:
-    """A state moved so that the cell at `source` (y, x) comes to lie at `place`, and turned about it.
+def move_state(state: States, source: Sequence[float], target: Sequence[float], turn: float = 0.0) -> States:
+    """A state moved so that the cell at `source` (y, x) comes to lie at `target`, and turned about it.
 
     Args:
         state: what moves; beyond its canvas there is nothing.
-        source: the cell that is moved to `place`.
-        place: its new position.
+        source: the cell that is moved to `target`.
+        target: its new position.
         turn: degrees from x towards y (clockwise as seen). Multiples of 90 move cells as they are; other angles
             interpolate between cells.
     """
@@ -88,7 +83,7 @@ def move_state(state: States, source: Sequence[float], place: Sequence[float], t
     angle = np.radians(turn)
     cos, sin = (float(np.round(f(angle), 12)) for f in (np.cos, np.sin))
     matrix = np.array([[cos, -sin], [sin, cos]])  # of (y, x), from the new position to the old
-    offset = np.asarray(source, float) - matrix @ np.asarray(place, float)
+    offset = np.asarray(source, float) - matrix @ np.asarray(target, float)
     order = 0 if turn % 90 == 0 else 1
     moved = [scipy.ndimage.affine_transform(state[..., c], matrix, offset, order=order) for c in range(state.shape[2])]
     return np.stack(moved, -1)
@@ -110,5 +105,4 @@ DERIVATIONS: dict[str, Callable[..., np.ndarray]] = {
     "state": lambda donor: donor.state(),
     "mean": lambda donor: mature_mean(donor.state(), donor.organism),
     "moved": lambda donor, **details: move_state(donor.state(), **details),
-    "path": lambda donor, steps: donor.path(steps),
 }

@@ -44,12 +44,12 @@ class Edit:
     Attributes:
         site: where in the step, one of `SITES` (pre2, post2, ... in deeper rules).
         mode: "set" to value; "scale" by it; "add" it; add "noise" of that standard deviation;
-            "project" as `projection` packs it; "follow" value[t - first] step by step.
+            "project" on directions; "follow" value[t - first] step by step.
         channels: True for the entries of the site's last axis that change: channels; hidden units
             of pre and post; features `filter * channels + channel` of perception.
         region: True for the cells that change; None is everywhere, on any canvas.
         value: a number, or an array that broadcasts to (y, x, entry); of "follow" (time, y, x, entry);
-            of "project" (2 k + 1, entry).
+            of "project" (2 k + 1, entry): k directions, the same times what is taken off, and an offset.
         first: first step at which the edit acts.
         last: the step before which it ends.
         donor: where the value was taken from, if from a run: JSON names the run instead of the value.
@@ -132,17 +132,6 @@ def _edited_everywhere(edit: Edit, number: int, values: Array, t: Any, key: Any)
     if edit.mode == "set":
         return jnp.broadcast_to(edit.value, values.shape)
     return values * edit.value if edit.mode == "scale" else values + edit.value
-
-
-def projection(
-    directions: Float[np.ndarray, "k entry"], centre: Float[np.ndarray, " entry"], keep: float
-) -> Float[np.ndarray, "rows entry"]:
-    """The value of a "project" edit, which takes v to v - D' (1 - keep) D (v - centre), D being the directions.
-
-    Its rows are D, (1 - keep) D and the offset that keeps the centre in place.
-    """
-    weighted = (1 - keep) * directions
-    return np.concatenate([directions, weighted, ((directions @ centre) @ weighted)[None]])
 
 
 def lasting(edits: Sequence[Edit]) -> list[Edit]:

@@ -23,6 +23,7 @@ from nca.edits.edit import FOREVER, MODES, SITES, Edit
 from nca.errors import UserError
 from nca.io import bundled, write_file
 from nca.io import load as load_organism
+from nca.versions import modern_keys
 
 if TYPE_CHECKING:
     from nca.organism import Organism
@@ -184,7 +185,7 @@ def _donor_value_from_json(fields: Mapping[str, Any], organisms: Sequence[Organi
         edits=tuple(from_json(edit, organisms) for edit in run["edits"]),
         canvas=(height, width),
     )
-    return DonorValue(donor, str(fields["how"]), {str(k): v for k, v in dict(fields["details"]).items()})
+    return DonorValue(donor, str(fields["how"]), modern_keys(dict(fields["details"]), "donor value"))
 
 
 def _find_organism(digest: str, name: str, organisms: Sequence[Organism]) -> Organism:

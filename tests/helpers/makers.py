@@ -9,26 +9,26 @@ from nca.rule import Rule
 from nca.spec import PERCEPTIONS
 
 
-def random_rule(number, *, hidden=(12,), strength=0.3, filters=3, kernel_channels=None, **says):
+def random_rule(number, *, hidden=(12,), strength=0.3, filters=3, kernel_channels=None, **conventions):
     """A rule of random weights under the given conventions; it grows, shrinks and moves at random."""
     draw = np.random.default_rng(number)
-    channels = says.pop("channels", 8)
+    channels = conventions.pop("channels", 8)
     kernels = None
-    if says.get("perception") == "learned":
+    if conventions.get("perception") == "learned":
         kernels = draw.normal(size=(filters, kernel_channels or channels, 3, 3)) / 3
     else:
-        filters = len(PERCEPTIONS[says.get("perception", "sobel")].filters)
+        filters = len(PERCEPTIONS[conventions.get("perception", "sobel")].filters)
     sizes = [filters * channels, *hidden, channels]
     weights = [draw.normal(size=(a, b)) / np.sqrt(a) for a, b in pairwise(sizes)]
     biases = [draw.normal(size=b) / 10 for b in sizes[1:]]
     weights[-1] *= strength
     biases[-1] *= strength
-    return Rule.from_arrays(weights, biases, kernels=kernels, channels=channels, **says)
+    return Rule.from_arrays(weights, biases, kernels=kernels, channels=channels, **conventions)
 
 
-def creeping_rule(number, **says):
+def creeping_rule(number, **conventions):
     """A random rule whose body surely spreads by a cell or so a step: alpha follows its neighbours'."""
-    rule = random_rule(number, strength=0.05, **says)
+    rule = random_rule(number, strength=0.05, **conventions)
     alpha, channels = rule.spec.alpha, rule.spec.channels
     laplacian = rule.filters.index("laplacian") * channels + alpha
     first, last = (np.array(rule.weights[i][...]) for i in (0, 1))

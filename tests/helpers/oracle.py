@@ -1,12 +1,13 @@
 """One step of growth in NumPy and double precision, written from the equations and from nothing else.
 
-    before      max3x3(alpha(s)) > threshold
-    perception  kernels correlated with what is read
-    pre, post   z W1 + b1, relu
-    delta       h W2 + b2
-    update      squash(delta) * fire * gate
-    alive       before and after, after being the same test on clip(s + update)
-    next        clip(s + update) * alive
+    before      b = max3x3(alpha(s)) > threshold
+    perception  p = filters(s)                  (s * b where a rule perceives the masked state)
+    pre         z = p W1 + b1                   (pre2, post2, ... where there are more hidden layers)
+    post        h = relu(z)
+    delta       d = h W2 + b2
+    update      u = squash(d) * m * gate        (m, the fire mask, is given)
+    alive       a = b and after                 (after: the test of `before` on clip(s + u))
+    next        clip(s + u) * a
 
 Nothing here is fast: neighbours are gathered by index arithmetic, kernels are written out.
 """
@@ -23,13 +24,13 @@ LAPLACIAN = np.array([[1, 2, 1], [2, -12, 2], [1, 2, 1]]) / 16
 
 @dataclass(frozen=True)
 class Net:
-    """A rule as plain arrays; `says` holds its conventions by name."""
+    """A rule as plain arrays; its conventions by name."""
 
     weights: list
     biases: list
     kernels: np.ndarray | None
     angle: float
-    says: dict
+    conventions: dict
 
 
 def net_of(rule):
@@ -59,67 +60,68 @@ def neighbours(field, boundary, beyond):
     return out
 
 
-def correlated(kernel, near):
+def correlate(kernel, near):
     return np.einsum("ij,ijyxc->yxc", kernel, near)
 
 
 def alive(net, state):
-    near = neighbours(state[..., net.says["alpha"]], net.says["alive_boundary"], -np.inf)
+    near = neighbours(state[..., net.conventions["alpha"]], net.conventions["alive_boundary"], -np.inf)
     strongest = near.max(axis=(0, 1))
-    threshold = np.float32(net.says["threshold"])
-    return strongest >= threshold if net.says["inclusive"] else strongest > threshold
+    threshold = np.float32(net.conventions["threshold"])
+    return strongest >= threshold if net.conventions["inclusive"] else strongest > threshold
 
 
 def perception(net, state):
     """(y, x, filter, channel)."""
-    near = neighbours(state, net.says["boundary"], 0.0)
-    kind = net.says["perception"]
+    near = neighbours(state, net.conventions["boundary"], 0.0)
+    kind = net.conventions["perception"]
     if kind == "learned":
-        return np.stack([np.einsum("cij,ijyxc->yxc", wide(k, state), near) for k in net.kernels], axis=2)
-    same, bend = correlated(IDENTITY, near), correlated(LAPLACIAN, near)
-    right, down = correlated(RIGHTWARD, near), correlated(DOWNWARD, near)
+        return np.stack([np.einsum("cij,ijyxc->yxc", broadcast_kernel(k, state), near) for k in net.kernels], axis=2)
+    same, bend = correlate(IDENTITY, near), correlate(LAPLACIAN, near)
+    right, down = correlate(RIGHTWARD, near), correlate(DOWNWARD, near)
     if kind == "laplacian":
         return np.stack([same, bend], axis=2)
     if kind == "isotropic":
         return np.stack([same, bend, np.sqrt(right**2 + down**2 + 1e-8)], axis=2)
     angle = np.full(state.shape[:2], net.angle)
     if kind == "steered":
-        angle = angle + state[..., net.says["steer"]]
+        angle = angle + state[..., net.conventions["steer"]]
     cos, sin = np.cos(angle)[..., None], np.sin(angle)[..., None]
-    seen = [same, cos * right - sin * down, sin * right + cos * down]
-    return np.stack(seen + ([bend] if kind == "sobel-laplacian" else []), axis=2)
+    perceived = [same, cos * right - sin * down, sin * right + cos * down]
+    return np.stack(perceived + ([bend] if kind == "sobel-laplacian" else []), axis=2)
 
 
-def wide(kernel, state):
+def broadcast_kernel(kernel, state):
     return np.broadcast_to(kernel, (state.shape[2], 3, 3))
 
 
 def clip(net, state):
-    return state if net.says["clip"] is None else np.clip(state, *net.says["clip"])
+    return state if net.conventions["clip"] is None else np.clip(state, *net.conventions["clip"])
 
 
 def step(net, state, fire):
     """Every named site of one step."""
-    says, sites = net.says, {"state": np.asarray(state, float), "fire": fire}
+    conventions, sites = net.conventions, {"state": np.asarray(state, float), "fire": fire}
     state = sites["state"]
     before = sites["before"] = alive(net, state)
-    seen = sites["perception"] = perception(net, state * before[..., None] if says["reads"] == "masked" else state)
-    values = seen.reshape(*state.shape[:2], -1)
+    read = state * before[..., None] if conventions["reads"] == "masked" else state
+    perceived = sites["perception"] = perception(net, read)
+    values = perceived.reshape(*state.shape[:2], -1)
     for layer, (weight, bias) in enumerate(zip(net.weights, net.biases, strict=True)):
         values = np.einsum("yxi,io->yxo", values, weight) + bias
         if layer < len(net.weights) - 1:
             name = "" if layer == 0 else str(layer + 1)
             sites["pre" + name] = values
-            values = sites["post" + name] = np.where(values > 0, values, says["activation_slope"] * values)
+            values = sites["post" + name] = np.where(values > 0, values, conventions["activation_slope"] * values)
     sites["delta"] = values
-    gate = before if says["alive"] == "gate" else np.ones_like(before)
-    squashed = np.tanh(values) if says["squash"] == "tanh" else values
+    gate = before if conventions["alive"] == "gate" else np.ones_like(before)
+    squashed = np.tanh(values) if conventions["squash"] == "tanh" else values
     sites["update"] = squashed * (fire & gate)[..., None]
-    grown = clip(net, state + sites["update"])
-    after = alive(net, grown)
-    kept = {"both": before & after, "after": after}.get(says["alive"], np.ones_like(after))
-    sites["alive"] = kept
-    sites["next"] = grown * kept[..., None]
+    after_update = clip(net, state + sites["update"])
+    after = alive(net, after_update)
+    survives = {"both": before & after, "after": after}.get(conventions["alive"], np.ones_like(after))
+    sites["alive"] = survives
+    sites["next"] = after_update * survives[..., None]
     return sites
 
 

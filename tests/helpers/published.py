@@ -122,9 +122,9 @@ def from_web_json(path: Path, name: str) -> Organism:
 
 def expected_next(net, state, fire):
     """The oracle on the box around the body, where alone anything can happen; its loops are slow."""
-    if net.says["boundary"] == "circular" or net.says["alive_boundary"] == "circular":
+    if net.conventions["boundary"] == "circular" or net.conventions["alive_boundary"] == "circular":
         return oracle.step(net, state, fire)["next"]
-    living = np.argwhere(state[..., net.says["alpha"]] > 0)
+    living = np.argwhere(state[..., net.conventions["alpha"]] > 0)
     (top, left), (bottom, right) = np.maximum(living.min(0) - 4, 0), living.max(0) + 5
     out = np.zeros(state.shape)
     part = np.s_[top:bottom, left:right]

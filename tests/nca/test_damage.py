@@ -94,11 +94,11 @@ def wounds(kinds, canvas=(40, 40), count=300):
 
 
 def test_published_wounds_are_discs_of_a_tenth_to_two_fifths_of_half_the_canvas():
-    drawn = wounds(("disc",))
-    area = drawn.sum((1, 2)) / (np.pi * 20**2)
+    masks = wounds(("disc",))
+    area = masks.sum((1, 2)) / (np.pi * 20**2)
     assert 0.1**2 * 0.8 < area.min() < 0.15**2
     assert 0.35**2 < area.max() < 0.4**2 * 1.1
-    rows, columns = (np.array([np.nonzero(w)[axis].mean() for w in drawn]) for axis in (0, 1))
+    rows, columns = (np.array([np.nonzero(w)[axis].mean() for w in masks]) for axis in (0, 1))
     for middle in (rows, columns):
         assert 9 < middle.min() < 11
         assert 28 < middle.max() < 31
@@ -106,11 +106,11 @@ def test_published_wounds_are_discs_of_a_tenth_to_two_fifths_of_half_the_canvas(
 
 
 def test_half_plane_wounds_take_a_quarter_to_three_quarters_in_any_direction():
-    drawn = wounds(("half",))
-    share = drawn.mean((1, 2))
+    masks = wounds(("half",))
+    share = masks.mean((1, 2))
     assert 0.25 <= share.min() < 0.4
     assert 0.6 < share.max() <= 0.75
-    quarters = [drawn[:, y, x].mean() for y in (0, -1) for x in (0, -1)]
+    quarters = [masks[:, y, x].mean() for y in (0, -1) for x in (0, -1)]
     assert min(quarters) > 0.35
 
 

@@ -34,11 +34,11 @@ RULES = {
 }
 
 
-def full(name, **says):
+def full(name, **conventions):
     """An organism with every field set."""
     draw = np.random.default_rng(0)
     return Organism(
-        random_rule(1, **says),
+        random_rule(1, **conventions),
         seed=draw.normal(size=(2, 1, 8)),
         canvas=(12, 10),
         target=draw.uniform(size=(6, 5, 4)),
@@ -128,8 +128,8 @@ def test_an_angle_written_as_a_list_of_one_is_still_read(tmp_path):
 
     path = save(full("old"), tmp_path / "it.safetensors")
     with safe_open(path, framework="numpy") as file:
-        told = file.metadata()
-    save_file(load_file(path) | {"angle": np.zeros(1, np.float32)}, path, metadata=told)
+        metadata = file.metadata()
+    save_file(load_file(path) | {"angle": np.zeros(1, np.float32)}, path, metadata=metadata)
     assert load(path).hash == full("old").hash
 
 
@@ -194,7 +194,7 @@ def test_a_write_that_fails_leaves_the_old_file_whole_and_nothing_beside(tmp_pat
     if when != "fill":
         monkeypatch.setattr(os, when, fail)
     with pytest.raises(UserError if isinstance(error, OSError) else type(error)):
-        write_file(path, fail if when == "fill" else lambda beside: beside.write_text("new"))
+        write_file(path, fail if when == "fill" else lambda temporary: temporary.write_text("new"))
     assert path.read_text() == "old"
     assert left_in(tmp_path) == ["it.txt"]
 
@@ -203,10 +203,10 @@ def test_a_reader_never_sees_half_a_file(tmp_path):
     path = tmp_path / "it.txt"
     write_file(path, "old" * 1000)
 
-    def look(beside):
-        beside.write_text("new")
+    def look(temporary):
+        temporary.write_text("new")
         assert path.read_text() == "old" * 1000
-        assert beside.parent == path.parent
+        assert temporary.parent == path.parent
 
     write_file(path, look)
     assert path.read_text() == "new"
@@ -214,9 +214,9 @@ def test_a_reader_never_sees_half_a_file(tmp_path):
 
 def test_a_folder_that_is_missing_or_no_folder_is_refused_in_a_sentence(tmp_path):
     (tmp_path / "file").write_text("")
-    for place in (tmp_path / "missing" / "it", tmp_path / "file" / "it", tmp_path):
+    for folder in (tmp_path / "missing" / "it", tmp_path / "file" / "it", tmp_path):
         with pytest.raises(UserError, match="choose another place"):
-            save(full("it"), place)
+            save(full("it"), folder)
     assert left_in(tmp_path) == ["file"]
 
 
@@ -231,14 +231,14 @@ def test_on_a_full_disk_saving_is_refused_and_the_old_file_stays(tmp_path):
         "except UserError as error: print('refused:', error)"
     )
     home = str(Path(nca.__file__).parents[1])
-    told = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code, str(path)],
         capture_output=True,
         text=True,
         check=True,
         env=os.environ | {"PYTHONPATH": home},
     )
-    assert told.stdout.startswith("refused: Cannot write")
+    assert process.stdout.startswith("refused: Cannot write")
     assert load(path).name == "old"
     assert left_in(tmp_path) == ["it.safetensors"]
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 20000
@@ -275,7 +275,7 @@ def test_a_bundled_population_is_whole_and_small(name):
         organism = load(f"{name}/{row['name']}")
         assert organism.name == row["name"]
         assert organism.provenance["config"]["seed"] == row["seed"]
-        assert organism.metrics["log10_error"] == row["metrics"]["log10_error"]
+        assert organism.metrics["log10_mse"] == row["metrics"]["log10_mse"]
         before = organism.provenance["started_from"]
         assert (before is None) == (row["regime"] == "growing")
         if before:

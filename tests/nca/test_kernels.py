@@ -40,9 +40,9 @@ CASES = {
 }  # fmt: skip
 
 
-def scene(number, canvas, batch, radius=3.0, biases=True, **says):
+def scene(number, canvas, batch, radius=3.0, biases=True, **conventions):
     """A random rule, states with living and dead cells, fire masks."""
-    rule = random_rule(number, strength=0.4, **says)
+    rule = random_rule(number, strength=0.4, **conventions)
     if not biases:
         rule = Rule.from_arrays([np.array(w[...]) for w in rule.weights])
     states = [blobs(number + i, canvas, rule.spec.channels, radius=radius) for i in range(batch)]
@@ -73,8 +73,8 @@ def pulled(step, rule, states, fires):
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_kernel_and_its_gradient_equal_the_dense_step(name):
-    canvas, batch, says = CASES[name]
-    rule, states, fires = scene(len(name), canvas, batch, **says)
+    canvas, batch, conventions = CASES[name]
+    rule, states, fires = scene(len(name), canvas, batch, **conventions)
     ours, slopes = pulled(partial(fused_step, interpret=True), rule, states, fires)
     plain, expected = pulled(densely, rule, states, fires)
     np.testing.assert_allclose(ours, plain, atol=1e-5)
@@ -84,8 +84,8 @@ def test_the_kernel_and_its_gradient_equal_the_dense_step(name):
         assert float(jnp.abs(theirs).max()) > 0
 
 
-def _pulled(function, *given):
-    values, pull = jax.vjp(function, *given)
+def _pulled(function, *arguments):
+    values, pull = jax.vjp(function, *arguments)
     return values, pull(jnp.ones_like(values))
 
 
@@ -94,7 +94,7 @@ def test_tiles_without_an_updating_cell_are_not_computed():
     layers = jax.tree.map(lambda a: a * jnp.nan, kernels._pack_layers(random_rule(0, channels=16)))
     active = jnp.zeros((1, 8, 8)).at[0, 0, 0].set(1)
     states = jnp.ones((1, 8, 8, 16))
-    update, (by_states, *_) = quickly(lambda *given: _pulled(partial(kernels._fused_update, options), *given))(
+    update, (by_states, *_) = quickly(lambda *arguments: _pulled(partial(kernels._fused_update, options), *arguments))(
         states, active, layers
     )
     assert np.isnan(update[0, 0, 0]).all()
@@ -113,8 +113,8 @@ def test_several_rules_at_once_equal_each_by_itself():
     scenes = [scene(number, (6, 7), 2) for number in (1, 2)]
     rules, states, fires = jax.tree.map(lambda *a: jnp.stack(a), *scenes)
     together = quickly(jax.vmap(partial(fused_step, interpret=True)))(rules, states, fires)
-    for found, each in zip(together, scenes, strict=True):
-        np.testing.assert_allclose(found, densely(*each), atol=1e-5)
+    for states_after, each in zip(together, scenes, strict=True):
+        np.testing.assert_allclose(states_after, densely(*each), atol=1e-5)
 
 
 def test_a_training_step_by_the_kernel_equals_one_by_xla(monkeypatch):
@@ -123,7 +123,9 @@ def test_a_training_step_by_the_kernel_equals_one_by_xla(monkeypatch):
     plain, metrics = quickly(partial(train_step, task))(state, key)
     by_kernel = replace(task, config=replace(task.config, kernel="pallas"))
     monkeypatch.setattr(
-        training_step, "fused_step", lambda *given, bfloat16: fused_step(*given, bfloat16=bfloat16, interpret=True)
+        training_step,
+        "fused_step",
+        lambda *arguments, bfloat16: fused_step(*arguments, bfloat16=bfloat16, interpret=True),
     )
     ours, kernel_metrics = quickly(partial(train_step, by_kernel))(state, key)
     np.testing.assert_allclose(kernel_metrics["loss"], metrics["loss"], rtol=1e-5)

@@ -50,8 +50,8 @@ def test_mask_i_takes_state_i_to_state_i_plus_1(small):
 def test_fire_i_drives_step_start_plus_i_and_so_does_the_key(small):
     key = run_key(3)
     state = trajectory(small, 4, key=key)[4]
-    drawn = [jax.random.uniform(jax.random.fold_in(key, t), SMALL) <= 0.5 for t in range(4, 9)]
-    by_masks = grow(small, 5, fire=np.stack(drawn), state=state, start=4)
+    masks_by_hand = [jax.random.uniform(jax.random.fold_in(key, t), SMALL) <= 0.5 for t in range(4, 9)]
+    by_masks = grow(small, 5, fire=np.stack(masks_by_hand), state=state, start=4)
     np.testing.assert_array_equal(grow(small, 5, key=key, state=state, start=4), by_masks)
     elsewhere = grow(small, 5, key=key, state=state)
     assert np.abs(np.asarray(elsewhere - by_masks)).max() > 1e-3
@@ -103,69 +103,69 @@ def test_scaling_and_adding_do_not_show_in_the_final_state_since_they_act_when_i
 # Laws. Runs of 8 and 16 steps are run in stretches, through windows, where the canvas is large enough.
 
 
-def busy_edits(grown):
+def busy_edits(body):
     """Edits of every kind whose windows lie across step 8, where runs are cut in two below."""
-    left = region(grown.canvas, slice(None), slice(0, grown.canvas[1] // 2))
+    left = region(body.canvas, slice(None), slice(0, body.canvas[1] // 2))
     return [
-        edits.scale(grown, 0.9, channels="h0"),
-        edits.clamp(grown, 0.3, channels="h1").where(left).at(slice(3, 12)),
-        edits.noise(grown, 0.05, channels="b").at(slice(6, 10)),
-        edits.scale(grown, 0.5, site="post", units=[1, 2]).at(slice(6, 11)),
-        edits.add(grown, 0.02, channels=["r", "h2"]).at(slice(5, 12)),
-        edits.freeze(grown, channels="g").at(slice(7, 9)),
-        edits.noise(grown, 0.02, site="delta", channels="b").at(slice(8, 11)),
+        edits.scale(body, 0.9, channels="h0"),
+        edits.clamp(body, 0.3, channels="h1").where(left).at(slice(3, 12)),
+        edits.noise(body, 0.05, channels="b").at(slice(6, 10)),
+        edits.scale(body, 0.5, site="post", units=[1, 2]).at(slice(6, 11)),
+        edits.add(body, 0.02, channels=["r", "h2"]).at(slice(5, 12)),
+        edits.freeze(body, channels="g").at(slice(7, 9)),
+        edits.noise(body, 0.02, site="delta", channels="b").at(slice(8, 11)),
     ]
 
 
-def row_edits(grown):
+def row_edits(body):
     """Edits that leave the compact, windowed steps in use: of the state, and of what a row computes."""
-    right = region(grown.canvas, slice(None), slice(grown.canvas[1] // 2, None))
+    right = region(body.canvas, slice(None), slice(body.canvas[1] // 2, None))
     return [
-        edits.scale(grown, 0.9, channels="h0"),
-        edits.scale(grown, 0.4, site="perception", filters="dx").where(right).at(slice(5, 12)),
-        edits.clamp(grown, 0.3, site="post", units=[3, 5]).where(right).at(slice(2, 9)),
+        edits.scale(body, 0.9, channels="h0"),
+        edits.scale(body, 0.4, site="perception", filters="dx").where(right).at(slice(5, 12)),
+        edits.clamp(body, 0.3, site="post", units=[3, 5]).where(right).at(slice(2, 9)),
     ]
 
 
-MADE = {"no edits": lambda grown: [], "row edits": row_edits, "all kinds": busy_edits}
+EDITS = {"no edits": lambda body: [], "row edits": row_edits, "all kinds": busy_edits}
 
 
-@pytest.fixture(scope="module", params=MADE)
+@pytest.fixture(scope="module", params=EDITS)
 def sixteen(request, spreading):
     """Edits, and the states that a run of 16 steps with them passes through."""
-    made = MADE[request.param](spreading)
-    return made, trajectory(spreading, 16, key=run_key(5), edits=made)
+    run_edits = EDITS[request.param](spreading)
+    return run_edits, trajectory(spreading, 16, key=run_key(5), edits=run_edits)
 
 
 def test_growing_m_plus_n_steps_is_growing_m_and_then_n(spreading, sixteen):
-    made, states = sixteen
-    half = grow(spreading, 8, key=run_key(5), edits=made)
-    whole = grow(spreading, 8, key=run_key(5), state=half, start=8, edits=made)
-    np.testing.assert_allclose(whole, states[16], atol=1e-5)
-    assert np.abs(np.asarray(whole - half)).max() > 0.01
+    run_edits, states = sixteen
+    half = grow(spreading, 8, key=run_key(5), edits=run_edits)
+    single = grow(spreading, 8, key=run_key(5), state=half, start=8, edits=run_edits)
+    np.testing.assert_allclose(single, states[16], atol=1e-5)
+    assert np.abs(np.asarray(single - half)).max() > 0.01
 
 
 def test_a_trajectory_ends_where_growth_ends(spreading, sixteen):
-    made, states = sixteen
+    run_edits, states = sixteen
     assert states.shape == (17, *WINDOWED, 8)
-    np.testing.assert_allclose(grow(spreading, 16, key=run_key(5), edits=made), states[-1], atol=1e-5)
+    np.testing.assert_allclose(grow(spreading, 16, key=run_key(5), edits=run_edits), states[-1], atol=1e-5)
 
 
 def test_replayed_steps_chain_to_the_trajectory(spreading, sixteen):
-    made, states = sixteen
+    run_edits, states = sixteen
     # A recorded state shows the edits of its own step already; those inside the step have yet to act.
-    inside = [edit if edit.site != "state" else edit.at(10**6) for edit in made]
+    inside = [edit if edit.site != "state" else edit.at(10**6) for edit in run_edits]
     for t in range(16):
         after = replay(spreading, states[t], t, key=run_key(5), edits=inside)["next"]
-        lasting = [edit for edit in made if edit.mode == "set"] if t == 15 else made
+        lasting = [edit for edit in run_edits if edit.mode == "set"] if t == 15 else run_edits
         expected = edits.apply(lasting, "state", after, t + 1, run_key(5))
         np.testing.assert_allclose(states[t + 1], expected, atol=1e-5, err_msg=f"step {t}")
 
 
 def test_the_edits_of_these_laws_change_the_run(spreading, sixteen):
-    made, states = sixteen
+    run_edits, states = sixteen
     intact = trajectory(spreading, 16, key=run_key(5))
-    assert bool(made) == bool((np.abs(np.asarray(intact - states)) > 0.01).any())
+    assert bool(run_edits) == bool((np.abs(np.asarray(intact - states)) > 0.01).any())
 
 
 def test_the_trajectory_of_a_given_start_begins_with_it_dead_cells_and_all(spreading):
@@ -189,12 +189,12 @@ def test_another_canvas_is_another_run_unless_the_masks_are_padded(small):
 
 def test_on_a_torus_a_shifted_start_grows_the_shifted_body():
     canvas = WINDOWED
-    says = {"perception": "sobel-laplacian", "boundary": "circular", "alive_boundary": "circular"}
-    grown = organism(creeping_rule(3, **says), canvas)
+    conventions = {"perception": "sobel-laplacian", "boundary": "circular", "alive_boundary": "circular"}
+    body = organism(creeping_rule(3, **conventions), canvas)
     state, fires = blobs(1, canvas, 8), masks(2, 8, canvas)
-    still = np.asarray(grow(grown, 8, state=state, fire=fires))
+    still = np.asarray(grow(body, 8, state=state, fire=fires))
     for shift in ((1, 0), (4, -3), (canvas[0] // 2, canvas[1] // 2)):
-        moved = grow(grown, 8, state=np.roll(state, shift, (0, 1)), fire=np.roll(fires, shift, (1, 2)))
+        moved = grow(body, 8, state=np.roll(state, shift, (0, 1)), fire=np.roll(fires, shift, (1, 2)))
         np.testing.assert_allclose(moved, np.roll(still, shift, (0, 1)), atol=1e-5)
     assert np.abs(still).max() > 0.1
 

@@ -18,7 +18,7 @@ CLOSE = {"atol": STEPS * 1e-6, "rtol": 1e-6}
 
 
 @pytest.fixture(scope="module")
-def grown():
+def body():
     """A rule whose body spreads, on a canvas that is grown on through a window."""
     return organism(creeping_rule(2, perception="sobel-laplacian"), (30, 30))
 
@@ -33,86 +33,86 @@ def keys_of(runs):
     return jnp.stack([run_key(0, run) for run in range(runs)])
 
 
-def assert_equals_loop(mapped, one, arguments):
-    looped = jnp.stack([one(argument) for argument in arguments])
+def assert_equals_loop(mapped, run, arguments):
+    looped = jnp.stack([run(argument) for argument in arguments])
     np.testing.assert_allclose(mapped, looped, **CLOSE)
     assert len({np.asarray(entry).tobytes() for entry in looped}) == len(arguments)
 
 
-def test_runs_mapped_over_keys_equal_the_loop(grown):
-    def one(key):
-        return trajectory(grown, STEPS, key=key)
+def test_runs_mapped_over_keys_equal_the_loop(body):
+    def run(key):
+        return trajectory(body, STEPS, key=key)
 
     keys = keys_of(4)
-    assert_equals_loop(jax.vmap(one)(keys), one, list(keys))
+    assert_equals_loop(jax.vmap(run)(keys), run, list(keys))
 
 
-def test_runs_mapped_over_states_and_masks_equal_the_loop(grown):
-    states = jnp.stack([blobs(n, grown.canvas, 8) for n in range(3)])
-    fires = jnp.stack([masks(n, STEPS, grown.canvas) for n in range(3)])
-    mapped = jax.vmap(lambda s, f: grow(grown, STEPS, state=s, fire=f))(states, fires)
-    assert_equals_loop(mapped, lambda n: grow(grown, STEPS, state=states[n], fire=fires[n]), range(3))
+def test_runs_mapped_over_states_and_masks_equal_the_loop(body):
+    states = jnp.stack([blobs(n, body.canvas, 8) for n in range(3)])
+    fires = jnp.stack([masks(n, STEPS, body.canvas) for n in range(3)])
+    mapped = jax.vmap(lambda s, f: grow(body, STEPS, state=s, fire=f))(states, fires)
+    assert_equals_loop(mapped, lambda n: grow(body, STEPS, state=states[n], fire=fires[n]), range(3))
 
 
-def test_runs_mapped_over_stacked_edits_equal_the_loop(grown):
-    left = np.zeros(grown.canvas, bool)
-    left[:, : grown.canvas[1] // 2] = True
-    made = [
-        edits.scale(grown, 0.5, channels="h0"),
-        edits.scale(grown, 0.0, channels=["r", "h1"]).at(2),
-        edits.scale(grown, 2.0, channels="alpha").where(left).at(slice(1, 4)),
+def test_runs_mapped_over_stacked_edits_equal_the_loop(body):
+    left = np.zeros(body.canvas, bool)
+    left[:, : body.canvas[1] // 2] = True
+    three_edits = [
+        edits.scale(body, 0.5, channels="h0"),
+        edits.scale(body, 0.0, channels=["r", "h1"]).at(2),
+        edits.scale(body, 2.0, channels="alpha").where(left).at(slice(1, 4)),
     ]
 
-    def one(edit):
-        return grow(grown, STEPS, key=run_key(0), edits=[edit])
+    def run(edit):
+        return grow(body, STEPS, key=run_key(0), edits=[edit])
 
-    assert_equals_loop(jax.vmap(one)(edits.stack(made)), one, made)
+    assert_equals_loop(jax.vmap(run)(edits.stack(three_edits)), run, three_edits)
 
 
-def test_runs_mapped_over_start_steps_equal_the_loop(grown):
-    state = blobs(0, grown.canvas, 8)
+def test_runs_mapped_over_start_steps_equal_the_loop(body):
+    state = blobs(0, body.canvas, 8)
 
-    def one(start):
-        return grow(grown, STEPS, key=run_key(0), state=state, start=start)
+    def run(start):
+        return grow(body, STEPS, key=run_key(0), state=state, start=start)
 
-    assert_equals_loop(jax.vmap(one)(jnp.arange(3)), one, [0, 1, 2])
+    assert_equals_loop(jax.vmap(run)(jnp.arange(3)), run, [0, 1, 2])
 
 
 def test_runs_mapped_over_rules_equal_the_loop(small):
-    def one(angle):
+    def run(angle):
         return grow(Organism(small.rule.rotate(angle), canvas=SMALL), STEPS, key=run_key(0))
 
     angles = jnp.array([0.0, 0.5, 2.0])
-    assert_equals_loop(jax.vmap(one)(angles), one, list(angles))
+    assert_equals_loop(jax.vmap(run)(angles), run, list(angles))
 
 
-def test_a_map_within_a_map_equals_the_double_loop(grown):
-    keys, edits_made = keys_of(2), [edits.scale(grown, f, channels="h0") for f in (0.0, 0.5, 1.0)]
+def test_a_map_within_a_map_equals_the_double_loop(body):
+    keys, three_edits = keys_of(2), [edits.scale(body, f, channels="h0") for f in (0.0, 0.5, 1.0)]
 
-    def one(key, edit):
-        return grow(grown, STEPS, key=key, edits=[edit])
+    def run(key, edit):
+        return grow(body, STEPS, key=key, edits=[edit])
 
-    nested = jax.vmap(lambda key: jax.vmap(lambda edit: one(key, edit))(edits.stack(edits_made)))(keys)
-    looped = [[one(key, edit) for edit in edits_made] for key in keys]
+    nested = jax.vmap(lambda key: jax.vmap(lambda edit: run(key, edit))(edits.stack(three_edits)))(keys)
+    looped = [[run(key, edit) for edit in three_edits] for key in keys]
     np.testing.assert_allclose(nested, jnp.stack([jnp.stack(row) for row in looped]), **CLOSE)
 
 
-def test_the_sites_of_a_replay_mapped_over_steps_equal_the_loop(grown):
-    states = trajectory(grown, STEPS, key=run_key(0))[:-1]
-    mapped = jax.vmap(lambda s, t: replay(grown, s, t, key=run_key(0)))(states, jnp.arange(STEPS))
+def test_the_sites_of_a_replay_mapped_over_steps_equal_the_loop(body):
+    states = trajectory(body, STEPS, key=run_key(0))[:-1]
+    mapped = jax.vmap(lambda s, t: replay(body, s, t, key=run_key(0)))(states, jnp.arange(STEPS))
     for t in (0, STEPS - 1):
-        for site, values in replay(grown, states[t], t, key=run_key(0)).items():
+        for site, values in replay(body, states[t], t, key=run_key(0)).items():
             np.testing.assert_allclose(mapped[site][t], values, **CLOSE, err_msg=site)
 
 
-def slope(grown, key, state):
-    return jax.grad(lambda s: (grow(grown, STEPS, key=key, state=s)[..., :4] ** 2).sum())(state)
+def slope(body, key, state):
+    return jax.grad(lambda s: (grow(body, STEPS, key=key, state=s)[..., :4] ** 2).sum())(state)
 
 
-def test_gradients_mapped_over_keys_equal_the_loop(grown):
-    state, keys = jnp.asarray(blobs(0, grown.canvas, 8)), keys_of(3)
-    mapped = jax.vmap(lambda key: slope(grown, key, state))(keys)
-    looped = jnp.stack([slope(grown, key, state) for key in keys])
+def test_gradients_mapped_over_keys_equal_the_loop(body):
+    state, keys = jnp.asarray(blobs(0, body.canvas, 8)), keys_of(3)
+    mapped = jax.vmap(lambda key: slope(body, key, state))(keys)
+    looped = jnp.stack([slope(body, key, state) for key in keys])
     np.testing.assert_allclose(mapped, looped, atol=1e-5, rtol=1e-4)
     assert float(jnp.abs(looped[0] - looped[1]).max()) > 1e-3
 
@@ -131,15 +131,15 @@ def test_the_gradient_of_a_mapped_loss_is_the_mean_of_gradients(small):
 
 
 def test_the_gradient_of_a_start_state_equals_finite_differences():
-    grown = organism(random_rule(4, strength=0.4), SMALL)
+    body = organism(random_rule(4, strength=0.4), SMALL)
     fires = masks(0, STEPS, SMALL)
     state = blobs(0, SMALL, 8)
     weight = np.random.default_rng(0).normal(size=(*SMALL, 8)).astype(np.float32)
 
     def value(s):
-        return float((np.asarray(grow(grown, STEPS, state=s, fire=fires), float) * weight).sum())
+        return float((np.asarray(grow(body, STEPS, state=s, fire=fires), float) * weight).sum())
 
-    slopes = jax.grad(lambda s: (grow(grown, STEPS, state=s, fire=fires) * weight).sum())(jnp.asarray(state))
+    slopes = jax.grad(lambda s: (grow(body, STEPS, state=s, fire=fires) * weight).sum())(jnp.asarray(state))
     strongest = np.argsort(-np.abs(np.asarray(slopes)).ravel())[:6]
     for flat in strongest:
         at = np.unravel_index(flat, state.shape)

@@ -17,8 +17,8 @@ from nca.spec import ALIVE, BOUNDARIES, PERCEPTIONS, SQUASHES, Spec, channel_nam
 GRID = (7, 9)
 
 
-def spec_of(kind, **says):
-    return Spec(perception=kind, **({"steer": 5} if kind == "steered" else {}), **says)
+def spec_of(kind, **conventions):
+    return Spec(perception=kind, **({"steer": 5} if kind == "steered" else {}), **conventions)
 
 
 # Identity.
@@ -229,7 +229,7 @@ def test_conventions_survive_json(spec):
 
 
 @pytest.mark.parametrize(
-    ("says", "sentence"),
+    ("conventions", "sentence"),
     [
         ({"perception": "sobell"}, "perception must be one of sobel, .*'sobell'"),
         ({"boundary": "torus"}, "boundary must be one of zero, circular"),
@@ -247,9 +247,9 @@ def test_conventions_survive_json(spec):
         ({"clip": (1.0, 1.0)}, "lower bound below the upper"),
     ],
 )
-def test_a_convention_out_of_range_is_refused_in_a_sentence(says, sentence):
+def test_a_convention_out_of_range_is_refused_in_a_sentence(conventions, sentence):
     with pytest.raises(UserError, match=sentence):
-        Spec(**says)
+        Spec(**conventions)
 
 
 @pytest.mark.parametrize("threshold", [float("nan"), float("inf"), -0.1, "0.1", None])
@@ -260,7 +260,7 @@ def test_a_threshold_that_is_no_number_from_zero_up_is_refused(threshold):
 
 
 @pytest.mark.parametrize(
-    ("says", "field"),
+    ("conventions", "field"),
     [
         ({"channels": 16.5}, "channels"),
         ({"alpha": 2.5}, "alpha"),
@@ -271,9 +271,9 @@ def test_a_threshold_that_is_no_number_from_zero_up_is_refused(threshold):
         ({"inclusive": "no"}, "inclusive"),
     ],
 )
-def test_a_convention_of_another_kind_is_refused_in_a_sentence(says, field):
+def test_a_convention_of_another_kind_is_refused_in_a_sentence(conventions, field):
     with pytest.raises(UserError, match=field):
-        Spec(**says)
+        Spec(**conventions)
 
 
 def test_json_with_an_unknown_convention_is_refused_by_its_name():

@@ -1,4 +1,4 @@
-"""The compact step equals the dense step: every convention, any body, edited or not, gradients too."""
+"""The sparse step equals the dense step: every convention, any body, edited or not, gradients too."""
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +8,7 @@ from helpers import oracle
 from helpers import published as organisms
 from helpers.makers import blobs, masks, random_rule
 
-from nca import edits
-from nca import sparse as compact
+from nca import edits, sparse
 from nca.perception import alive
 from nca.rule import Rule
 from nca.sparse import _active_rows, active_cells, sparse_is_exact, sparse_step
@@ -50,20 +49,20 @@ def bodies():
     return jnp.asarray(np.stack([empty, single, corner, edge, blobs(2, GRID, 8), littered, full]))
 
 
-def both_ways(rule, capacities, made=(), **options):
-    """Compact steps and dense ones of a batch of states, compiled afresh."""
-    step = jax.jit(lambda r, s, f: sparse_step(r, s, f, capacities, edits=made, **options))
-    dense = jax.jit(lambda r, s, f: jax.vmap(lambda a, b: dense_step(r, a, b, edits=made, **options))(s, f))
+def sparse_and_dense(rule, capacities, some_edits=(), **options):
+    """Sparse steps and dense ones of a batch of states, compiled afresh."""
+    step = jax.jit(lambda r, s, f: sparse_step(r, s, f, capacities, edits=some_edits, **options))
+    dense = jax.jit(lambda r, s, f: jax.vmap(lambda a, b: dense_step(r, a, b, edits=some_edits, **options))(s, f))
     return step, dense
 
 
 @pytest.mark.parametrize("name", CONVENTIONS)
-def test_compact_steps_equal_dense_ones_for_any_body(name):
+def test_sparse_steps_equal_dense_ones_for_any_body(name):
     rule = random_rule(3, strength=0.4, **CONVENTIONS[name])
     states, fires = bodies(), jnp.asarray(masks(0, 7, GRID, rule.spec.fire_rate))
     if rule.spec.alpha != 3:
         states = states.at[..., [3, rule.spec.alpha]].set(states[..., [rule.spec.alpha, 3]])
-    step, dense = both_ways(rule, (40, CELLS))
+    step, dense = sparse_and_dense(rule, (40, CELLS))
     for state, fire in zip(states, fires, strict=True):
         expected = dense(rule, state[None], fire[None])
         np.testing.assert_allclose(step(rule, state[None], fire[None]), expected, **CLOSE)
@@ -78,7 +77,7 @@ def test_compact_steps_equal_dense_ones_for_any_body(name):
 def test_no_cell_is_dropped_whatever_the_capacity(capacities):
     rule = random_rule(3, strength=0.4)
     states, fires = bodies(), jnp.asarray(masks(0, 7, GRID))
-    step, dense = both_ways(rule, capacities)
+    step, dense = sparse_and_dense(rule, capacities)
     np.testing.assert_allclose(step(rule, states, fires), dense(rule, states, fires), **CLOSE)
 
 
@@ -86,13 +85,15 @@ def test_capacities_are_taken_in_turn_and_the_exact_number_of_rows_suffices():
     rule = random_rule(3, strength=0.4)
     states, fires = bodies()[4:6], jnp.asarray(masks(0, 2, GRID))
     count = int(active_cells(rule, alive(rule, states), fires).sum())
-    expected = both_ways(rule, ())[1](rule, states, fires)
+    expected = sparse_and_dense(rule, ())[1](rule, states, fires)
     for capacity in (count - 1, count, count + 1):
-        np.testing.assert_allclose(both_ways(rule, (capacity,))[0](rule, states, fires), expected, **CLOSE)
+        np.testing.assert_allclose(sparse_and_dense(rule, (capacity,))[0](rule, states, fires), expected, **CLOSE)
     # Power: rows that were one too few, and no dense step to fall back on, would show.
     before, need = alive(rule, states), active_cells(rule, alive(rule, states), fires)
-    whole, short = (compact._sparse_update(rule, states, before, _active_rows(need, c)[0]) for c in (count, count - 1))
-    assert np.abs(np.asarray(whole - short)).max() > 1e-3
+    complete, short = (
+        sparse._sparse_update(rule, states, before, _active_rows(need, c)[0]) for c in (count, count - 1)
+    )
+    assert np.abs(np.asarray(complete - short)).max() > 1e-3
 
 
 def test_rows_are_numbered_in_order_and_those_left_over_lie_outside():
@@ -134,20 +135,20 @@ EDITS = {
 
 
 @pytest.mark.parametrize("name", EDITS)
-def test_compact_steps_equal_dense_ones_under_an_edit_of_what_a_row_computes(name):
+def test_sparse_steps_equal_dense_ones_under_an_edit_of_what_a_row_computes(name):
     rule = random_rule(3, strength=0.4)
-    made = [EDITS[name](rule)]
+    some_edits = [EDITS[name](rule)]
     states, fires = bodies(), jnp.asarray(masks(0, 7, GRID))
-    assert sparse_is_exact(rule, made)
-    step, dense = both_ways(rule, (400,), made, t=4)
-    plain = both_ways(rule, ())[1](rule, states, fires)
+    assert sparse_is_exact(rule, some_edits)
+    step, dense = sparse_and_dense(rule, (400,), some_edits, t=4)
+    plain = sparse_and_dense(rule, ())[1](rule, states, fires)
     expected = dense(rule, states, fires)
     np.testing.assert_allclose(step(rule, states, fires), expected, **CLOSE)
     assert (np.abs(np.asarray(plain - expected)).max() > 1e-3) == (name != "perception at another step")
 
 
 @pytest.mark.parametrize(
-    "made",
+    "make_edit",
     [
         lambda r: edits.clamp(r, 0.5, site="delta"),
         lambda r: edits.add(r, 0.5, site="update"),
@@ -155,9 +156,9 @@ def test_compact_steps_equal_dense_ones_under_an_edit_of_what_a_row_computes(nam
         lambda r: edits.scale(r, 0.5, site="alive"),
     ],
 )
-def test_edits_that_reach_beyond_the_rows_take_the_dense_step(made):
+def test_edits_that_reach_beyond_the_rows_take_the_dense_step(make_edit):
     rule = random_rule(0)
-    assert not sparse_is_exact(rule, [made(rule)])
+    assert not sparse_is_exact(rule, [make_edit(rule)])
     assert sparse_is_exact(rule, [edits.scale(rule, 0.5)])
 
 
@@ -174,26 +175,26 @@ def test_noise_in_a_row_and_rules_that_do_not_test_before_take_the_dense_step():
 
 @pytest.mark.parametrize("name", ["published", "circular", "masked gate", "clipped", "steered tanh"])
 @pytest.mark.parametrize("capacities", [(400,), (1,)])
-def test_gradients_of_compact_steps_equal_those_of_dense_ones(name, capacities):
+def test_gradients_of_sparse_steps_equal_those_of_dense_ones(name, capacities):
     rule = random_rule(3, strength=0.4, **CONVENTIONS[name])
     states, fires = bodies()[1:6], jnp.asarray(masks(0, 5, GRID))
     weight = jax.random.normal(jax.random.key(0), states.shape)
     slopes = [
-        jax.jit(jax.grad(lambda r, s, way=way: (way(r, s, fires) * weight).sum(), argnums=(0, 1)))(rule, states)
-        for way in both_ways(rule, capacities)
+        jax.jit(jax.grad(lambda r, s, step=step: (step(r, s, fires) * weight).sum(), argnums=(0, 1)))(rule, states)
+        for step in sparse_and_dense(rule, capacities)
     ]
-    for found, expected in zip(*map(jax.tree.leaves, slopes), strict=True):
-        np.testing.assert_allclose(found, expected, atol=1e-4, rtol=1e-4)
+    for slope, expected in zip(*map(jax.tree.leaves, slopes), strict=True):
+        np.testing.assert_allclose(slope, expected, atol=1e-4, rtol=1e-4)
     assert all(float(jnp.abs(w[...]).max()) > 1e-3 for w in slopes[0][0].weights)
 
 
 # Published bodies: where a version without the ring goes wrong.
 
 
-def first_difference(found, steps):
+def first_difference(published_run, steps):
     """The first step that leads to another state than the dense step does, or None."""
-    rule, cells = found.organism.rule, int(np.prod(found.organism.canvas))
-    start, fires = found.organism.initial_state(), jnp.asarray(found.fires[:steps])
+    rule, cells = published_run.organism.rule, int(np.prod(published_run.organism.canvas))
+    start, fires = published_run.organism.initial_state(), jnp.asarray(published_run.fires[:steps])
 
     @jax.jit
     def run(rule):
@@ -211,10 +212,10 @@ def first_difference(found, steps):
 
 @pytest.mark.parametrize(("name", "step"), [("chen-gecko", 21), ("gorold-gecko", 66)])
 def test_without_the_ring_of_dead_neighbours_a_published_body_goes_wrong(published, monkeypatch, name, step):
-    found = organisms.load_published(published, name)
-    assert first_difference(found, 100) is None
-    monkeypatch.setattr(compact, "active_cells", lambda rule, before, fire: before & fire)
-    assert first_difference(found, 100) == step
+    published_run = organisms.load_published(published, name)
+    assert first_difference(published_run, 100) is None
+    monkeypatch.setattr(sparse, "active_cells", lambda rule, before, fire: before & fire)
+    assert first_difference(published_run, 100) == step
 
 
 def test_rules_differ_only_where_the_ring_matters():

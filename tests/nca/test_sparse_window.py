@@ -17,7 +17,7 @@ CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 LEFTWARD, RIGHTWARD = (1, 2), (1, 0)  # the neighbour that a cell becomes, as (row, column) of a kernel
 
 
-def mover(towards=RIGHTWARD, **says):
+def mover(towards=RIGHTWARD, **conventions):
     """A rule whose cells become their left (or right) neighbour: every body moves one cell a step.
 
     Channels are two positive values and alpha, so that relu passes them.
@@ -28,7 +28,7 @@ def mover(towards=RIGHTWARD, **says):
     copy = np.eye(3)
     first, last = np.eye(6), np.concatenate([-copy, copy])
     return Rule.from_arrays(
-        [first, last], kernels=kernels, perception="learned", alpha=2, fire_rate=1.0, channels=3, **says
+        [first, last], kernels=kernels, perception="learned", alpha=2, fire_rate=1.0, channels=3, **conventions
     )
 
 
@@ -64,11 +64,11 @@ def creeping():
     return organism(creeping_rule(2, perception="sobel-laplacian"), CANVAS)
 
 
-def chosen(grown, state, steps=8):
+def chosen(host, state, steps=8):
     """The size of the window that is taken for a state and as many steps."""
-    sizes = sparse.window_sizes(grown.rule, CANVAS)
-    living = alive(grown.rule, jnp.asarray(state))
-    return sizes[int(sparse._smallest_window(grown.rule, living, steps, sizes)[0])]
+    sizes = sparse._window_sizes(host.rule, CANVAS)
+    living = alive(host.rule, jnp.asarray(state))
+    return sizes[int(sparse._smallest_window(host.rule, living, steps, sizes)[0])]
 
 
 def test_a_small_body_takes_a_small_window_and_a_large_one_the_canvas(moving):
@@ -97,15 +97,15 @@ def test_every_frame_shows_the_body_on_its_way(moving):
 
 def test_a_body_that_moves_the_other_way_does_too():
     state = body(CANVAS, (20, 50))
-    grown = organism(mover(LEFTWARD), CANVAS)
-    np.testing.assert_allclose(grow(grown, 40, key=run_key(0), state=state), shifted(state, -40), **CLOSE)
+    host = organism(mover(LEFTWARD), CANVAS)
+    np.testing.assert_allclose(grow(host, 40, key=run_key(0), state=state), shifted(state, -40), **CLOSE)
 
 
-@pytest.mark.parametrize("place", [(20, 30), (20, 55), (0, 61), (43, 0)])
-def test_on_a_torus_a_body_that_moves_comes_back_on_the_other_side(place):
-    grown = organism(mover(boundary="circular", alive_boundary="circular"), CANVAS)
-    state = body(CANVAS, place)
-    moved = grow(grown, 40, key=run_key(0), state=state)
+@pytest.mark.parametrize("corner", [(20, 30), (20, 55), (0, 61), (43, 0)])
+def test_on_a_torus_a_body_that_moves_comes_back_on_the_other_side(corner):
+    host = organism(mover(boundary="circular", alive_boundary="circular"), CANVAS)
+    state = body(CANVAS, corner)
+    moved = grow(host, 40, key=run_key(0), state=state)
     np.testing.assert_allclose(moved, np.roll(state, 40, axis=1), **CLOSE)
 
 
@@ -177,9 +177,9 @@ def one_body():
 def test_an_edit_anywhere_at_any_step_equals_the_plain_steps(creeping, intact, name):
     for steps, start in TIMES:
         edit, at = FAR_EDITS[name](creeping).at(steps), f"at {steps}, from {start}"
-        given = {"key": run_key(1), "state": one_body(), "start": start, "edits": [edit]}
-        expected = plain_states(creeping, 16, **given)
-        np.testing.assert_allclose(trajectory(creeping, 16, **given), expected, **CLOSE, err_msg=at)
+        arguments = {"key": run_key(1), "state": one_body(), "start": start, "edits": [edit]}
+        expected = plain_states(creeping, 16, **arguments)
+        np.testing.assert_allclose(trajectory(creeping, 16, **arguments), expected, **CLOSE, err_msg=at)
         assert np.abs(expected - intact[start]).max() > 0.02, at
 
 
@@ -194,10 +194,10 @@ def test_without_the_margin_a_moving_body_would_be_lost(moving, monkeypatch):
 
 
 def test_the_way_that_other_devices_take_leads_to_the_same_states(creeping):
-    made = (FAR_EDITS["rows"](creeping).at(slice(3, 9)), FAR_EDITS["alpha added"](creeping).at(5))
+    two_edits = (FAR_EDITS["rows"](creeping).at(slice(3, 9)), FAR_EDITS["alpha added"](creeping).at(5))
     start, keys = jnp.asarray(one_body()), jnp.stack([run_key(0, n) for n in range(2)])
     quick, plain = (
-        jax.vmap(lambda key, plan=plan: _roll(plan, creeping.rule, start, key, None, made, jnp.int32(0)))(keys)
+        jax.vmap(lambda key, plan=plan: _roll(plan, creeping.rule, start, key, None, two_edits, jnp.int32(0)))(keys)
         for plan in (_Plan(10, record=True, sparse=sparse) for sparse in (True, False))
     )
     np.testing.assert_allclose(quick, plain, **CLOSE)

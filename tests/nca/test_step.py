@@ -17,12 +17,12 @@ GRID = (7, 9)
 CASES = 44
 
 
-def conventions(number):
+def case_of(number):
     """Convention set `number` of the table: drawn once and for all, so that a failure has a name."""
     draw = np.random.default_rng(1000 + number)
     channels = int(draw.choice([2, 4, 5, 8, 16, 20]))
     kind = list(PERCEPTIONS)[number % len(PERCEPTIONS)]
-    says = {
+    conventions = {
         "channels": channels,
         "perception": kind,
         "boundary": str(draw.choice(BOUNDARIES)),
@@ -38,64 +38,64 @@ def conventions(number):
         "clip": [None, (-1.0, 1.0), (0.0, 0.7)][int(draw.integers(3))],
     }
     if kind == "steered":
-        says["steer"] = channels - 1
+        conventions["steer"] = channels - 1
     if kind == "learned":
-        says["kernel_channels"] = int(draw.choice([1, channels]))
-        says["filters"] = int(draw.choice([1, 3, 4]))
+        conventions["kernel_channels"] = int(draw.choice([1, channels]))
+        conventions["filters"] = int(draw.choice([1, 3, 4]))
     if kind in ("sobel", "steered", "sobel-laplacian"):
-        says["angle"] = float(draw.choice([0.0, 0.7, -2.1]))
-    says["hidden"] = (12,) if draw.integers(3) else (10, 6)
-    return says
+        conventions["angle"] = float(draw.choice([0.0, 0.7, -2.1]))
+    conventions["hidden"] = (12,) if draw.integers(3) else (10, 6)
+    return conventions
 
 
-def drawn(number):
+def random_case(number):
     """A rule, a start state with living and dead cells, and fire masks for case `number`."""
-    says = conventions(number)
-    rule = random_rule(number, strength=0.4, **says)
+    conventions = case_of(number)
+    rule = random_rule(number, strength=0.4, **conventions)
     state = blobs(number, GRID, rule.spec.channels, alpha=rule.spec.alpha)
     return rule, state, masks(number, 20, GRID, rule.spec.fire_rate)
 
 
 @pytest.mark.parametrize("number", range(CASES))
 def test_every_site_and_twenty_free_steps_equal_the_oracle(number):
-    rule, state, fires = drawn(number)
+    rule, state, fires = random_case(number)
     ours, net = organism(rule, GRID), oracle.net_of(rule)
     expected = oracle.step(net, state, fires[0])
-    found = replay(ours, state, 0, fire=fires[0])
-    assert set(found) == set(expected)
+    sites = replay(ours, state, 0, fire=fires[0])
+    assert set(sites) == set(expected)
     for site, values in expected.items():
-        assert found[site].shape == values.shape, site
-        np.testing.assert_allclose(found[site], values, rtol=1e-5, atol=1e-5, err_msg=site)
+        assert sites[site].shape == values.shape, site
+        np.testing.assert_allclose(sites[site], values, rtol=1e-5, atol=1e-5, err_msg=site)
     states = trajectory(ours, 20, state=state, fire=fires)
     np.testing.assert_allclose(states, oracle.run(net, state, fires), rtol=1e-4, atol=1e-4)
 
 
 def test_the_table_of_conventions_leaves_nothing_out():
-    table = [conventions(number) for number in range(CASES)]
-    seen = {key: {case.get(key) for case in table} for key in table[0] | {"kernel_channels": 0}}
-    assert seen["perception"] == set(PERCEPTIONS)
-    assert seen["alive"] == set(ALIVE)
-    assert seen["boundary"] == seen["alive_boundary"] == set(BOUNDARIES)
-    assert seen["squash"] == set(SQUASHES)
-    assert seen["fire_rate"] == {0.0, 0.2, 0.5, 1.0}
-    assert seen["inclusive"] == {False, True}
-    assert seen["reads"] == {"state", "masked"}
-    assert seen["hidden"] == {(12,), (10, 6)}
-    assert len(seen["clip"]) == 3
-    assert {2, 20} <= seen["channels"]
-    assert {1, 4} & seen["kernel_channels"]
+    table = [case_of(number) for number in range(CASES)]
+    values = {key: {case.get(key) for case in table} for key in table[0] | {"kernel_channels": 0}}
+    assert values["perception"] == set(PERCEPTIONS)
+    assert values["alive"] == set(ALIVE)
+    assert values["boundary"] == values["alive_boundary"] == set(BOUNDARIES)
+    assert values["squash"] == set(SQUASHES)
+    assert values["fire_rate"] == {0.0, 0.2, 0.5, 1.0}
+    assert values["inclusive"] == {False, True}
+    assert values["reads"] == {"state", "masked"}
+    assert values["hidden"] == {(12,), (10, 6)}
+    assert len(values["clip"]) == 3
+    assert {2, 20} <= values["channels"]
+    assert {1, 4} & values["kernel_channels"]
 
 
 def test_cells_are_born_and_die_in_the_table_so_that_it_has_power():
-    born = died = kept = 0
+    born = died = survived = 0
     for number in range(CASES):
-        rule, state, fires = drawn(number)
+        rule, state, fires = random_case(number)
         net = oracle.net_of(rule)
         states = oracle.run(net, state, fires[:6])
         before, after = oracle.alive(net, states[0]), oracle.alive(net, states[-1])
-        born, died, kept = born + (~before & after).any(), died + (before & ~after).any(), kept + after.any()
+        born, died, survived = born + (~before & after).any(), died + (before & ~after).any(), survived + after.any()
     assert min(born, died) >= CASES // 4
-    assert kept >= CASES // 2
+    assert survived >= CASES // 2
 
 
 # The contract between the sites, without an oracle.
@@ -126,8 +126,8 @@ def field(rows):
     return state
 
 
-def bank(kind, rows, **says):
-    rule = random_rule(0, channels=2, alpha=1, perception=kind, **says)
+def bank(kind, rows, **conventions):
+    rule = random_rule(0, channels=2, alpha=1, perception=kind, **conventions)
     return [np.asarray(f)[..., 0] for f in perceive(rule, jnp.asarray(field(rows)))]
 
 
@@ -183,14 +183,14 @@ def test_learned_kernels_are_correlated_not_convolved_and_one_may_serve_all_chan
     np.testing.assert_array_equal(above[1:], state[:-1])
 
 
-def copying_rule(**says):
+def copying_rule(**conventions):
     """A rule of two channels, worked out by hand: channel 0 grows by half of what alpha's dx is if that
     is positive, and alpha by 0.25 * its own value."""
     first, last = np.zeros((6, 2)), np.zeros((2, 2))
     first[1 * 2 + 1, 0] = 1.0  # filter dx of channel 1, alpha
     first[0 * 2 + 1, 1] = 1.0  # alpha itself
     last[0, 0], last[1, 1] = 0.5, 0.25
-    return Rule.from_arrays([first, last], channels=2, alpha=1, **says)
+    return Rule.from_arrays([first, last], channels=2, alpha=1, **conventions)
 
 
 def test_one_step_of_a_rule_by_hand():
@@ -210,11 +210,11 @@ def test_a_cell_that_does_not_fire_keeps_its_state():
     np.testing.assert_array_equal(replay(organism(copying_rule(), (3, 3)), state, 0, fire=nobody)["next"], state)
 
 
-def lonely(alpha_here, **says):
+def lonely(alpha_here, **conventions):
     """The alive test of a 5x5 canvas with one cell of that alpha in the middle."""
     state = np.zeros((5, 5, 2), np.float32)
     state[2, 2, 1] = alpha_here
-    rule, state = copying_rule(**says), jnp.asarray(state)
+    rule, state = copying_rule(**conventions), jnp.asarray(state)
     return np.asarray(alive(rule, state)), np.asarray(mature(rule, state))
 
 
@@ -244,8 +244,8 @@ def test_a_dead_site_is_erased_and_a_newborn_one_too_unless_only_the_test_after_
     state[0, 0] = (0.7, 0.05)  # dead, with colour
     nobody = np.zeros((5, 5), bool)
 
-    def after(**says):
-        return np.asarray(replay(organism(copying_rule(**says), (5, 5)), state, 0, fire=nobody)["next"])[0, 0]
+    def after(**conventions):
+        return np.asarray(replay(organism(copying_rule(**conventions), (5, 5)), state, 0, fire=nobody)["next"])[0, 0]
 
     assert not after(alive="both").any()
     assert not after(alive="after").any()
@@ -271,5 +271,5 @@ def test_a_rate_of_one_fires_everywhere_and_a_rate_of_zero_nowhere():
 
 def test_the_masks_of_different_runs_and_steps_differ():
     rule = random_rule(0)
-    drawn = [fire_mask(rule, run_key(0, r), t, (20, 20)) for r, t in ((0, 0), (0, 1), (1, 0), (1, 1))]
-    assert len({np.asarray(m).tobytes() for m in drawn}) == 4
+    fire_masks = [fire_mask(rule, run_key(0, r), t, (20, 20)) for r, t in ((0, 0), (0, 1), (1, 0), (1, 1))]
+    assert len({np.asarray(m).tobytes() for m in fire_masks}) == 4

@@ -21,7 +21,7 @@ HIDDEN = [4, 5, 6, 7]
 
 
 @pytest.fixture(scope="module")
-def grown():
+def body():
     return organism(random_rule(2, strength=0.4), GRID)
 
 
@@ -36,7 +36,7 @@ def orthonormal(number, rows, entries):
     return np.linalg.qr(np.random.default_rng(number).normal(size=(entries, rows)))[0].T
 
 
-def read(grown, state, edit, t=0):
+def read(body, state, edit, t=0):
     """The state as step t reads it."""
     return np.asarray(edits.apply([edit], "state", np.asarray(state), t, None))
 
@@ -44,27 +44,27 @@ def read(grown, state, edit, t=0):
 # Projections.
 
 
-def test_a_projection_takes_out_what_lies_along_its_directions_about_the_centre(grown):
+def test_a_projection_takes_out_what_lies_along_its_directions_about_the_centre(body):
     state, centre = blobs(1, GRID, 8), np.arange(8.0)
     directions = orthonormal(0, 2, 8)
-    body = state.any(-1)
-    after = read(grown, state, edits.project(grown, directions, centre))
-    np.testing.assert_allclose((after[body] - centre) @ directions.T, 0, atol=1e-5)
+    mature_cells = state.any(-1)
+    after = read(body, state, edits.project(body, directions, centre))
+    np.testing.assert_allclose((after[mature_cells] - centre) @ directions.T, 0, atol=1e-5)
     rest = np.eye(8) - directions.T @ directions
-    np.testing.assert_allclose((after - state)[body] @ rest, 0, atol=1e-5)
-    half = read(grown, state, edits.project(grown, directions, centre, keep=0.5))
+    np.testing.assert_allclose((after - state)[mature_cells] @ rest, 0, atol=1e-5)
+    half = read(body, state, edits.project(body, directions, centre, keep=0.5))
     np.testing.assert_allclose(half, (after + state) / 2, atol=1e-5)
 
 
-def test_a_projection_leaves_the_void_as_it_is(grown):
-    after = read(grown, np.zeros((*GRID, 8), np.float32), edits.project(grown, np.eye(8)[:3], np.ones(8)))
+def test_a_projection_leaves_the_void_as_it_is(body):
+    after = read(body, np.zeros((*GRID, 8), np.float32), edits.project(body, np.eye(8)[:3], np.ones(8)))
     np.testing.assert_array_equal(after, 0)
 
 
-def test_a_projection_over_some_channels_leaves_the_others(grown):
+def test_a_projection_over_some_channels_leaves_the_others(body):
     state = blobs(2, GRID, 8)
     directions = orthonormal(1, 2, 4)
-    after = read(grown, state, edits.project(grown, directions, channels=HIDDEN))
+    after = read(body, state, edits.project(body, directions, channels=HIDDEN))
     np.testing.assert_array_equal(after[..., :4], state[..., :4])
     np.testing.assert_allclose(after[..., 4:] @ directions.T, 0, atol=1e-5)
 
@@ -73,28 +73,28 @@ def test_a_projection_over_some_channels_leaves_the_others(grown):
     ("directions", "channels"),
     [(np.ones((1, 8)), None), (np.eye(8)[[0, 0]], None), (np.eye(8)[:1], HIDDEN), (np.eye(7)[:1], None)],
 )
-def test_directions_that_are_not_orthonormal_or_lie_elsewhere_are_refused(grown, directions, channels):
+def test_directions_that_are_not_orthonormal_or_lie_elsewhere_are_refused(body, directions, channels):
     with pytest.raises(UserError, match=r"orthonormal|entries"):
-        edits.project(grown, directions, channels=channels)
+        edits.project(body, directions, channels=channels)
 
 
 # Paths.
 
 
-def test_a_run_that_follows_another_in_all_channels_is_that_other(grown):
+def test_a_run_that_follows_another_in_all_channels_is_that_other(body):
     state, key, other = blobs(3, GRID, 8), run_key(0), run_key(1)
-    path = trajectory(grown, 6, key=other, state=state)
-    held = trajectory(grown, 6, key=key, state=state, edits=[edits.follow(grown, path)])
+    path = trajectory(body, 6, key=other, state=state)
+    held = trajectory(body, 6, key=key, state=state, edits=[edits.follow(body, path)])
     np.testing.assert_array_equal(held, path)
-    free = trajectory(grown, 6, key=key, state=state)
+    free = trajectory(body, 6, key=key, state=state)
     assert np.abs(np.asarray(free - path)).max() > 1e-2
 
 
-def test_a_path_begins_where_its_window_does_and_then_keeps_its_last_value(grown):
+def test_a_path_begins_where_its_window_does_and_then_keeps_its_last_value(body):
     path = np.arange(3.0)[:, None, None, None] * np.ones((3, *GRID, 8))
-    edit = edits.follow(grown, path, channels=HIDDEN).at(slice(5, 12))
-    seen = [read(grown, np.full((*GRID, 8), 9.0, np.float32), edit, t)[0, 0, 4] for t in range(4, 13)]
-    assert seen == [9, 0, 1, 2, 2, 2, 2, 2, 9]
+    edit = edits.follow(body, path, channels=HIDDEN).at(slice(5, 12))
+    values = [read(body, np.full((*GRID, 8), 9.0, np.float32), edit, t)[0, 0, 4] for t in range(4, 13)]
+    assert values == [9, 0, 1, 2, 2, 2, 2, 2, 9]
 
 
 # The window and the rows.
@@ -144,24 +144,22 @@ def test_what_is_done_beside_alpha_keeps_to_the_window_unless_every_state_is_sho
 # Means, donors, grafts.
 
 
-def test_a_mean_is_set_on_the_mature_cells_of_the_state_and_nowhere_else(grown):
+def test_a_mean_is_set_on_the_mature_cells_of_the_state_and_nowhere_else(body):
     state = blobs(4, GRID, 8, count=3)
-    body = np.asarray(mature(grown.rule, jnp.asarray(state)))
-    after = read(grown, state, edits.mean(grown, state, channels="h2"))
-    np.testing.assert_allclose(after[body, 6], state[body, 6].mean(), rtol=1e-6)
-    np.testing.assert_array_equal(after[~body], state[~body])
+    mature_cells = np.asarray(mature(body.rule, jnp.asarray(state)))
+    after = read(body, state, edits.mean(body, state, channels="h2"))
+    np.testing.assert_allclose(after[mature_cells, 6], state[mature_cells, 6].mean(), rtol=1e-6)
+    np.testing.assert_array_equal(after[~mature_cells], state[~mature_cells])
     np.testing.assert_array_equal(after[..., :6], state[..., :6])
     with pytest.raises(UserError, match="no mature cell"):
-        edits.mean(grown, np.zeros_like(state))
+        edits.mean(body, np.zeros_like(state))
 
 
-def test_a_donor_is_grown_when_it_is_used(grown):
-    donor = Donor(grown, 5, seed=3, run=2)
-    expected = grow(grown, 5, key=run_key(3, 2))
-    np.testing.assert_array_equal(edits.resample(grown, donor).value, expected)
-    np.testing.assert_array_equal(donor.path(3)[0], expected)
-    np.testing.assert_array_equal(donor.path(3)[-1], grow(grown, 8, key=run_key(3, 2)))
-    np.testing.assert_array_equal(Donor(grown, 0).state(), grown.initial_state())
+def test_a_donor_is_grown_when_it_is_used(body):
+    donor = Donor(body, 5, seed=3, run=2)
+    expected = grow(body, 5, key=run_key(3, 2))
+    np.testing.assert_array_equal(edits.resample(body, donor).value, expected)
+    np.testing.assert_array_equal(Donor(body, 0).state(), body.initial_state())
 
 
 def test_a_moved_state_is_turned_about_the_cell_that_moves():
@@ -180,9 +178,9 @@ def test_a_moved_state_is_turned_about_the_cell_that_moves():
     assert halfway.sum() == pytest.approx(3, abs=0.5)
 
 
-def test_a_graft_sets_a_disc_and_nothing_else(grown):
+def test_a_graft_sets_a_disc_and_nothing_else(body):
     state, host = blobs(5, GRID, 8, count=4), np.full((*GRID, 8), -1, np.float32)
-    after = read(grown, host, edits.graft(grown, state, (3, 3), (5, 6), 2).at(0))
+    after = read(body, host, edits.graft(body, state, (3, 3), (5, 6), 2).at(0))
     y, x = np.ogrid[: GRID[0], : GRID[1]]
     inside = (y - 5) ** 2 + (x - 6) ** 2 <= 4
     np.testing.assert_array_equal(after[~inside], -1)
@@ -190,13 +188,13 @@ def test_a_graft_sets_a_disc_and_nothing_else(grown):
     np.testing.assert_array_equal(after[inside], np.roll(state, (2, 3), (0, 1))[inside])
 
 
-def test_a_graft_of_a_run_onto_itself_at_the_same_place_changes_nothing(grown):
+def test_a_graft_of_a_run_onto_itself_at_the_same_place_changes_nothing(body):
     key = run_key(1)
-    state = grow(grown, 4, key=key)
-    here = edits.graft(grown, state, (4, 5), (4, 5), 2).at(4)
+    state = grow(body, 4, key=key)
+    here = edits.graft(body, state, (4, 5), (4, 5), 2).at(4)
     np.testing.assert_array_equal(
-        grow(grown, 5, key=key, state=state, start=4, edits=[here]),
-        grow(grown, 5, key=key, state=state, start=4),
+        grow(body, 5, key=key, state=state, start=4, edits=[here]),
+        grow(body, 5, key=key, state=state, start=4),
     )
 
 
@@ -205,14 +203,14 @@ def test_a_graft_of_a_run_onto_itself_at_the_same_place_changes_nothing(grown):
 
 @pytest.mark.parametrize("name", KINDS)
 def test_every_kind_of_edit_comes_back_from_its_file(wide, name, tmp_path):
-    made = KINDS[name](wide, np.asarray(wide.initial_state()))
-    path = edits.save([made, edits.erase(wide)], tmp_path / "edits.json")
+    edit = KINDS[name](wide, np.asarray(wide.initial_state()))
+    path = edits.save([edit, edits.erase(wide)], tmp_path / "edits.json")
     back, other = edits.load(path)
-    assert jax.tree.structure(back) == jax.tree.structure(made)
-    for here, there in zip(jax.tree.leaves(back), jax.tree.leaves(made), strict=True):
+    assert jax.tree.structure(back) == jax.tree.structure(edit)
+    for here, there in zip(jax.tree.leaves(back), jax.tree.leaves(edit), strict=True):
         np.testing.assert_array_equal(here, there)
     assert other.mode == "set"
-    assert (tmp_path / "edits.npz").exists() == (np.size(made.value) > 4096)
+    assert (tmp_path / "edits.npz").exists() == (np.size(edit.value) > 4096)
 
 
 DONATED = {
@@ -223,17 +221,24 @@ DONATED = {
 
 
 @pytest.mark.parametrize("name", DONATED)
-def test_what_came_from_a_donor_is_written_as_its_run_and_computed_anew(grown, name):
-    donor = Donor(grown, 3, seed=1, edits=(edits.scale(grown, 0.9, channels="h1"),))
-    made = DONATED[name](grown, donor)
-    text = json.dumps(edits.to_json(made))
+def test_what_came_from_a_donor_is_written_as_its_run_and_computed_anew(body, name):
+    donor = Donor(body, 3, seed=1, edits=(edits.scale(body, 0.9, channels="h1"),))
+    edit = DONATED[name](body, donor)
+    text = json.dumps(edits.to_json(edit))
     assert len(text) < 2000
-    back = edits.from_json(json.loads(text), [grown])
-    for here, there in zip(jax.tree.leaves(back), jax.tree.leaves(made), strict=True):
+    back = edits.from_json(json.loads(text), [body])
+    for here, there in zip(jax.tree.leaves(back), jax.tree.leaves(edit), strict=True):
         np.testing.assert_array_equal(here, there)
-    assert edits.to_json(back) == edits.to_json(made)
-    with pytest.raises(UserError, match="is not at hand"):
+    assert edits.to_json(back) == edits.to_json(edit)
+    with pytest.raises(UserError, match="is missing; pass it in"):
         edits.from_json(json.loads(text))
+
+
+def test_a_graft_written_by_an_earlier_version_is_read(body):
+    edit = edits.graft(body, Donor(body, 3), (3, 3), (5, 5), 2)
+    fields = edits.to_json(edit)
+    fields["value"]["details"]["place"] = fields["value"]["details"].pop("target")
+    np.testing.assert_array_equal(edits.from_json(fields, [body]).value, edit.value)
 
 
 @pytest.mark.parametrize(
@@ -248,8 +253,8 @@ def test_what_came_from_a_donor_is_written_as_its_run_and_computed_anew(grown, n
         "x",
     ],
 )
-def test_a_value_that_is_none_is_refused_in_a_sentence(grown, value):
-    fields = edits.to_json(edits.erase(grown)) | {"value": value}
+def test_a_value_that_is_none_is_refused_in_a_sentence(body, value):
+    fields = edits.to_json(edits.erase(body)) | {"value": value}
     with pytest.raises(UserError, match=r"needs|taken|at hand"):
         edits.from_json(fields)
 
@@ -262,8 +267,8 @@ def test_a_free_array_is_not_written_into_the_list_itself(wide):
     assert not sparse._varies(edits.project(wide, np.eye(6)[:1]))
 
 
-def test_a_step_of_its_own_takes_every_kind(grown):
+def test_a_step_of_its_own_takes_every_kind(body):
     state, fire = jnp.asarray(blobs(6, GRID, 8)), jnp.ones(GRID, bool)
     path = np.zeros((2, *GRID, 8), np.float32)
-    after = dense_step(grown.rule, state, fire, edits=[edits.follow(grown, path)], t=1)
+    after = dense_step(body.rule, state, fire, edits=[edits.follow(body, path)], t=1)
     np.testing.assert_array_equal(after, 0)

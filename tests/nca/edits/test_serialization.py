@@ -22,7 +22,7 @@ HALF[:, :4] = True
 
 
 @pytest.fixture(scope="module")
-def grown():
+def body():
     return organism(random_rule(1, strength=0.4), GRID)
 
 
@@ -49,21 +49,21 @@ def deep():
         (None, range(8)),
     ],
 )
-def test_channels_are_picked_by_name_or_number(grown, channels, numbers):
-    picked = np.flatnonzero(np.asarray(edits.erase(grown, channels=channels).channels))
+def test_channels_are_picked_by_name_or_number(body, channels, numbers):
+    picked = np.flatnonzero(np.asarray(edits.erase(body, channels=channels).channels))
     np.testing.assert_array_equal(picked, list(numbers))
 
 
-def test_a_rule_will_do_in_place_of_an_organism(grown):
-    whole, rule = edits.erase(grown, channels="h0"), edits.erase(grown.rule, channels="h0")
-    np.testing.assert_array_equal(whole.channels, rule.channels)
+def test_a_rule_will_do_in_place_of_an_organism(body):
+    by_organism, rule = edits.erase(body, channels="h0"), edits.erase(body.rule, channels="h0")
+    np.testing.assert_array_equal(by_organism.channels, rule.channels)
 
 
 # Mistakes.
 
 
 @pytest.mark.parametrize(
-    ("place", "sentence"),
+    ("selection", "sentence"),
     [
         ({"site": "stat"}, "needs a site of .*got 'stat'"),
         ({"site": "next"}, "needs a site"),
@@ -86,15 +86,15 @@ def test_a_rule_will_do_in_place_of_an_organism(grown):
         ({"site": "fire", "channels": 0}, "'fire' has no channels"),
     ],
 )
-def test_an_edit_of_what_is_not_there_is_refused_when_it_is_made(grown, place, sentence):
+def test_an_edit_of_what_is_not_there_is_refused_when_it_is_made(body, selection, sentence):
     with pytest.raises(UserError, match=sentence):
-        edits.scale(grown, 0.5, **place)
+        edits.scale(body, 0.5, **selection)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, [1.0, np.nan]])
-def test_an_edit_needs_finite_values(grown, value):
+def test_an_edit_needs_finite_values(body, value):
     with pytest.raises(UserError, match="finite"):
-        edits.clamp(grown, value)
+        edits.clamp(body, value)
 
 
 @pytest.mark.parametrize(
@@ -111,37 +111,37 @@ def test_an_edit_needs_finite_values(grown, value):
         slice(0, 2**40),
     ],
 )
-def test_steps_that_are_none_are_refused(grown, steps):
+def test_steps_that_are_none_are_refused(body, steps):
     with pytest.raises(UserError, match="steps from 0 up, the last after the first"):
-        edits.erase(grown).at(steps)
+        edits.erase(body).at(steps)
 
 
 @pytest.mark.parametrize("region", [np.ones(GRID), np.ones(7, bool), np.ones((*GRID, 1), bool), [[1, 0], [0, 1]]])
-def test_a_region_is_a_boolean_mask_of_the_cells(grown, region):
+def test_a_region_is_a_boolean_mask_of_the_cells(body, region):
     with pytest.raises(UserError, match="boolean"):
-        edits.erase(grown).where(region)
+        edits.erase(body).where(region)
 
 
-def test_an_edit_that_does_not_fit_the_run_is_refused_before_it_starts(grown, deep):
+def test_an_edit_that_does_not_fit_the_run_is_refused_before_it_starts(body, deep):
     other = organism(random_rule(0, channels=6), GRID)
     with pytest.raises(UserError, match=r"region is \(9, 7\), but the canvas is \(7, 9\)"):
-        grow(grown, 2, key=run_key(0), edits=[edits.erase(grown).where(HALF.T)])
+        grow(body, 2, key=run_key(0), edits=[edits.erase(body).where(HALF.T)])
     with pytest.raises(UserError, match=r"made for \(6,\) entries, but this rule has \(8,\)"):
-        grow(grown, 2, key=run_key(0), edits=[edits.erase(other)])
+        grow(body, 2, key=run_key(0), edits=[edits.erase(other)])
     with pytest.raises(UserError, match="needs a site"):
-        grow(grown, 2, key=run_key(0), edits=[edits.erase(deep, site="post2")])
+        grow(body, 2, key=run_key(0), edits=[edits.erase(deep, site="post2")])
     with pytest.raises(UserError, match=r"broadcast to \(7, 9, 8\), got \(3,\)"):
-        grow(grown, 2, key=run_key(0), edits=[edits.clamp(grown, [1.0, 2.0, 3.0])])
+        grow(body, 2, key=run_key(0), edits=[edits.clamp(body, [1.0, 2.0, 3.0])])
     with pytest.raises(UserError, match=r"jax\.vmap"):
-        grow(grown, 2, key=run_key(0), edits=[edits.stack([edits.erase(grown)] * 3)])
+        grow(body, 2, key=run_key(0), edits=[edits.stack([edits.erase(body)] * 3)])
     with pytest.raises(UserError, match="canvas"):
-        replay(grown, STATE, 0, key=run_key(0), edits=[edits.erase(grown).where(HALF.T)])
+        replay(body, STATE, 0, key=run_key(0), edits=[edits.erase(body).where(HALF.T)])
 
 
-def test_only_edits_of_one_site_and_mode_can_be_stacked(grown):
+def test_only_edits_of_one_site_and_mode_can_be_stacked(body):
     with pytest.raises(UserError, match="one site and one mode"):
-        edits.stack([edits.erase(grown), edits.scale(grown, 0.5)])
-    stacked = edits.stack([edits.erase(grown), edits.clamp(grown, 2.0).where(HALF)])
+        edits.stack([edits.erase(body), edits.scale(body, 0.5)])
+    stacked = edits.stack([edits.erase(body), edits.clamp(body, 2.0).where(HALF)])
     assert stacked.region.shape == (2, *GRID)
     assert bool(stacked.region[0].all())
 
@@ -154,15 +154,15 @@ def any_edit(draw):
     rule = random_rule(1, hidden=(6, 5))
     site = draw(st.sampled_from([*edits.SITES, "pre2", "post2"]))
     sizes = {"pre": 6, "post": 6, "pre2": 5, "post2": 5}
-    place = {}
+    selection = {}
     if site in sizes:
-        place["units"] = draw(st.none() | st.sets(st.integers(0, sizes[site] - 1), min_size=1))
+        selection["units"] = draw(st.none() | st.sets(st.integers(0, sizes[site] - 1), min_size=1))
     elif site not in ("fire", "alive"):
-        place["channels"] = draw(st.none() | st.sets(st.sampled_from(rule.channel_names), min_size=1))
+        selection["channels"] = draw(st.none() | st.sets(st.sampled_from(rule.channel_names), min_size=1))
     if site == "perception":
-        place["filters"] = draw(st.none() | st.sets(st.sampled_from(rule.filters), min_size=1))
+        selection["filters"] = draw(st.none() | st.sets(st.sampled_from(rule.filters), min_size=1))
     make = draw(st.sampled_from([edits.scale, edits.clamp, edits.add, edits.noise]))
-    edit = make(rule, draw(st.floats(-9, 9, width=32)), site=site, **place)
+    edit = make(rule, draw(st.floats(-9, 9, width=32)), site=site, **selection)
     if draw(st.booleans()):
         height, width = draw(st.integers(1, 12)), draw(st.integers(1, 12))
         bits = draw(st.lists(st.booleans(), min_size=height * width, max_size=height * width))
@@ -184,13 +184,13 @@ def test_an_edit_survives_json(edit):
             np.testing.assert_array_equal(before, after, err_msg=field)
 
 
-def test_a_short_array_of_values_stands_in_the_list_itself(grown):
-    made = edits.clamp(grown, np.linspace(0, 1, 8))
-    np.testing.assert_array_equal(edits.from_json(edits.to_json(made)).value, made.value)
+def test_a_short_array_of_values_stands_in_the_list_itself(body):
+    edit = edits.clamp(body, np.linspace(0, 1, 8))
+    np.testing.assert_array_equal(edits.from_json(edits.to_json(edit)).value, edit.value)
 
 
-def test_edits_are_data_that_jax_maps_and_flattens(grown):
-    edit = edits.erase(grown, channels="h0").where(HALF).at(slice(2, 5))
+def test_edits_are_data_that_jax_maps_and_flattens(body):
+    edit = edits.erase(body, channels="h0").where(HALF).at(slice(2, 5))
     leaves, structure = jax.tree.flatten(edit)
     assert isinstance(jax.tree.unflatten(structure, leaves), Edit)
     assert all(isinstance(leaf, jnp.ndarray) for leaf in leaves)

@@ -81,8 +81,8 @@ def test_a_drawing_covers_the_four_middle_cells_where_growth_starts(name):
 @pytest.mark.parametrize("name", names())
 @pytest.mark.parametrize("size", [40, 64])
 def test_a_drawing_spans_the_box_to_within_a_cell_on_its_longer_side(name, size):
-    seen = target(name, size)[..., 3] > 0
-    assert max(seen.any(axis=0).sum(), seen.any(axis=1).sum()) >= size - 1
+    visible = target(name, size)[..., 3] > 0
+    assert max(visible.any(axis=0).sum(), visible.any(axis=1).sum()) >= size - 1
 
 
 @pytest.mark.parametrize("name", names())
