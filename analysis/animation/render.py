@@ -97,8 +97,8 @@ def render(
         raise UserError(f"every must be at least 1, got {every}.")
     states, ground = _bounded(states[::every]), parse_colour(background)
     if view == "channels":
-        numbers = channel_numbers(spec, channels)
-        limit = channel_limit(states, numbers) if limit is None else limit
+        numbers = _channel_numbers(spec, channels)
+        limit = channel_limit(states, spec, numbers) if limit is None else limit
         frames = _channel_sheet(states, spec, numbers, scale, limit, ground)
     else:
         cells = _cell_colours(states, spec, view, axes, ground)
@@ -106,15 +106,9 @@ def render(
     return add_step_counter(frames, first_step, every, background) if counter else frames
 
 
-def channel_numbers(spec: Spec, channels: Iterable[str | int] | None) -> list[int]:
-    """Numbers of the channels given by name or number; all of them for None."""
-    names = channel_names(spec)
-    return list(range(len(names))) if channels is None else [index_of("channel", c, names) for c in channels]
-
-
-def channel_limit(states: States, numbers: Sequence[int]) -> float:
+def channel_limit(states: States, spec: Spec, channels: Iterable[str | int] | None = None) -> float:
     """An end for the scale of channels: 99 % of the magnitudes above 0.01 are below it."""
-    sizes = np.abs(_bounded(states[..., list(numbers)]))
+    sizes = np.abs(_bounded(states[..., _channel_numbers(spec, channels)]))
     sizes = sizes[sizes > 0.01]
     return float(np.quantile(sizes, 0.99)) if sizes.size else 1.0
 
@@ -145,6 +139,12 @@ def crop_runs(runs: Sequence[States]) -> list[States]:
         where = np.flatnonzero(alive.any(axis=1 - axis))
         spans.append(slice(max(0, where[0] - 2), where[-1] + 3) if where.size else slice(None))
     return [states[:, spans[0], spans[1]] for states in runs]
+
+
+def _channel_numbers(spec: Spec, channels: Iterable[str | int] | None) -> list[int]:
+    """Numbers of the channels given by name or number; all of them for None."""
+    names = channel_names(spec)
+    return list(range(len(names))) if channels is None else [index_of("channel", c, names) for c in channels]
 
 
 def _bounded(states: States) -> States:
@@ -205,10 +205,10 @@ def _channel_sheet(
         tile_width = max(width, LABEL_WIDTH)
         tile = np.full((len(frames), height + 20 + TILE_GAP, tile_width + 2 * TILE_GAP, 3), ground, np.uint8)
         label = f"{names[number]} ({number})"
-        tile[:, :20, TILE_GAP:-TILE_GAP] = text_strip(tile_width, 20, [(0, label)], 13, ground)
+        tile[:, :20, TILE_GAP:-TILE_GAP] = _text_strip(tile_width, 20, [(0, label)], 13, ground)
         tile[:, 20:-TILE_GAP, TILE_GAP : TILE_GAP + width] = frames
         tiles.append(tile)
-    sheet = _widen(tile_grid(tiles, columns, ground), MIN_WIDTH, ground)
+    sheet = _widen(_tile_grid(tiles, columns, ground), MIN_WIDTH, ground)
     return _stack(_legend(sheet.shape[2], table, limit, ground), sheet)
 
 
@@ -228,7 +228,7 @@ def parse_colour(name: str) -> Colour:
     return red, green, blue
 
 
-def text_strip(
+def _text_strip(
     width: int, height: int, texts: Sequence[tuple[float, str]], size: int, ground: Colour, anchor: str = "lm"
 ) -> Strip:
     """A strip with texts, each beginning (or as `anchor` says) at its x; grey that reads well on the ground."""
@@ -252,7 +252,7 @@ def add_step_counter(frames: Frames, first_step: int = 0, every: int = 1, backgr
     ground = parse_colour(background)
     frames = _widen(frames, MIN_WIDTH, ground)
     steps = [first_step + i * every for i in range(len(frames))]
-    strips = [text_strip(frames.shape[2], 28, [(8, f"step {n}")], 15, ground) for n in steps]
+    strips = [_text_strip(frames.shape[2], 28, [(8, f"step {n}")], 15, ground) for n in steps]
     return np.concatenate([frames, np.stack(strips)], axis=1)
 
 
@@ -269,11 +269,28 @@ def side_by_side(left: Frames, right: Frames, labels: tuple[str, str], backgroun
     gap = np.full((*left.shape[:2], GAP, 3), ground, np.uint8)
     width = left.shape[2]
     texts = [(width / 2, labels[0]), (width * 1.5 + GAP, labels[1])]
-    title = text_strip(2 * width + GAP, 32, texts, 17, ground, anchor="mm")
+    title = _text_strip(2 * width + GAP, 32, texts, 17, ground, anchor="mm")
     return _stack(title, np.concatenate([left, gap, right], axis=2))
 
 
-def tile_grid(tiles: Sequence[Frames], columns: int, ground: Colour) -> Frames:
+def film_sheet(rows: Sequence[Sequence[tuple[str, Frames]]], side: int, background: str = "white") -> Frames:
+    """Named films in rows, each in the middle of a square of `side` pixels under its name."""
+    ground, columns, gap = parse_colour(background), max(map(len, rows)), GAP // 2
+    tiles: list[Frames] = []
+    for row in rows:
+        for name, frames in row:
+            tile = np.full((len(frames), side + 20, side + gap, 3), ground, np.uint8)
+            height, width = frames.shape[1:3]
+            top, left = 20 + (side - height) // 2, (side - width) // 2
+            tile[:, top : top + height, left : left + width] = frames
+            tile[:, :20] = _text_strip(side + gap, 20, [(side / 2, name)], 12, ground, anchor="mm")
+            tiles.append(tile)
+        blank = np.broadcast_to(np.array(ground, np.uint8), tiles[-1].shape)
+        tiles += [blank] * (columns - len(row))
+    return _tile_grid(tiles, columns, ground)
+
+
+def _tile_grid(tiles: Sequence[Frames], columns: int, ground: Colour) -> Frames:
     """Films of one shape in rows of `columns`, the last row filled up with the ground."""
     blank = np.broadcast_to(np.array(ground, np.uint8), tiles[0].shape)
     tiles = [*tiles, *([blank] * (-len(tiles) % columns))]
@@ -288,11 +305,11 @@ def picture_sheet(pictures: Mapping[str, np.ndarray], side: int = 160) -> Image.
         cells = ((1 - picture[..., 3:] + picture[..., :3]).clip(0, 1) * 255).round().astype(np.uint8)
         large = _enlarge(cells[None], max(1, side // max(cells.shape[:2])))[0]
         width = large.shape[1]
-        label = text_strip(width, 28, [(width / 2, name)], 15, white, anchor="mm")
+        label = _text_strip(width, 28, [(width / 2, name)], 15, white, anchor="mm")
         tile = np.pad(np.concatenate([large, label]), ((GAP, 0), (GAP, GAP), (0, 0)), constant_values=255)
         tiles.append(tile[None])
     columns = -(-len(tiles) // -(-len(tiles) // 5))
-    return Image.fromarray(tile_grid(tiles, columns, white)[0])
+    return Image.fromarray(_tile_grid(tiles, columns, white)[0])
 
 
 def _stack(strip: Strip, frames: Frames) -> Frames:
@@ -313,8 +330,8 @@ def _legend(width: int, colours: UInt8[np.ndarray, "n 3"], limit: float, ground:
     positions = np.linspace(0, len(colours) - 1, length).round().astype(int)
     bar = np.broadcast_to(colours[positions], (height, length, 3))
     left = width - length - 44
-    strip: Any = text_strip(width, 26, [(width - 38, f"{limit:.2g}")], 13, ground)
+    strip: Any = _text_strip(width, 26, [(width - 38, f"{limit:.2g}")], 13, ground)
     combine = np.minimum if sum(ground) > 384 else np.maximum
-    strip = combine(strip, text_strip(width, 26, [(left - 6, f"-{limit:.2g}")], 13, ground, anchor="rm")).copy()
+    strip = combine(strip, _text_strip(width, 26, [(left - 6, f"-{limit:.2g}")], 13, ground, anchor="rm")).copy()
     strip[8 : 8 + height, left : left + length] = bar
     return strip

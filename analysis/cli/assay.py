@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, make_dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -35,9 +34,9 @@ MaxLogMse = Annotated[
 ]
 
 
-def assay_commands() -> dict[str, tuple[type, Callable[[Any], None]]]:
-    """The record and the function of each assay's command, by the command's name."""
-    return {assay.command: (_make_record(assay), partial(run_assay, assay)) for assay in ASSAYS}
+def assay_commands() -> dict[str, type]:
+    """The record of each assay's command, by the command's name."""
+    return {assay.command: _make_record(assay) for assay in ASSAYS}
 
 
 def _make_record(assay: Assay) -> type:
@@ -56,12 +55,15 @@ def _make_record(assay: Assay) -> type:
     lines = [assay.question, "", f"Writes a report into NAME-{assay.name}/."]
     lines += ["Several organisms are compared."] if assay.several else []
     lines += ["Of a population, its regimes are compared, with networks as units."] if assay.population else []
-    record = make_dataclass(f"{assay.config.__name__.removesuffix('Config')}Command", fields, frozen=True)
+    namespace = {"execute": lambda command: _run_assay(assay, command)}
+    record = make_dataclass(
+        f"{assay.config.__name__.removesuffix('Config')}Command", fields, namespace=namespace, frozen=True
+    )
     record.__doc__, record.__module__ = "\n".join(lines), __name__
     return record
 
 
-def run_assay(assay: Assay, command: Any) -> None:
+def _run_assay(assay: Assay, command: Any) -> None:
     """Run an assay on the organisms that a command names, or on their population; write the report."""
     from analysis.populations.population import find_organism, find_organisms, find_population
     from analysis.report.folder import check_folder, write_report
@@ -192,40 +194,39 @@ class Pca:
     out: Path | None = None
     max_log_mse: float = MAX_LOG_MSE
 
+    def execute(self) -> None:
+        """Grow, fit, write the report."""
+        import numpy as np
 
-def pca_command(command: Pca) -> None:
-    """Grow, fit, write the report."""
-    import numpy as np
+        from analysis import metrics
+        from analysis.assays.axes.config import AxesConfig
+        from analysis.assays.axes.pca import pca as fit_pca
+        from analysis.assays.axes.population import COMPONENTS
+        from analysis.assays.axes.report import pca_section
+        from analysis.populations.population import find_organism, find_population
+        from analysis.recording import record
+        from analysis.report.folder import check_folder, write_report
+        from analysis.report.model import Report
 
-    from analysis import metrics
-    from analysis.assays.axes.config import AxesConfig
-    from analysis.assays.axes.pca import pca as fit_pca
-    from analysis.assays.axes.population import COMPONENTS
-    from analysis.assays.axes.report import pca_section
-    from analysis.populations.population import find_organism, find_population
-    from analysis.recording import record
-    from analysis.report.folder import check_folder, write_report
-    from analysis.report.model import Report
-
-    if command.adult_step < 1:
-        raise UserError(f"Components need a step after the seed, got {command.adult_step}.")
-    options = {name: getattr(command, name) for name in ("adult_step", "channels", "scaling", "seed")}
-    folder = report_folder("nca pca", command.organism, command.out)
-    population = find_population([command.organism])
-    if population:
-        config = AxesConfig(**options)
-        run_population(population, [(COMPONENTS, config)], "nca pca", folder, asdict(config), command.max_log_mse)
-        return
-    organism = find_organism(command.organism, "nca pca")
-    check_folder(folder, "nca pca")
-    log_line(f"growing {organism.name} to step {command.adult_step}")
-    started = time.monotonic()
-    recording = record(organism, command.adult_step, seed=command.seed)
-    components = fit_pca(recording, step=command.adult_step, channels=command.channels, scaling=command.scaling)
-    section = pca_section(components)
-    portrait = np.asarray(metrics.picture(organism.rule.spec, recording.state.values[0, -1]))
-    seconds = time.monotonic() - started
-    report = Report("nca pca", [organism], [section], options, portrait=portrait, seconds=seconds)
-    write_report(report, folder)
-    print_claims([section])
-    print_result(str(folder / "report.html"))
+        if self.adult_step < 1:
+            raise UserError(f"Components need a step after the seed, got {self.adult_step}.")
+        options = {name: getattr(self, name) for name in ("adult_step", "channels", "scaling", "seed")}
+        folder = report_folder("nca pca", self.organism, self.out)
+        population = find_population([self.organism])
+        if population:
+            config = AxesConfig(**options)
+            run_population(population, [(COMPONENTS, config)], "nca pca", folder, asdict(config), self.max_log_mse)
+            return
+        organism = find_organism(self.organism, "nca pca")
+        check_folder(folder, "nca pca")
+        log_line(f"growing {organism.name} to step {self.adult_step}")
+        started = time.monotonic()
+        recording = record(organism, self.adult_step, seed=self.seed)
+        components = fit_pca(recording, step=self.adult_step, channels=self.channels, scaling=self.scaling)
+        section = pca_section(components)
+        portrait = np.asarray(metrics.picture(organism.rule.spec, recording.state.values[0, -1]))
+        seconds = time.monotonic() - started
+        report = Report("nca pca", [organism], [section], options, portrait=portrait, seconds=seconds)
+        write_report(report, folder)
+        print_claims([section])
+        print_result(str(folder / "report.html"))

@@ -33,35 +33,33 @@ class Dissect:
     max_log_mse: float = MAX_LOG_MSE
     config: OmitArgPrefixes[DissectConfig] = field(default_factory=DissectConfig)
 
+    def execute(self) -> None:
+        """Dissect, write the report, print the claims."""
+        from analysis.dissection.dissect import dissect as run_dissection
+        from analysis.populations.population import find_organisms, find_population
+        from analysis.report.folder import check_folder, is_current, write_report
 
-def dissect_command(command: Dissect) -> None:
-    """Dissect, write the report, print the claims."""
-    from analysis.dissection.dissect import dissect as run_dissection
-    from analysis.dissection.dissect import summary_config
-    from analysis.populations.population import find_organisms, find_population
-    from analysis.report.folder import check_folder, is_current, write_report
-
-    config = command.config
-    folder = report_folder(COMMAND, command.organism[0] if command.organism else "", command.out)
-    population = find_population(command.organism)
-    if population:
-        organisms = [member.organism for member in population.members]
-        options = asdict(config)
-        written = options | {"max_log_mse": command.max_log_mse}
-    else:
-        organisms = find_organisms(command.organism)
-        written = summary_config(config, config.assay_configs())
-    check_folder(folder, COMMAND)
-    if not command.force and is_current(folder, organisms, written):
-        log_line(f"{folder} holds this dissection already; --force repeats it")
-    elif population:
-        # Networks are the units, and presets for many networks fill what is left at its default.
-        assays = [a for a in ASSAYS if a.population and a.name in config.assays]
-        configs = [replace(a.config(), seed=config.seed, adult_step=config.adult_step) for a in assays]
-        run_population(population, zip(assays, configs, strict=True), COMMAND, folder, options, command.max_log_mse)
-        return
-    else:
-        report = run_dissection(organisms, config, log=log_line)
-        write_report(report, folder, data=config.full)
-        print_claims(report.sections)
-    print_result(str(folder / "report.html"))
+        config = self.config
+        folder = report_folder(COMMAND, self.organism[0] if self.organism else "", self.out)
+        population = find_population(self.organism)
+        if population:
+            organisms = [member.organism for member in population.members]
+            options = asdict(config)
+            written = options | {"max_log_mse": self.max_log_mse}
+        else:
+            organisms = find_organisms(self.organism)
+            written = config.to_json()
+        check_folder(folder, COMMAND)
+        if not self.force and is_current(folder, organisms, written):
+            log_line(f"{folder} holds this dissection already; --force repeats it")
+        elif population:
+            # Networks are the units, and presets for many networks fill what is left at its default.
+            assays = [a for a in ASSAYS if a.population and a.name in config.assays]
+            configs = [replace(a.config(), seed=config.seed, adult_step=config.adult_step) for a in assays]
+            run_population(population, zip(assays, configs, strict=True), COMMAND, folder, options, self.max_log_mse)
+            return
+        else:
+            report = run_dissection(organisms, config, log=log_line)
+            write_report(report, folder, data=config.full)
+            print_claims(report.sections)
+        print_result(str(folder / "report.html"))

@@ -25,13 +25,12 @@ class Export:
     to: Literal["npz", "torch", "web-json", "onnx"]
     out: Path | None = None
 
+    def execute(self) -> None:
+        """Write the files and print their paths."""
+        from analysis.populations.population import find_organism
+        from nca.interop.export import SUFFIXES, export_organism
 
-def export(command: Export) -> None:
-    """Write the files and print their paths."""
-    from analysis.populations.population import find_organism
-    from nca.interop.export import SUFFIXES, export_organism
-
-    organism = find_organism(command.organism, "nca export")
-    path = command.out or Path(Path(command.organism).stem + SUFFIXES[command.to])
-    for written in export_organism(organism, command.to, path):
-        print_result(str(written))
+        organism = find_organism(self.organism, "nca export")
+        path = self.out or Path(Path(self.organism).stem + SUFFIXES[self.to])
+        for written in export_organism(organism, self.to, path):
+            print_result(str(written))

@@ -28,7 +28,6 @@ Wound = Literal["disc", "box", "half", "top", "bottom", "left", "right", "centre
 CHUNK_BYTES = 2**28  # of states computed at once
 MAX_COLUMNS = 12  # members in a row of a population's film
 FILM_WIDTH, FILM_HEIGHT = 1200, 800  # pixels of a population's film, about
-LABEL_HEIGHT, TILE_GAP = 20, 6
 RENAMED_OPTIONS = {"--at": "--wound-step", "--beside": "--with-control", "--plain": "--no-caption"}
 
 
@@ -112,37 +111,38 @@ class Grow:
         if self.with_control and not (self.wound or self.lesion or self.edits):
             raise UserError("A control is shown next to a wound, a lesion or edits; give one of them.")
 
+    def execute(self) -> None:
+        """Grow, write the film, print where it is."""
+        from analysis.animation.encode import check_film_path, save_film
+        from analysis.animation.render import parse_colour
+        from analysis.populations.population import find_organism, find_population
+        from nca.edits import index_of
 
-def grow_command(command: Grow) -> None:
-    """Grow, write the film, print where it is."""
-    from analysis.animation.encode import check_film_path, save_film
-    from analysis.animation.render import channel_numbers, parse_colour
-    from analysis.populations.population import find_organism, find_population
-
-    check_film_path(command.out)
-    parse_colour(command.background)
-    population = find_population([command.organism])
-    if population:
-        frames = _population_frames(command, population)
-    else:
-        organism = find_organism(command.organism, "nca grow")
-        command, session = with_session(command, organism)
-        canvas = command.canvas or organism.canvas
-        numbers = channel_numbers(organism.rule.spec, command.channels) if command.channels else None
-        _check_memory(command, organism, canvas, numbers)
-        edits = [*_edits(command, organism, canvas), *session.edits]
-        runs = [grow_states(command, organism, canvas, edits, session)]
-        if command.with_control:
-            runs.insert(0, grow_states(command, organism, canvas, []))
-        frames = _frames(command, organism.rule.spec, runs, numbers)
-    log_line(f"writing {len(frames)} frames of {frames.shape[2]}x{frames.shape[1]} pixels")
-    print_result(str(save_film(frames, command.out, command.fps)))
+        check_film_path(self.out)
+        parse_colour(self.background)
+        population = find_population([self.organism])
+        if population:
+            frames = _population_frames(self, population)
+        else:
+            organism = find_organism(self.organism, "nca grow")
+            for channel in self.channels:
+                index_of("channel", channel, organism.rule.channel_names)
+            command, session = _with_session(self, organism)
+            canvas = command.canvas or organism.canvas
+            _check_memory(command, organism, canvas)
+            edits = [*_edits(command, organism, canvas), *session.edits]
+            runs = [_grow_states(command, organism, canvas, edits, session)]
+            if self.with_control:
+                runs.insert(0, _grow_states(command, organism, canvas, []))
+            frames = _frames(command, organism.rule.spec, runs)
+        log_line(f"writing {len(frames)} frames of {frames.shape[2]}x{frames.shape[1]} pixels")
+        print_result(str(save_film(frames, self.out, self.fps)))
 
 
 # What is grown
 
 
-def with_session(command: Grow, organism: Organism) -> tuple[Grow, Session]:
+def _with_session(command: Grow, organism: Organism) -> tuple[Grow, Session]:
     """The session that the command names, or an empty one, and the command with that session's run."""
     from analysis.viewer.sessions import Session, read_session
 
@@ -156,7 +156,7 @@ def with_session(command: Grow, organism: Organism) -> tuple[Grow, Session]:
     return replace(command, seed=session.seed, run=session.run, canvas=session.canvas), session
 
 
-def grow_states(
+def _grow_states(
     command: Grow,
     organism: Organism,
     canvas: tuple[int, int],
@@ -193,7 +193,7 @@ def _edits(command: Grow, organism: Organism, canvas: tuple[int, int]) -> list[E
 
     requested = []
     if command.wound:
-        mask = wound_mask(command, canvas)
+        mask = _wound_mask(command, canvas)
         if not mask.any():
             raise UserError(f"The wound takes no cell of the {canvas[0]}x{canvas[1]} canvas; move or enlarge it.")
         requested.append(edits.erase(organism).where(mask).at(command.wound_step))
@@ -213,7 +213,7 @@ def _channel_factor(lesion: str) -> tuple[str, float]:
         raise UserError(f"A lesion is CHANNEL=FACTOR, such as h3=0.9; got {lesion!r}.") from None
 
 
-def wound_mask(command: Grow, canvas: tuple[int, int]) -> np.ndarray:
+def _wound_mask(command: Grow, canvas: tuple[int, int]) -> np.ndarray:
     """The cells that a wound takes, (y, x)."""
     from nca import damage
 
@@ -231,19 +231,20 @@ def wound_mask(command: Grow, canvas: tuple[int, int]) -> np.ndarray:
 # What is shown
 
 
-def _frames(command: Grow, spec: Spec, runs: list[np.ndarray], numbers: list[int] | None) -> np.ndarray:
+def _frames(command: Grow, spec: Spec, runs: list[np.ndarray]) -> np.ndarray:
     """The frames of one run, or of two side by side with the same colours."""
     from analysis.animation import render
 
     if command.crop:
         runs = render.crop_runs(runs)
-    view = "channels" if numbers else command.view
+    channels = command.channels or None
+    view = "channels" if channels else command.view
     options: dict[str, Any] = {
-        "channels": numbers,
+        "channels": channels,
         "scale": command.scale,
         "background": command.background,
         "axes": render.colour_axes(runs[0], spec) if view == "pca" else None,
-        "limit": max(render.channel_limit(s, render.channel_numbers(spec, numbers)) for s in runs),
+        "limit": max(render.channel_limit(states, spec, channels) for states in runs),
     }
     frames = [render.render(states, spec, view, counter=False, **options) for states in runs]
     if len(frames) == 2:
@@ -273,8 +274,6 @@ def _intervention_label(command: Grow) -> str:
 
 def _population_frames(command: Grow, population: Population) -> np.ndarray:
     """Every member under the same key, edits and view, a row of tiles for each regime."""
-    import numpy as np
-
     from analysis.animation import render
 
     members = population.members
@@ -288,18 +287,15 @@ def _population_frames(command: Grow, population: Population) -> np.ndarray:
     canvas = max(max(command.canvas or m.organism.canvas) for m in members)
     scale = command.scale or max(1, min(FILM_WIDTH // columns, FILM_HEIGHT // len(rows)) // canvas)
     _check_population_memory(command, members, columns * len(rows), canvas * scale)
-    ground, tiles = render.parse_colour(command.background), []
-    for row in rows:
+    films: list[list[tuple[str, np.ndarray]]] = [[] for _ in rows]
+    options: dict[str, Any] = {"scale": scale, "counter": False, "background": command.background}
+    for row, film_row in zip(rows, films, strict=True):
         for member in row:
-            size, spec = command.canvas or member.organism.canvas, member.organism.rule.spec
-            edits = _edits(command, member.organism, size)
-            states = grow_states(command, member.organism, size, edits)
-            options: dict[str, Any] = {"scale": scale, "counter": False, "background": command.background}
-            frames = render.render(states, spec, command.view, **options)
-            tiles.append(_tile(frames, member.name, canvas * scale, ground))
-        blank = np.broadcast_to(np.array(ground, np.uint8), tiles[-1].shape)
-        tiles += [blank] * (columns - len(row))
-    sheet = render.tile_grid(tiles, columns, ground)
+            size = command.canvas or member.organism.canvas
+            states = _grow_states(command, member.organism, size, _edits(command, member.organism, size))
+            frames = render.render(states, member.organism.rule.spec, command.view, **options)
+            film_row.append((member.name, frames))
+    sheet = render.film_sheet(films, canvas * scale, command.background)
     return sheet if command.no_caption else render.add_step_counter(sheet, 0, command.every, command.background)
 
 
@@ -310,28 +306,13 @@ def _rows(members: Sequence[Member]) -> list[list[Member]]:
     return [group[i : i + MAX_COLUMNS] for group in groups for i in range(0, len(group), MAX_COLUMNS)]
 
 
-def _tile(frames: np.ndarray, name: str, side: int, ground: tuple[int, int, int]) -> np.ndarray:
-    """Frames in the middle of a square under a name."""
-    import numpy as np
-
-    from analysis.animation.render import text_strip
-
-    tile = np.full((len(frames), side + LABEL_HEIGHT, side + TILE_GAP, 3), ground, np.uint8)
-    height, width = frames.shape[1:3]
-    top, left = LABEL_HEIGHT + (side - height) // 2, (side - width) // 2
-    tile[:, top : top + height, left : left + width] = frames
-    label = text_strip(side + TILE_GAP, LABEL_HEIGHT, [(side / 2, name)], 12, ground, anchor="mm")
-    tile[:, :LABEL_HEIGHT] = label
-    return tile
-
-
 # Memory
 
 
-def _check_memory(command: Grow, organism: Organism, canvas: tuple[int, int], numbers: list[int] | None) -> None:
+def _check_memory(command: Grow, organism: Organism, canvas: tuple[int, int]) -> None:
     (height, width), channels = canvas, organism.rule.spec.channels
     frames = command.steps // command.every + 1
-    tiles = len(numbers) if numbers else channels if command.view == "channels" else 1
+    tiles = len(command.channels) or (channels if command.view == "channels" else 1)
     scale = command.scale or 1 + 600 // max(height, width)
     pixels = 3 * max(height * width * tiles * scale**2, 300_000)
     needed = frames * height * width * channels * 4 * 2 + frames * pixels * 3
@@ -341,7 +322,7 @@ def _check_memory(command: Grow, organism: Organism, canvas: tuple[int, int], nu
 def _check_population_memory(command: Grow, members: Sequence[Member], tiles: int, side: int) -> None:
     frames = command.steps // command.every + 1
     state_bytes = max(4 * m.organism.rule.spec.channels * m.organism.canvas[0] ** 2 for m in members)
-    _refuse_beyond_memory(frames * (2 * state_bytes + 6 * tiles * (side + LABEL_HEIGHT) * (side + TILE_GAP)))
+    _refuse_beyond_memory(frames * (2 * state_bytes + 6 * tiles * (side + 20) * (side + 6)))
 
 
 def _refuse_beyond_memory(needed: float) -> None:

@@ -83,34 +83,33 @@ class Import:
         if self.file is None and not self.list:
             raise UserError("import needs a file, or --list for the presets; see nca import --help.")
 
+    def execute(self) -> None:
+        """Read, probe, report, check and write."""
+        if self.list:
+            print_result(_preset_list())
+        if self.file is None:
+            return
+        from nca.interop.importing import assumptions, build_organism, open_weights
+        from nca.interop.reference import compare, read_reference
+        from nca.io import save
 
-def import_(command: Import) -> None:
-    """Read, probe, report, check and write."""
-    if command.list:
-        print_result(_preset_list())
-    if command.file is None:
-        return
-    from nca.interop.importing import assumptions, build_organism, open_weights
-    from nca.interop.reference import compare, read_reference
-    from nca.io import save
+        reference = read_reference(self.check) if self.check else None
+        options = {k: v for k, v in vars(self.conventions).items() if v not in (None, ())}
+        file = open_weights(self.file, preset=self.preset, sidecar=self.sidecar, sizes=self.sizes, **options)
+        print_result(import_summary(file))
+        file = file if self.no_probe else _probe(self, file)
+        lines = assumptions(file)
+        if lines:
+            print_result("assumed, and not verified by growth:\n  " + "\n  ".join(lines))
+        organism = build_organism(file, name=self.name or "")
+        if self.target is not None:
+            from nca.targets import target
 
-    reference = read_reference(command.check) if command.check else None
-    options = {k: v for k, v in vars(command.conventions).items() if v not in (None, ())}
-    file = open_weights(command.file, preset=command.preset, sidecar=command.sidecar, sizes=command.sizes, **options)
-    print_result(import_summary(file))
-    file = file if command.no_probe else _probe(command, file)
-    lines = assumptions(file)
-    if lines:
-        print_result("assumed, and not verified by growth:\n  " + "\n  ".join(lines))
-    organism = build_organism(file, name=command.name or "")
-    if command.target is not None:
-        from nca.targets import target
-
-        organism = replace(organism, target=target(command.target, command.target_size))
-    if reference is not None:
-        _check_differences(compare(organism, reference))
-    if command.out is not None:
-        print_result(str(save(organism, command.out)))
+            organism = replace(organism, target=target(self.target, self.target_size))
+        if reference is not None:
+            _check_differences(compare(organism, reference))
+        if self.out is not None:
+            print_result(str(save(organism, self.out)))
 
 
 def _preset_list() -> str:

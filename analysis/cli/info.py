@@ -23,40 +23,38 @@ class Info:
     organism: Positional[Source]
     json: bool = False
 
+    def execute(self) -> None:
+        """Print it."""
+        from analysis.cli import tables
+        from analysis.populations.population import find_organism, find_population
 
-def info_command(command: Info) -> None:
-    """Print it."""
-    from analysis.cli import tables
-    from analysis.populations.population import find_organism, find_population
-
-    population = find_population([command.organism])
-    if population:
-        rows = tables.population_records(population)
-        fields = {"name": population.name, "members": rows, "versions": dict(population.versions)}
-        print_result(json.dumps(fields, indent=1) if command.json else tables.format_records(rows))
-        return
-    organism = find_organism(command.organism, "nca info")
-    if command.json:
-        print_result(json.dumps(tables.organism_fields(organism), indent=1))
-    else:
-        print_result(tables.describe_organism(organism))
+        population = find_population([self.organism])
+        if population:
+            rows = tables.population_records(population)
+            fields = {"name": population.name, "members": rows, "versions": dict(population.versions)}
+            print_result(json.dumps(fields, indent=1) if self.json else tables.format_records(rows))
+            return
+        organism = find_organism(self.organism, "nca info")
+        if self.json:
+            print_result(json.dumps(tables.organism_fields(organism), indent=1))
+        else:
+            print_result(tables.describe_organism(organism))
 
 
 @dataclass(frozen=True)
 class Organisms:
     """List the bundled organisms and populations, what they were trained for and how well they do."""
 
+    def execute(self) -> None:
+        """List them."""
+        from analysis.cli import tables
+        from nca.io import bundled, bundled_populations, load
 
-def organisms_command(command: Organisms) -> None:
-    """List them."""
-    from analysis.cli import tables
-    from nca.io import bundled, bundled_populations, load
-
-    rows = [(name, tables.summarise_organism(load(name))) for name in bundled()]
-    for name in bundled_populations():
-        members = bundled(name)
-        rows.append((name, f"a population of {len(members)}, such as {name}/{members[0]}"))
-    print_result(tables.format_pairs(rows) or "none is bundled")
+        rows = [(name, tables.summarise_organism(load(name))) for name in bundled()]
+        for name in bundled_populations():
+            members = bundled(name)
+            rows.append((name, f"a population of {len(members)}, such as {name}/{members[0]}"))
+        print_result(tables.format_pairs(rows) or "none is bundled")
 
 
 @dataclass(frozen=True)
@@ -71,19 +69,18 @@ class Targets:
     out: Path | None = None
     size: int = 40
 
+    def execute(self) -> None:
+        """List them, and draw them if asked to."""
+        from nca import targets as drawings
 
-def targets_command(command: Targets) -> None:
-    """List them, and draw them if asked to."""
-    from nca import targets as drawings
+        names = drawings.names()
+        if self.out is not None:
+            from analysis.animation.render import picture_sheet
+            from nca.io import write_file
 
-    names = drawings.names()
-    if command.out is not None:
-        from analysis.animation.render import picture_sheet
-        from nca.io import write_file
-
-        if command.out.suffix.lower() != ".png":
-            raise UserError(f"The sheet of drawings is a .png, got {command.out}.")
-        sheet = picture_sheet({name: drawings.target(name, command.size) for name in names})
-        write_file(command.out, lambda temporary: sheet.save(temporary))
-    width = max(map(len, names))
-    print_result("\n".join(f"{name:{width}}  {drawings.describe(name)}" for name in names))
+            if self.out.suffix.lower() != ".png":
+                raise UserError(f"The sheet of drawings is a .png, got {self.out}.")
+            sheet = picture_sheet({name: drawings.target(name, self.size) for name in names})
+            write_file(self.out, lambda temporary: sheet.save(temporary))
+        width = max(map(len, names))
+        print_result("\n".join(f"{name:{width}}  {drawings.describe(name)}" for name in names))

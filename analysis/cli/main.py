@@ -6,37 +6,36 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from analysis.cli.assay import Pca, assay_commands, pca_command
-from analysis.cli.dissect import Dissect, dissect_command
-from analysis.cli.export import Export, export
-from analysis.cli.grow import Grow, grow_command
-from analysis.cli.import_ import Import, import_
-from analysis.cli.info import Info, Organisms, Targets, info_command, organisms_command, targets_command
-from analysis.cli.merge import Merge, merge_command
+from analysis.cli.assay import Pca, assay_commands
+from analysis.cli.dissect import Dissect
+from analysis.cli.export import Export
+from analysis.cli.grow import Grow
+from analysis.cli.import_ import Import
+from analysis.cli.info import Info, Organisms, Targets
+from analysis.cli.merge import Merge
 from analysis.cli.output import log_line, print_result
 from analysis.cli.parse import parse_command
-from analysis.cli.sweep import Sweep, sweep_command
-from analysis.cli.train import Train, train_command
-from analysis.cli.view import View, view_command
+from analysis.cli.sweep import Sweep
+from analysis.cli.train import Train
+from analysis.cli.view import View
 from nca.errors import UserError
 
-COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
-    "train": (Train, train_command),
-    "grow": (Grow, grow_command),
-    "view": (View, view_command),
-    "dissect": (Dissect, dissect_command),
+COMMANDS: dict[str, type] = {
+    "train": Train,
+    "grow": Grow,
+    "view": View,
+    "dissect": Dissect,
     **assay_commands(),
-    "pca": (Pca, pca_command),
-    "sweep": (Sweep, sweep_command),
-    "merge": (Merge, merge_command),
-    "import": (Import, import_),
-    "export": (Export, export),
-    "info": (Info, info_command),
-    "organisms": (Organisms, organisms_command),
-    "targets": (Targets, targets_command),
+    "pca": Pca,
+    "sweep": Sweep,
+    "merge": Merge,
+    "import": Import,
+    "export": Export,
+    "info": Info,
+    "organisms": Organisms,
+    "targets": Targets,
 }
 DESCRIPTION = (
     "Grow neural cellular automata and take them apart. "
@@ -88,8 +87,7 @@ def _run(words: list[str]) -> None:
     if words == ["--version"]:
         print_result(f"nca-dissection {_version()}")
         return
-    command = parse_command(words, {name: kind for name, (kind, _) in COMMANDS.items()}, DESCRIPTION)
-    dict(COMMANDS.values())[type(command)](command)
+    parse_command(words, COMMANDS, DESCRIPTION).execute()
 
 
 def _version() -> str:

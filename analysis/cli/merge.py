@@ -30,24 +30,23 @@ class Merge:
     out: Path
     allow_version_mismatch: bool = False
 
+    def execute(self) -> None:
+        """Merge, write the files, print where they are."""
+        from nca.training.population import POPULATION_FILE, merge_population
 
-def merge_command(command: Merge) -> None:
-    """Merge, write the files, print where they are."""
-    from nca.training.population import POPULATION_FILE, merge_population
-
-    if not command.shards:
-        raise UserError("There are no shards to merge; name their files or folders.")
-    missing = [path for path in command.shards if not path.exists()]
-    if missing:
-        raise UserError(f"There is no {missing[0]}; name the shards' files or folders.")
-    kinds = {(path / POPULATION_FILE).is_file() for path in command.shards}
-    if len(kinds) > 1:
-        raise UserError("These are shards of populations and of sweeps; merge each kind separately.")
-    if kinds == {True}:
-        folder = merge_population(command.shards, command.out, allow_version_mismatch=command.allow_version_mismatch)
-        print_result(str(folder))
-    else:
-        _merge_sweep(command)
+        if not self.shards:
+            raise UserError("There are no shards to merge; name their files or folders.")
+        missing = [path for path in self.shards if not path.exists()]
+        if missing:
+            raise UserError(f"There is no {missing[0]}; name the shards' files or folders.")
+        kinds = {(path / POPULATION_FILE).is_file() for path in self.shards}
+        if len(kinds) > 1:
+            raise UserError("These are shards of populations and of sweeps; merge each kind separately.")
+        if kinds == {True}:
+            folder = merge_population(self.shards, self.out, allow_version_mismatch=self.allow_version_mismatch)
+            print_result(str(folder))
+        else:
+            _merge_sweep(self)
 
 
 def _merge_sweep(command: Merge) -> None:

@@ -50,7 +50,7 @@ def parse_command(words: Sequence[str], commands: Mapping[str, type], descriptio
     return record
 
 
-def renamed_options(kind: type) -> dict[str, str]:
+def _renamed_options(kind: type) -> dict[str, str]:
     """Options of a command that have a new name: RENAMED_OPTIONS of the modules of its record and configuration."""
     records: list[Any] = [kind, *(f.default_factory for f in fields(kind) if isinstance(f.default_factory, type))]
     options = {f"--{field.name.replace('_', '-')}" for record in records for field in fields(record)}
@@ -61,7 +61,7 @@ def renamed_options(kind: type) -> dict[str, str]:
 
 def _check_renamed(words: Sequence[str], kind: type) -> None:
     """Raise `UserError` where an option of the command has a new name."""
-    renamed = renamed_options(kind)
+    renamed = _renamed_options(kind)
     for word in words:
         old = word.partition("=")[0]
         if old in renamed:

@@ -73,30 +73,29 @@ class Sweep:
     allow_no_op: bool = False
     shard: str | None = None
 
+    def execute(self) -> None:
+        """Sweep, write the files, print where they are."""
+        shard, begun = Shard.parse(self.shard or "1/1"), time.monotonic()
+        from analysis.sweeps.rows import METRICS
+        from analysis.sweeps.sweep import shard_filename, sweep
+        from nca.io import load
 
-def sweep_command(command: Sweep) -> None:
-    """Sweep, write the files, print where they are."""
-    shard, begun = Shard.parse(command.shard or "1/1"), time.monotonic()
-    from analysis.sweeps.rows import METRICS
-    from analysis.sweeps.sweep import shard_filename, sweep
-    from nca.io import load
-
-    organism = load(command.organism)
-    edits = experiments(command, organism)
-    names = ("runs", "seed", "adult_step", "eval_steps", "allow_no_op")
-    options: dict[str, Any] = {name: getattr(command, name) for name in names}
-    with sweep_folder(command.out, command.shard is None):
-        store = command.out / shard_filename(shard)
-        try:
-            table = sweep(organism, edits, METRICS, **options, store=store, shard=shard, log=log_line)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt("stopped; the same command continues where it stopped") from None
-    if shard.n > 1:
-        log_line(f"shard {shard} is finished; nca merge joins the shards")
-        print_result(str(store))
-        return
-    config = {f.name: getattr(command, f.name) for f in fields(command) if f.name not in ("out", "shard")}
-    print_result(str(write_summary(command.out, table, "nca sweep", config, time.monotonic() - begun)))
+        organism = load(self.organism)
+        edits = experiments(self, organism)
+        names = ("runs", "seed", "adult_step", "eval_steps", "allow_no_op")
+        options: dict[str, Any] = {name: getattr(self, name) for name in names}
+        with sweep_folder(self.out, self.shard is None):
+            store = self.out / shard_filename(shard)
+            try:
+                table = sweep(organism, edits, METRICS, **options, store=store, shard=shard, log=log_line)
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt("stopped; the same command continues where it stopped") from None
+        if shard.n > 1:
+            log_line(f"shard {shard} is finished; nca merge joins the shards")
+            print_result(str(store))
+            return
+        config = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("out", "shard")}
+        print_result(str(write_summary(self.out, table, "nca sweep", config, time.monotonic() - begun)))
 
 
 def experiments(command: Sweep, organism: Organism) -> dict[str, Edit]:

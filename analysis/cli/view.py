@@ -33,12 +33,11 @@ class View:
             if not 0 <= getattr(self, name) <= 2**31 - 1:
                 raise UserError(f"{name} must be from 0 to {2**31 - 1}, got {getattr(self, name)}.")
 
+    def execute(self) -> None:
+        """Write it, print where it is."""
+        from analysis import viewer
+        from analysis.populations.population import find_organism
 
-def view_command(command: View) -> None:
-    """Write it, print where it is."""
-    from analysis import viewer
-    from analysis.populations.population import find_organism
-
-    organism = find_organism(command.organism, "nca view")
-    options = {"canvas": command.canvas, "seed": command.seed, "run": command.run}
-    print_result(str(viewer.save_page(organism, command.out, source=command.organism, **options)))
+        organism = find_organism(self.organism, "nca view")
+        options = {"canvas": self.canvas, "seed": self.seed, "run": self.run}
+        print_result(str(viewer.save_page(organism, self.out, source=self.organism, **options)))

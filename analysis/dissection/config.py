@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from analysis.assays import ASSAYS
@@ -58,3 +59,8 @@ class DissectConfig:
         """The configuration of each assay, by its name."""
         configs = {a.name: a.config() if self.full else a.config.quick() for a in ASSAYS if a.name in self.assays}
         return {name: replace(c, seed=self.seed, adult_step=self.adult_step) for name, c in configs.items()}
+
+    def to_json(self, assay_configs: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The options, with those of each assay, as plain values."""
+        configs = self.assay_configs() if assay_configs is None else assay_configs
+        return asdict(self) | {"assay_configs": {name: asdict(config) for name, config in configs.items()}}

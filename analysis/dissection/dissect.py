@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -65,16 +64,11 @@ def dissect(
         COMMAND,
         organisms,
         sections,
-        summary_config(config, configs),
+        config.to_json(configs),
         portrait=portrait,
         seconds=time.monotonic() - started,
         caveat=ONE_NETWORK if alone else SEVERAL_NETWORKS,
     )
-
-
-def summary_config(config: DissectConfig, assay_configs: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a dissection and of its assays, for `summary.json`."""
-    return asdict(config) | {"assay_configs": {name: asdict(c) for name, c in assay_configs.items()}}
 
 
 def _assay_sections(assay: Assay, organisms: Sequence[Organism], config: Any, log: Log) -> list[Section]:

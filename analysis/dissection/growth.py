@@ -79,7 +79,7 @@ def _labelled(organism: Organism, controls: Controls) -> xr.Dataset:
     return dataset.assign(exploded=("run", np.asarray(metrics.exploded(controls.final_states))))
 
 
-def fate(cells: int, adult_cells: int, exploded: bool) -> str:
+def _fate(cells: int, adult_cells: int, exploded: bool) -> str:
     """What became of a body, one of `FATES`, by its number of mature cells."""
     if exploded:
         return "exploded"
@@ -150,7 +150,7 @@ def _fate_claim(growth: Growth) -> Claim:
     last = growth.follow_up.isel(step=-1)
     cells, step = last.mature_cells.values, int(last.step)
     adult_cells = growth.time_course.mature_cells.sel(step=growth.config.adult_step).values
-    fates = [fate(int(n), int(b), bool(x)) for n, b, x in zip(cells, adult_cells, last.exploded.values, strict=False)]
+    fates = [_fate(int(n), int(b), bool(x)) for n, b, x in zip(cells, adult_cells, last.exploded.values, strict=False)]
     counts = ", ".join(f"{fates.count(name)} of {len(fates)} {FATES[name]}" for name in dict.fromkeys(fates))
     rows = [_row("mature cells", f"at step {step}", cells)]
     numbers: dict[str, Any] = {"mature_cells": cells, "fates": fates, "step": step}
@@ -188,7 +188,8 @@ def _plot_time_course(growth: Growth) -> Figure:
         for part in parts:
             values = part[name].values
             values = np.asarray(metrics.log_mse(values)) if name == "mse" else values
-            plots.runs_and_median(ax, part.step.values, values, plots.BLUE)
+            ax.plot(part.step, values.T, color=plots.BLUE, lw=0.6, alpha=0.45)
+            ax.plot(part.step, np.median(values, 0), color=plots.BLUE, lw=1.8)
         if name == "mse":
             empty = float(metrics.log_mse(growth.time_course.mse_empty.values[0, 0]))
             ax.axhline(empty, color=plots.MUTED, lw=1, ls="--")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -12,28 +11,22 @@ from analysis.metrics import interval_coverage
 NOT_DEFINED = "not defined"
 
 
-def interval_label(keys: int) -> str:
-    """What an interval over so many keys is, in a sentence."""
+def interval_label(runs: int) -> str:
+    """What an interval over so many runs is, in a sentence."""
     return (
-        f"{percent(interval_coverage(keys))} interval over {plural(keys, 'key')}"
-        if keys > 1
-        else "no interval of 1 key"
+        f"{percent(interval_coverage(runs))} interval over {plural(runs, 'run')}"
+        if runs > 1
+        else "no interval for 1 run"
     )
 
 
-def table_cell(value: Any, digits: int = 3) -> str:
-    """A number for a table: "not defined" where there is none."""
+def number(value: float | None, digits: int = 2) -> str:
+    """A number with so many decimals, with a true minus sign; "not defined" where there is none."""
     if value is None or not np.isfinite(value):
-        return NOT_DEFINED
-    return str(int(value)) if float(value).is_integer() and abs(value) >= 10 else f"{value:.{digits}f}"
-
-
-def number(value: float, digits: int = 2) -> str:
-    """A number in a sentence, with a true minus sign and no minus before nothing."""
-    if value == -np.inf:
-        return "−∞"
-    rounded = round(value, digits) + 0.0 if np.isfinite(value) else None
-    return table_cell(rounded, digits).replace("-", "−")
+        return "−∞" if value == -np.inf else NOT_DEFINED
+    rounded = round(float(value), digits) + 0.0  # no minus before 0
+    whole = rounded.is_integer() and abs(rounded) >= 10
+    return f"{rounded:.{0 if whole else digits}f}".replace("-", "−")
 
 
 def as_given(value: float) -> str:
@@ -60,14 +53,9 @@ def probability(p: float) -> str:
     return number(p, 3 if p < 0.0995 else 2)
 
 
-def value_range(values: Sequence[float] | np.ndarray, digits: int = 2) -> str:
-    """From the least to the most."""
-    return f"{number(float(np.min(values)), digits)} to {number(float(np.max(values)), digits)}"
-
-
-def plural(many: int, what: str) -> str:
-    """So many of something."""
-    return f"{many} {what}" + ("" if many == 1 else "s")
+def plural(count: int, noun: str) -> str:
+    """A count with its noun, such as "8 runs"."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
 def join_words(words: Sequence[str]) -> str:

@@ -53,11 +53,12 @@ class Claim:
 
 @dataclass(frozen=True)
 class SvgFigure:
-    """A figure as SVG text, with its caption (plain text)."""
+    """A figure as SVG text and as it was drawn, with its caption (plain text)."""
 
     name: str
     svg: str
     caption: str
+    figure: Figure = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -172,4 +173,4 @@ def svg_figure(name: str, figure: Figure, caption: str) -> SvgFigure:
     with mpl.rc_context({"svg.hashsalt": name}):
         figure.savefig(text, format="svg", metadata={"Date": None})
     svg = text.getvalue().replace("'DejaVu Sans'", "system-ui, 'Helvetica Neue', Arial, sans-serif")
-    return SvgFigure(name, svg, caption)
+    return SvgFigure(name, svg, caption, figure)

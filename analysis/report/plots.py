@@ -105,25 +105,6 @@ def bodies(pictures: Sequence[np.ndarray], titles: Sequence[str]) -> Figure:
     return made
 
 
-def signed_map(ax: Axes, values: np.ndarray, limit: float, title: str = "") -> Any:
-    """A map (y, x) of signed values from -limit to limit, NaN left empty."""
-    image = ax.imshow(np.ma.masked_invalid(values), cmap=DIVERGING, vmin=-limit, vmax=limit)
-    hide_frame(ax)
-    ax.set_title(title)
-    return image
-
-
-def rgb_map(ax: Axes, scores: np.ndarray, limits: Sequence[float], title: str = "") -> None:
-    """Up to three maps (y, x, pc) as red, green and blue, each from -limit to limit."""
-    inside = np.isfinite(scores).all(-1)
-    rgb = np.full((*scores.shape[:2], 3), 0.5)
-    for k in range(scores.shape[2]):
-        rgb[..., k] = 0.5 + 0.42 * np.clip(np.nan_to_num(scores[..., k]) / limits[k], -1, 1)
-    ax.imshow(np.concatenate([rgb, inside[..., None]], -1))
-    hide_frame(ax)
-    ax.set_title(title)
-
-
 def outline(ax: Axes, mask: np.ndarray) -> None:
     """A thin line along the cells' edges around a body (y, x)."""
     padded = np.pad(mask, 1)
@@ -140,15 +121,6 @@ def colour_bar(axes: Any, image: Any, label: str, location: str = "right") -> No
     first = np.ravel(axes)[0]
     slim = {"shrink": 0.62, "aspect": 22, "pad": 0.02} if location == "bottom" else {"fraction": 0.05, "pad": 0.03}
     bar = first.figure.colorbar(image, ax=axes, location=location, **slim)
-    bar.outline.set_visible(False)
-    bar.set_label(label)
-    bar.locator = MaxNLocator(4, symmetric=True)
-    bar.update_ticks()
-
-
-def colour_bar_in(ax: Axes, image: Any, label: str) -> None:
-    """A bar of colours that fills axes of its own."""
-    bar = ax.figure.colorbar(image, cax=ax, orientation="horizontal")
     bar.outline.set_visible(False)
     bar.set_label(label)
     bar.locator = MaxNLocator(4, symmetric=True)
@@ -181,9 +153,3 @@ def _beside(ax: Axes, place: float, row: float, text: str) -> None:
     looks: dict[str, Any] = {"va": "center", "ha": "center", "fontsize": 8.5, "annotation_clip": False}
     looks |= {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
     ax.annotate(text, (1, row), xytext=(place, 0), **looks)
-
-
-def runs_and_median(ax: Axes, time: np.ndarray, values: np.ndarray, colour: str) -> None:
-    """Every run (run, time) thin, their median thick."""
-    ax.plot(time, values.T, color=colour, lw=0.6, alpha=0.45)
-    ax.plot(time, np.median(values, 0), color=colour, lw=1.8)

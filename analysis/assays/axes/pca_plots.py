@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -33,11 +34,11 @@ def plot_pca_maps(components: xr.Dataset, tests: xr.Dataset | None = None, run: 
     for row, (name, values) in zip(axes, sets, strict=False):
         cropped = values[rows, columns, :shown]
         for k in range(shown):
-            image = plots.signed_map(row[k], cropped[..., k], limits[k])
+            image = _signed_map(row[k], cropped[..., k], limits[k])
             plots.outline(row[k], np.isfinite(cropped[..., k]))
             if name == sets[-1][0]:
-                plots.colour_bar_in(axes[-1, k], image, "score")
-        plots.rgb_map(row[shown], cropped, limits)
+                _colour_bar_in(axes[-1, k], image, "score")
+        _rgb_map(row[shown], cropped, limits)
         if len(sets) > 1:
             row[0].set_ylabel(name, fontsize=10)
     for k in range(shown):
@@ -77,7 +78,7 @@ def plot_pca_growth(components: xr.Dataset, run: int = 0, most: int = 7) -> tupl
     aspect = (rows.stop - rows.start) / (columns.stop - columns.start)
     figure, axes = plots.figure(1, len(steps), 0.35 + aspect * plots.WIDTH / max(len(steps), 3))
     for ax, step, values in zip(axes[0], steps, shown, strict=True):
-        plots.rgb_map(ax, values[rows, columns], limits, f"step {step}")
+        _rgb_map(ax, values[rows, columns], limits, f"step {step}")
     return figure, (
         f"The first {min(SHOWN, components.sizes['pc'])} components, fitted at step {fitted}, as red, green and blue "
         "on the growing body: equal colours are equal states."
@@ -125,7 +126,7 @@ def plot_pca_bodies(
     for (top, bottom), (picture, values, name) in zip(axes.T, shown, strict=False):
         rows, columns = plots.body_window((picture[..., 3] > 0.1) | np.isfinite(values).all(-1))
         plots.body(top, picture[rows, columns], _break_name(name))
-        plots.rgb_map(bottom, values[rows, columns], _score_limits(values))
+        _rgb_map(bottom, values[rows, columns], _score_limits(values))
     axes[1, 0].set_ylabel("PC1 to 3", fontsize=10)
     rest = f" The first {_MOST_BODIES} of {len(pictures)}." if len(pictures) > _MOST_BODIES else ""
     return figure, (
@@ -140,3 +141,31 @@ def _break_name(name: str, most: int = 16) -> str:
         return name
     middle = min((i for i, c in enumerate(name) if c == "-"), key=lambda i: abs(i - len(name) / 2))
     return name[: middle + 1] + "\n" + name[middle + 1 :]
+
+
+def _signed_map(ax: Axes, values: np.ndarray, limit: float, title: str = "") -> Any:
+    """A map (y, x) of signed values from -limit to limit, NaN left empty."""
+    image = ax.imshow(np.ma.masked_invalid(values), cmap=plots.DIVERGING, vmin=-limit, vmax=limit)
+    plots.hide_frame(ax)
+    ax.set_title(title)
+    return image
+
+
+def _rgb_map(ax: Axes, scores: np.ndarray, limits: Sequence[float], title: str = "") -> None:
+    """Up to three maps (y, x, pc) as red, green and blue, each from -limit to limit."""
+    inside = np.isfinite(scores).all(-1)
+    rgb = np.full((*scores.shape[:2], 3), 0.5)
+    for k in range(scores.shape[2]):
+        rgb[..., k] = 0.5 + 0.42 * np.clip(np.nan_to_num(scores[..., k]) / limits[k], -1, 1)
+    ax.imshow(np.concatenate([rgb, inside[..., None]], -1))
+    plots.hide_frame(ax)
+    ax.set_title(title)
+
+
+def _colour_bar_in(ax: Axes, image: Any, label: str) -> None:
+    """A bar of colours that fills axes of its own."""
+    bar = ax.figure.colorbar(image, cax=ax, orientation="horizontal")
+    bar.outline.set_visible(False)
+    bar.set_label(label)
+    bar.locator = MaxNLocator(4, symmetric=True)
+    bar.update_ticks()

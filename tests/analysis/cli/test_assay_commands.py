@@ -139,8 +139,7 @@ def test_an_assay_needs_only_its_line_to_become_a_command(calls, file, tmp_path,
 
     assay = type(ASSAYS[0])("size", "size", "How large is it?", SizeConfig, population=False)
     monkeypatch.setattr("analysis.cli.assay.ASSAYS", (assay,))
-    kind, function = assay_commands()["size"]
-    function(kind((file,), tmp_path / "r", SizeConfig(runs=2)))
+    assay_commands()["size"]((file,), tmp_path / "r", SizeConfig(runs=2)).execute()
     assert calls[0][1] == SizeConfig(runs=2)
     assert read_summary(tmp_path / "r")["config"] == {"runs": 2, "full": False}
 

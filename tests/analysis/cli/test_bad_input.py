@@ -20,7 +20,7 @@ from safetensors.numpy import save as to_bytes
 
 import nca
 from analysis.cli import main as cli
-from analysis.cli.parse import renamed_options
+from analysis.cli.parse import _renamed_options
 from nca import edits
 from nca import io as files
 from nca.errors import UserError
@@ -470,9 +470,9 @@ def test_a_renamed_option_names_its_successor(here, capsys, words, old, new, com
 
 
 def test_every_successor_of_a_renamed_option_is_an_option_of_a_command():
-    kinds = [kind for kind, _ in cli.COMMANDS.values()]
+    kinds = list(cli.COMMANDS.values())
     records = [*kinds, *(f.default_factory for kind in kinds for f in fields(kind) if isclass(f.default_factory))]
     listed = [getattr(sys.modules[record.__module__], "RENAMED_OPTIONS", {}) for record in records]
-    used = {option for kind in kinds for option in renamed_options(kind).values()}
+    used = {option for kind in kinds for option in _renamed_options(kind).values()}
     assert {new for renamed in listed for new in renamed.values()} == used
     assert len(used) > 30

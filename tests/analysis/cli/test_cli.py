@@ -100,7 +100,7 @@ def test_every_option_of_a_command_is_explained(name, capsys):
     assert nca_(name, "--help") == 0
     output = capsys.readouterr().out
     assert "usage: nca " + name in output
-    record = cli.COMMANDS[name][0]
+    record = cli.COMMANDS[name]
     for kind in (record, *(f.default_factory for f in fields(record) if isinstance(f.default_factory, type))):
         documented = "".join(base.__doc__ or "" for base in kind.__mro__)
         for field in fields(kind):
@@ -128,7 +128,7 @@ def test_grow_in_pieces_gives_the_states_of_one_piece(here, monkeypatch):
     wound = edits.erase(here).where(damage.cut((14, 12), "left")).at(17)
     at_once = np.asarray(nca.trajectory(here, 37, key=nca.run_key(0), edits=[wound]))[::3]
     monkeypatch.setattr(grow, "CHUNK_BYTES", 14 * 12 * 6 * 4 * 8)
-    pieces = grow.grow_states(command, here, (14, 12), [wound])
+    pieces = grow._grow_states(command, here, (14, 12), [wound])
     assert pieces.shape == at_once.shape
     np.testing.assert_allclose(pieces, at_once, atol=1e-5)
 
@@ -154,9 +154,8 @@ def test_a_wound_shows_in_the_frame_of_its_step_next_to_the_control(here):
 )
 def test_the_options_of_a_wound_make_that_wound(here, words, mask):
     words = ["grow", "tiny.safetensors", "--out", "f.gif", "--wound", *map(str, words)]
-    kinds = {name: kind for name, (kind, _) in cli.COMMANDS.items()}
-    command = parse_command(words, kinds, "")
-    assert (grow.wound_mask(command, (14, 12)) == mask).all()
+    command = parse_command(words, cli.COMMANDS, "")
+    assert (grow._wound_mask(command, (14, 12)) == mask).all()
 
 
 def test_lesions_edits_and_channels_are_taken_together(here):
@@ -347,7 +346,7 @@ def test_a_bug_shows_its_traceback(monkeypatch):
     def broken(_):
         return 1 / 0
 
-    monkeypatch.setitem(cli.COMMANDS, "targets", (Targets, broken))
+    monkeypatch.setattr(Targets, "execute", broken)
     with pytest.raises(ZeroDivisionError):
         nca_("targets")
 
@@ -365,7 +364,7 @@ def test_what_a_machine_refuses_ends_in_a_sentence(monkeypatch, capsys, failure,
     def refused(_):
         raise failure
 
-    monkeypatch.setitem(cli.COMMANDS, "targets", (Targets, refused))
+    monkeypatch.setattr(Targets, "execute", refused)
     assert nca_("targets") == code
     output = capsys.readouterr().err
     assert output.startswith(says)

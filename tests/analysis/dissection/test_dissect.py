@@ -11,7 +11,7 @@ import nca
 from analysis.assays import ASSAYS
 from analysis.cli.main import main
 from analysis.dissection.config import DissectConfig
-from analysis.dissection.dissect import dissect, summary_config
+from analysis.dissection.dissect import dissect
 from analysis.report.model import Section
 
 CONFIG = DissectConfig(runs=2, adult_step=40, follow_up_step=60, follow_up_runs=1)
@@ -54,7 +54,7 @@ def test_one_organism_goes_through_growth_every_assay_and_the_viewer(assays):
     assert assays == [(name, "standing", *donor.get(name, ()), configs[name]) for name in names]
     assert report.sections[2].skipped == ["There is no body to lesion."]
     assert any("lesions" in line for line in lines)
-    assert report.config == summary_config(CONFIG, configs)
+    assert report.config == CONFIG.to_json()
     assert report.portrait.shape == (24, 24, 4)
 
 

@@ -10,7 +10,7 @@ from helpers import bodies
 import nca
 from analysis import metrics
 from analysis.dissection.config import ASSAY_NAMES, DissectConfig
-from analysis.dissection.growth import fate, growth_section, measure_growth
+from analysis.dissection.growth import _fate, growth_section, measure_growth
 from nca.organism import Organism
 from nca.rule import init_rule
 from nca.spec import Spec
@@ -130,7 +130,7 @@ def test_odd_organisms_have_claims_figures_and_a_film(name):
     ],
 )
 def test_the_fate_of_a_body_follows_from_its_size(cells, adult_cells, exploded, expected):
-    assert fate(cells, adult_cells, exploded) == expected
+    assert _fate(cells, adult_cells, exploded) == expected
 
 
 @pytest.mark.parametrize(

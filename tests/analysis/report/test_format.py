@@ -7,9 +7,9 @@ from analysis.report import format
 
 
 def test_nan_and_none_are_written_as_not_defined():
-    assert format.table_cell(float("nan")) == format.table_cell(None) == "not defined"
-    assert format.table_cell(0.12345) == "0.123"
-    assert format.table_cell(679.0) == "679"
+    assert format.number(float("nan")) == format.number(None) == format.number(np.inf) == "not defined"
+    assert format.number(0.12345, 3) == "0.123"
+    assert format.number(679.0) == "679"
 
 
 def test_shares_are_written_in_per_cent_and_small_numbers_as_powers_of_ten():
@@ -32,7 +32,7 @@ def test_numbers_have_a_true_minus_sign_and_infinity_a_symbol():
 
 @pytest.mark.parametrize(
     ("number", "coverage"),
-    [(1, "no interval of"), (2, "50 % interval over"), (4, "88 % interval over"), (8, "95 % interval over")],
+    [(1, "no interval for"), (2, "50 % interval over"), (4, "88 % interval over"), (8, "95 % interval over")],
 )
 def test_an_interval_is_labelled_with_its_coverage(number, coverage):
     assert format.interval_label(number).startswith(coverage)
