@@ -62,20 +62,19 @@ class Train(TrainConfig):
     processes: int | None = None
     process: int | None = None
 
+    def execute(self) -> None:
+        """Train, measure, save, print where the result is."""
+        if self.eval_runs < 0:
+            raise UserError(f"eval_runs must not be negative, got {self.eval_runs}.")
+        if self.deterministic:
+            flags = os.environ.get("XLA_FLAGS", "")
+            os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
+        from nca.training import devices
 
-def train_command(command: Train) -> None:
-    """Train, measure, save, print where the result is."""
-    if command.eval_runs < 0:
-        raise UserError(f"eval_runs must not be negative, got {command.eval_runs}.")
-    if command.deterministic:
-        flags = os.environ.get("XLA_FLAGS", "")
-        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
-    from nca.training import devices
-
-    is_shared = command.coordinator or command.processes is not None or command.process is not None
-    processes = (command.coordinator or "auto", command.processes, command.process)
-    with devices.join_processes(*processes) if is_shared else nullcontext():
-        (_train_population if command.population else _train_one)(command)
+        is_shared = self.coordinator or self.processes is not None or self.process is not None
+        processes = (self.coordinator or "auto", self.processes, self.process)
+        with devices.join_processes(*processes) if is_shared else nullcontext():
+            (_train_population if self.population else _train_one)(self)
 
 
 def _train_one(command: Train) -> None:
@@ -119,7 +118,7 @@ def _train_population(command: Train) -> None:
     rows: list[tuple[str, ...]] = [("member", "status", "steps", "log10 MSE at 96", "at 200", "reason")]
     for member in members:
         metrics = member.metrics or {}
-        log_mse = metrics.get("log10_error", {})
+        log_mse = metrics.get("log10_mse", {})
         values = [f"{log_mse[step]:+.2f}" if log_mse.get(step) is not None else "-" for step in ("96", "200")]
         rows.append((member.name, member.status, str(metrics.get("steps", "-")), *values, member.reason))
     print_result(tables.format_table(rows))
@@ -164,7 +163,7 @@ def _measure_members(members: Sequence[PopulationMember], runs: int, shard: Shar
     for member in members:
         if member.status == "trained" and (shard is None or member.shard == str(shard)):
             organism = load(member.file)
-            if "log10_error" not in organism.metrics:
+            if "log10_mse" not in organism.metrics:
                 save(_measure(organism, runs), member.file)
     count = int(members[0].shard.partition("/")[2])
     members = population_members([m.config for m in members], members[0].home, count)
