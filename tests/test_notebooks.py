@@ -84,39 +84,3 @@ def test_cells_as_single_cell_data_show_what_its_tests_are_worth(quiet):
     assert "12 of 12 of a surrogate" in said
     assert re.search(r"Clear of the null \(q ≤ 0.05\): age", said)
     assert number(r"age: \|ρ\| (\d\.\d+)", said) > number(r"surrogates (\d\.\d+)", said) + 0.2
-
-
-def test_a_finding_is_told_with_its_evidence(monkeypatch):
-    from IPython import display
-
-    from analysis.report.model import Claim
-    from analysis.report.notebooks import tell
-
-    shown = []
-    monkeypatch.setattr(display, "display", shown.append)
-    tell([Claim("axes", "It is so.", "R² 0.5, p 0.005.")])
-    assert shown[0].data == "- **It is so.**  \n  R² 0.5, p 0.005."
-
-
-def test_a_figure_is_shown_on_white_with_its_caption(monkeypatch):
-    import io
-
-    import numpy as np
-    from IPython import display
-    from PIL import Image
-
-    from analysis.report import plots
-    from analysis.report.notebooks import DOTS, show
-
-    shown = []
-    monkeypatch.setattr(display, "display", shown.append)
-    picture = np.zeros((9, 9, 4))
-    picture[3:6, 3:6] = 1
-    show(plots.bodies, [picture, picture], ["one", "two"])
-    image = Image.open(io.BytesIO(shown[0].data)).convert("RGBA")
-    assert image.getpixel((0, 0)) == (255, 255, 255, 255)
-    assert shown[0].width == image.width * 100 // DOTS
-    with plots.style():
-        made = plots.figure(1, 1, 1.0)[0]
-    show(lambda: (made, "What to see."))
-    assert shown[-1].data == "What to see."
