@@ -6,8 +6,11 @@ import importlib
 import importlib.util
 import inspect
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +21,8 @@ from safetensors import safe_open
 
 import nca
 from analysis.cli import main as cli
-from analysis.cli.usage import parsed
-from analysis.report.folder import write_sections
-from analysis.report.model import Claim, Section
+from analysis.cli.parse import parse_command
+from analysis.report.model import Claim, Report, Section, evidence
 from analysis.viewer import sessions
 
 ROOT = Path(__file__).parents[1]
@@ -28,7 +30,7 @@ PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
     *sorted(p for p in (ROOT / "docs").rglob("*.md") if "notebooks" not in p.parts),
 ]
-KINDS = {name: kind for name, (kind, _) in cli.COMMANDS.items()}
+KINDS = cli.COMMANDS
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^(`{3,})([^\n]*)\n(.*?)^\1\s*$", re.MULTILINE | re.DOTALL)
 OURS = ("nca", "analysis")
@@ -44,7 +46,7 @@ def prose(text):
     return FENCE.sub("", text)
 
 
-def typed(text):
+def typed_lines(text):
     """Every line of an indented block, and every run of code in a line, without what follows a #."""
     lines = re.findall(r"^ {4,}(\S.*)$", prose(text), re.MULTILINE)
     lines += [piece for line in prose(text).splitlines() if line[:4].strip() for piece in INLINE.findall(line)]
@@ -53,8 +55,8 @@ def typed(text):
 
 def headings(text):
     """The anchors of a page: those given, and those that headings make."""
-    made = re.findall(r"^#+ (.+)$", prose(text), re.MULTILINE)
-    slugs = {re.sub(r"[^\w\- ]", "", h.replace("`", "").lower()).strip().replace(" ", "-") for h in made}
+    titles = re.findall(r"^#+ (.+)$", prose(text), re.MULTILINE)
+    slugs = {re.sub(r"[^\w\- ]", "", h.replace("`", "").lower()).strip().replace(" ", "-") for h in titles}
     return slugs | set(re.findall(r"^\((.+)\)=$", text, re.MULTILINE))
 
 
@@ -76,14 +78,14 @@ def test_links_lead_to_files_and_to_headings_in_them(page):
 
 @each_page()
 def test_commands_and_their_options_exist(page):
-    for line in typed(page.read_text()):
+    for line in typed_lines(page.read_text()):
         words = shlex.split(line) if line.startswith("nca ") else []
         if len(words) < 2 or {"...", "COMMAND"} & set(words):
             continue
         assert words[1] in KINDS or words[1:] in (["--help"], ["--version"]), line
         if len(words) > 2 and "--help" not in words:
-            made = parsed(words[1:], KINDS, "")
-            assert type(made) is KINDS[words[1]], line
+            record = parse_command(words[1:], KINDS, "")
+            assert type(record) is KINDS[words[1]], line
 
 
 def options_of(kind):
@@ -99,13 +101,13 @@ def options_of(kind):
 
 
 def test_options_named_in_a_line_belong_to_some_command():
-    known = {"--help", "--version", "--from"}
-    known |= {option for kind in KINDS.values() for option in options_of(kind)}
-    assert {"--wound", "--surrogates", "--pair-runs"} <= known
+    options = {"--help", "--version", "--from"}
+    options |= {option for kind in KINDS.values() for option in options_of(kind)}
+    assert {"--wound", "--surrogates", "--epistasis-runs"} <= options
     for page in PAGES:
         for code in INLINE.findall(prose(page.read_text())):
             if code.startswith("--"):
-                assert code.split()[0].split("=")[0] in known, f"{page.name} names {code}"
+                assert code.split()[0].split("=")[0] in options, f"{page.name} names {code}"
 
 
 def snippets():
@@ -189,33 +191,34 @@ def table_under(page, heading):
 
 def test_summary_json_is_as_its_page_says(tmp_path):
     page = ROOT / "docs" / "formats.md"
-    section = Section("size", "Size", [Claim("size", "It is small.", "12 cells", {"cells": 12})])
+    rows = evidence({"quantity": "body", "measure": "cells", "value": 12})
+    section = Section("size", "Size", [Claim("size", "It is small.", rows, {"cells": 12})])
     section = replace(section, tables={"size": pd.DataFrame({"cells": [12]})})
-    write_sections(tmp_path / "out", [bodies.static_organism()], [section], "nca pca", {"at": 200})
+    Report("nca pca", [bodies.static_organism()], [section], {"adult_step": 200}).save(tmp_path / "out")
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert table_under(page, "## summary.json") == list(summary)
-    assert summary["made_by"] == "nca pca"
+    assert summary["command"] == "nca pca"
     assert summary["tables"] == {"size": [{"cells": 12}]}
     text = page.read_text().split("## summary.json")[1]
     for key in ("organisms", "claims"):
-        said = re.search(rf"An entry of `{key}` has\s+(.*?)\.", text, re.DOTALL)[1]
-        assert set(INLINE.findall(said)) == set(summary[key][0]), key
+        described = re.search(rf"An entry of `{key}` has\s+(.*?)\.", text, re.DOTALL)[1]
+        assert set(INLINE.findall(described)) == set(summary[key][0]), key
 
 
 def test_files_of_organisms_and_edits_are_as_their_page_says(tmp_path):
     page, body = ROOT / "docs" / "formats.md", bodies.static_organism()
     with safe_open(nca.save(body, tmp_path / "a.safetensors"), framework="numpy") as file:
         tensors, note = set(file.keys()), json.loads(file.metadata()["organism"])
-    said = table_under(page, "## An organism")
-    assert {re.sub(r"\d+$", "N", name) for name in tensors} <= set(said)
-    assert set(note) <= set(said)
+    listed = table_under(page, "## An organism")
+    assert {re.sub(r"\d+$", "N", name) for name in tensors} <= set(listed)
+    assert set(note) <= set(listed)
     edit = nca.edits.to_json(nca.edits.scale(body, 0.5).at(3))
     assert set(table_under(page, "## Edits")) == set(edit)
 
 
 def test_sessions_are_as_their_page_says():
     body = bodies.static_organism()
-    whole = {
+    session = {
         "seed": 1,
         "run": 2,
         "canvas": [24, 24],
@@ -224,12 +227,12 @@ def test_sessions_are_as_their_page_says():
         "edits": [],
         "arrays": {},
     }
-    whole |= {"format": sessions.FORMAT, "organism": body.name, "hash": body.hash}
-    assert set(table_under(ROOT / "docs" / "formats.md", "## Sessions of the viewer")) == set(whole)
-    assert sessions.from_json(whole, body).compass == ((2, 0.5),)
-    for key in set(whole) - {"format", "organism"}:
+    session |= {"format": sessions.FORMAT, "organism": body.name, "hash": body.hash}
+    assert set(table_under(ROOT / "docs" / "formats.md", "## Sessions of the viewer")) == set(session)
+    assert sessions.Session.from_json(session, body).compass == ((2, 0.5),)
+    for key in set(session) - {"format", "organism"}:
         with pytest.raises(nca.UserError):
-            sessions.from_json({k: v for k, v in whole.items() if k != key}, body)
+            sessions.Session.from_json({k: v for k, v in session.items() if k != key}, body)
 
 
 # The notebooks as pages
@@ -256,20 +259,40 @@ def test_a_notebook_becomes_a_page_of_what_it_was_committed_with(tmp_path):
             "outputs": [
                 {"output_type": "stream", "name": "stdout", "text": ["said\n"]},
                 {"output_type": "display_data", "data": {"image/png": "aGVsbG8=", "text/plain": "<Figure>"}},
+                {
+                    "output_type": "display_data",
+                    "data": {"image/png": "aGVsbG8=", "text/plain": "<Image>"},
+                    "metadata": {"image/png": {"alt": "five-cuts"}},
+                },
                 {"output_type": "execute_result", "data": {"text/html": "<script>1</script><p>t</p>"}},
             ],
         },
     ]
     (tmp_path / "notebooks" / "1-a.ipynb").write_text(json.dumps({"cells": cells}))
-    (page,) = extension("notebooks").write(tmp_path / "docs")
+    (page,) = extension("notebooks").write_pages(tmp_path / "docs")
     text = page.read_text()
     assert "[methods](../methods.md#axes), x." in text
     assert "said" in text
     assert "<p>t</p>" in text
     assert "script" not in text
+    assert "![output of the cell above](1-a-1-1.png)" in text
+    assert "![five-cuts](1-a-1-2.png)" in text
     assert (page.parent / "1-a-1-1.png").read_bytes() == b"hello"
 
 
 def test_without_notebooks_there_are_no_pages(tmp_path):
     (tmp_path / "docs").mkdir()
-    assert extension("notebooks").write(tmp_path / "docs") == []
+    assert extension("notebooks").write_pages(tmp_path / "docs") == []
+
+
+def test_numbers_in_the_readme_are_those_of_the_kept_results():
+    command = [sys.executable, "-m", "cogapp", "-P", "--check", "README.md"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    check = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert check.returncode == 0, check.stdout + check.stderr
+
+
+def test_kept_results_are_of_organisms_that_are_bundled_now():
+    for path in sorted((ROOT / "docs" / "results").glob("*.json")):
+        for organism in json.loads(path.read_text())["organisms"]:
+            assert organism["hash"] == nca.load(path.stem).hash

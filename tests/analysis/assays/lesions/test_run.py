@@ -125,7 +125,7 @@ def test_options_of_before_name_their_successors(capsys):
         {"eval_steps": ()},
         {"cut": "middle"},
         {"methods": ()},
-        {"interventions": ("graded",)},
+        {"interventions": ("unknown",)},
         {"runs": 0},
         {"period_spacing": 100},
     ],
