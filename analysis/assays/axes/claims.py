@@ -166,8 +166,7 @@ def _gradients(axes: AxesResult, planes: pd.DataFrame) -> Claim:
     along = join_words([f"{angle:.0f}°" for angle in angles.values()])
     text = _verdict(
         planes,
-        f"{{}} is more linear in position than smooth random fields, along {along} (from x towards y, which points "
-        "down).",
+        f"{{}} is more linear in position than smooth random fields, along {along} (from x towards y, down).",
         "No component is more linear in position than smooth random fields (all q > 0.05).",
     )
     return _claim(text, planes, _origin(axes.position), angles=angles)
