@@ -1,0 +1,98 @@
+"""The numbers in README and docs: printed by cog blocks, from results that are kept in `docs/results/`.
+
+    nca dissect lizard && python docs/numbers.py keep lizard-dissection/summary.json lizard
+    PYTHONPATH=. cog -P -r README.md
+
+`cog -P --check`, which a test runs, fails where a page differs from the results.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+ORGANISMS = (
+    "lizard-growing",
+    "lizard-persistent",
+    "lizard-regenerating",
+    "planarian-regenerating",
+    "flag-regenerating",
+    "starfish-regenerating",
+)
+CUTS = ("bottom", "top", "right", "left", "centre")
+
+
+def keep(summary: Path, name: str) -> Path:
+    """Copy what pages quote of a report's `summary.json`: claims, organisms, config and versions."""
+    full = json.loads(summary.read_text())
+    kept = {key: full[key] for key in ("command", "organisms", "config", "versions", "claims")}
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+    return path
+
+
+def load_claims(name: str, assay: str) -> list[dict[str, Any]]:
+    """The claims of one section of a kept report."""
+    report = json.loads((RESULTS / f"{name}.json").read_text())
+    return [claim for claim in report["claims"] if claim["assay"] == assay]
+
+
+def claims(name: str, assay: str, *numbers: int) -> None:
+    """Print claims of one section of a kept report, by their numbers in that section, from 0."""
+    section = load_claims(name, assay)
+    _print(" ".join(section[number]["text"] for number in numbers))
+
+
+def questions(name: str = "lizard") -> None:
+    """Print a table: each assay's question, its command, and the first claim about one organism."""
+    from analysis.assays import ASSAYS
+
+    _print("| question | command | answer for the bundled lizard |", "|---|---|---|")
+    for assay in ASSAYS:
+        section = load_claims(name, assay.name)
+        if section:
+            subject = f"{name} {name}" if assay.with_donor else name
+            _print(f"| {assay.question} | `nca {assay.command} {subject}` | {section[0]['text']} |")
+
+
+def organism_table() -> None:
+    """Print a table of the bundled organisms, from the metrics in their files."""
+    import nca
+
+    columns = (
+        "organism | training steps | log10 MSE at step 96 | 200 | 2,000 | recovered: bottom, top, right, left, centre"
+    )
+    _print(f"| {columns} |", "|---|---|---|---|---|---|")
+    for name in ORGANISMS:
+        organism = nca.load(name)
+        error, recovered = organism.metrics["log10_mse"], organism.metrics["recovered"]
+        values = [recovered[cut]["median"] if cut in recovered else None for cut in CUTS]
+        known = any(value is not None for value in values)
+        cuts = ", ".join(f"{v:.2f}" if v is not None else "-" for v in values) if known else "not defined: it overgrows"
+        steps = _training_steps(organism.provenance)
+        errors = " | ".join(f"{error[step]:.2f}" for step in ("96", "200", "2000"))
+        _print(f"| `{name}` | {steps:,} | {errors} | {cuts} |")
+
+
+def _training_steps(provenance: dict[str, Any]) -> int:
+    """Training steps of an organism and of its ancestors."""
+    ancestor = provenance.get("started_from")
+    return provenance["steps"] + (_training_steps(ancestor) if ancestor else 0)
+
+
+def _print(*lines: str) -> None:
+    """Print lines, paragraphs wrapped; cog puts them into the page."""
+    for line in lines:
+        text = line if line.startswith("|") else textwrap.fill(line, 120)
+        sys.stdout.write(text + "\n")
+
+
+if __name__ == "__main__":
+    command, *arguments = sys.argv[1:]
+    if command != "keep" or len(arguments) != 2:
+        sys.exit("python docs/numbers.py keep SUMMARY.json NAME")
+    sys.stdout.write(f"{keep(Path(arguments[0]), arguments[1])}\n")
