@@ -1,5 +1,7 @@
 from .assays.axes.config import AxesConfig as AxesConfig
+from .assays.axes.decoding import position_tests as position_tests
 from .assays.axes.pca import pca as pca
+from .assays.axes.pca_plots import plot_pca_maps as plot_pca_maps
 from .assays.axes.run import axes as axes
 from .assays.grafts.config import GraftConfig as GraftConfig
 from .assays.grafts.run import graft as graft
@@ -13,9 +15,13 @@ from .cell_table import cells as cells
 from .cell_table import to_anndata as to_anndata
 from .dissection.config import DissectConfig as DissectConfig
 from .dissection.dissect import dissect as dissect
+from .populations.run import compare_regimes as compare_regimes
+from .recording import label_states as label_states
 from .recording import load_recording as load_recording
 from .recording import record as record
 from .recording import save_recording as save_recording
+from .report.notebook import compare as compare
+from .report.notebook import show_figure as show_figure
 from .sweeps.rows import merge as merge
 from .sweeps.sweep import sweep as sweep
 from .sweeps.sweep import sweep_shards as sweep_shards

@@ -108,7 +108,7 @@ def show_figure(plot: Figure | Callable[..., Figure | tuple[Figure, str]], *args
     _display(*((drawing,) if isinstance(drawing, Figure) else drawing))
 
 
-def _display(figure: Figure, caption: str = "", name: str = "figure") -> None:
+def _display(figure: Figure, caption: str = "", name: str | None = None) -> None:
     from IPython.display import Image, Markdown, display
 
     with plots.style():

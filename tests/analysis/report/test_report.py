@@ -18,7 +18,8 @@ from analysis.report.folder import check_folder, is_current, write_report
 from analysis.report.format import number
 from analysis.report.html import cell_html, page_html
 from analysis.report.model import Claim, Film, Report, Section, evidence, svg_figure
-from analysis.report.notebook import DPI, ReportHtml, show_figure
+from analysis.report.notebook import DPI, ReportHtml, compare, show_figure
+from nca.errors import UserError
 
 NAME = "<script>alert('a name from a foreign file')</script>"
 CONFIG = {"runs": 2, "share": 0.5, "undefined": float("nan")}
@@ -336,6 +337,64 @@ def test_a_result_shows_itself_by_the_report_of_its_assay(monkeypatch):
     monkeypatch.setattr("analysis.report.notebook.import_module", lambda name: imported.append(name) or AxesReport)
     assert "1 result" in Result()._repr_html_()
     assert imported == ["analysis.assays.axes.report"]
+
+
+def assay_report(monkeypatch, sections):
+    """Results of an assay whose report is this function of the results."""
+    report = type("Report", (), {"sections": staticmethod(sections)})
+    monkeypatch.setattr(ReportHtml, "_report", lambda self: report)
+    return ReportHtml
+
+
+def test_a_result_shows_its_claims_without_figures(monkeypatch):
+    claims = assay_report(monkeypatch, lambda results: [growth(), cuts()])().claims
+    assert list(claims) == list(cuts().claims)
+    assert str(claims) == "\n".join(claim.text for claim in cuts().claims)
+    text = claims._repr_html_()
+    assert "The left half regenerates" in text
+    assert "<details" in text
+    assert "data:image" not in text
+    assert "<h4" not in text
+
+
+def test_a_result_shows_its_figures_one_by_one(monkeypatch):
+    from IPython import display
+
+    shown = []
+    monkeypatch.setattr(display, "display", shown.append)
+    figures = assay_report(monkeypatch, lambda results: [growth(), cuts()])().figures
+    assert list(figures) == [figure.name for section in (growth(), cuts()) for figure in section.figures]
+    figures["stills"]._ipython_display_()
+    assert shown[0].data.startswith(b"\x89PNG")
+    assert shown[0].alt == "stills"
+    assert shown[1].data == "What stills shows."
+
+
+def test_a_comparison_leaves_out_the_sections_of_single_organisms(monkeypatch):
+    def sections(results):
+        names = ["networks", "axes-1", "rotation-test-2"]
+        return [Section(name, f"{name} of {len(results)}", [Claim(name, name)]) for name in names]
+
+    result = assay_report(monkeypatch, sections)
+    comparison = compare([result(), result()])
+    assert [section.title for section in comparison.sections] == ["networks of 2"]
+    assert str(comparison.claims) == "networks"
+    assert "networks of 2" in comparison._repr_html_()
+
+
+def test_a_comparison_of_single_sections_keeps_them_all(monkeypatch):
+    def sections(results):
+        return [Section(f"lesions-{n}", f"Lesions {n}") for n in range(1, len(results) + 1)]
+
+    result = assay_report(monkeypatch, sections)
+    assert [section.name for section in compare([result()] * 3).sections] == ["lesions-1", "lesions-2", "lesions-3"]
+
+
+def test_a_comparison_needs_results_of_one_assay():
+    other = type("OtherResult", (ReportHtml,), {})
+    for results in ([], [ReportHtml()], [ReportHtml(), other()]):
+        with pytest.raises(UserError, match="A comparison needs two or more results of one assay"):
+            compare(results)
 
 
 def test_a_figure_is_shown_on_white_with_its_caption(monkeypatch):
