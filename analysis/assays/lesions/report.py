@@ -391,6 +391,9 @@ def _control_channel(result: LesionResult) -> Claim:
     if len(result.period_bounds):
         rows = result.period_bounds[result.period_bounds.channel == "control"]
         changes["fitness at the end of growth"] = float(rows.effect.abs().max())
+    if len(result.pairs):
+        rows = result.pairs[(result.pairs.a == "control") | (result.pairs.b == "control")]
+        changes["epsilon of a pair on fitness"] = float(rows.epsilon.abs().max())
     changes = {name: value for name, value in changes.items() if np.isfinite(value)}
     text = "No control channel was lesioned."
     if result.organism.rule.spec.channels < 4:

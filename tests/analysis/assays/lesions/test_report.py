@@ -116,3 +116,15 @@ def test_no_interaction_lies_beyond_the_colours_of_its_own_half():
     ends = [half.get_clim()[1] for half in halves]
     assert values == pytest.approx(ends)
     assert ends == pytest.approx([1, 3], abs=1e-5)
+
+
+def test_pairs_with_the_control_channel_are_a_control():
+    config = LesionConfig(("epistasis",), runs=1, adult_step=20, epistasis_runs=2, repair_runs=1)
+    result = run(planted.relations(), config)
+    claim = claim_about(result, "control channel")
+    assert claim.text.endswith("change nothing.")
+    assert claim.numbers["epsilon of a pair on fitness"] < 1e-6
+    with_control = (result.pairs.a == "control") | (result.pairs.b == "control")
+    pairs = result.pairs.assign(epsilon=result.pairs.epsilon.mask(with_control, -0.5))
+    changed = LesionResult(result.organism, config, double_lesions=result.double_lesions, pairs=pairs)
+    assert "change something by 0.5: distrust these results" in claim_about(changed, "control channel").text
