@@ -225,6 +225,8 @@ def read_index(folder: Path) -> dict[str, Any]:
             raise UserError(f"{path} was written by a newer version (format {index['format']}).")
         index["configs"] = [modern_keys(config, "config") for config in index.get("configs") or []]
         index["members"] = [modern_keys(member, "member") for member in index["members"]]
+        for member in index["members"]:
+            member["metrics"] = modern_keys(member.get("metrics") or {}, "metrics")
         if not all(isinstance(member["name"], str) for member in index["members"]):
             raise ValueError("a member has no name")
         index["versions"] = dict(index.get("versions") or {})
