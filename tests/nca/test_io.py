@@ -24,6 +24,7 @@ from nca.io import bundled, bundled_populations, load, save, write_file
 from nca.organism import Organism
 from nca.rollout import grow, run_key
 from nca.training.config import TrainConfig
+from nca.versions import modern_keys
 
 RULES = {
     "published": {},
@@ -275,7 +276,7 @@ def test_a_bundled_population_is_whole_and_small(name):
         organism = load(f"{name}/{row['name']}")
         assert organism.name == row["name"]
         assert organism.provenance["config"]["seed"] == row["seed"]
-        assert organism.metrics["log10_mse"] == row["metrics"]["log10_mse"]
+        assert organism.metrics["log10_mse"] == modern_keys(row["metrics"], "metrics")["log10_mse"]
         before = organism.provenance["started_from"]
         assert (before is None) == (row["regime"] == "growing")
         if before:
