@@ -92,13 +92,14 @@ def second_body_claims(result: GraftResult) -> list[Claim]:
     present, first = _has_second_body(second, sham), _final(result, GRAFT, "first_body")
     first_stays = bool(np.nanmedian(first) >= _PRESENT)
     end = config.adult_step + config.eval_steps
+    shares = f"share {number(float(np.nanmedian(second)))}, sham {number(float(np.nanmedian(sham)))}"
     if present:
         first_body = "stays" if first_stays else "does not stay"
-        text = f"{moved}, the disc makes a second body by step {end}, and the first {first_body}."
+        text = f"{moved}, the disc makes a second body by step {end} ({shares}), and the first {first_body}."
         if _reaches_edge(result):
             text += " What grew reaches the edge of the canvas, which cuts it short."
     else:
-        text = f"{moved}, the disc makes no second body by step {end}."
+        text = f"{moved}, the disc makes no second body by step {end} ({shares})."
     rows = [_row("second body", f"share, step {end}", second, p=p, **_null_columns(sham))]
     for step in result.grafts.step.values[1:-1]:
         values = result.grafts.second_body.sel(intervention=GRAFT, step=step).values
@@ -237,7 +238,7 @@ def _isolation_claims(result: GraftResult) -> list[Claim]:
 
 
 def _point(point: Any) -> str:
-    return f"{float(point[0]):g},{float(point[1]):g}"
+    return f"row {float(point[0]):g}, column {float(point[1]):g}"
 
 
 def _tables(result: GraftResult) -> Mapping[str, pd.DataFrame]:

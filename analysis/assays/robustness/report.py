@@ -18,6 +18,7 @@ from analysis.report.plots import style
 
 _NAME = "robustness"
 _TOLERATED = 0.9  # fitness from which on a dose counts as tolerated
+_UNITS = {"state_noise": " SD", "state_noise_per_step": " SD", "weight_noise": " of each array’s norm"}
 _EMPTY_DISTANCE = 1.0  # of an empty canvas from any control, as a share of the control's norm
 
 
@@ -86,7 +87,8 @@ def _tolerance(name: str, summary: pd.DataFrame) -> str:
     if before.empty:
         fitness = number(harmful.fitness.iloc[0])
         return f"does not tolerate {label}: at the smallest dose, {first}, its fitness is {fitness}"
-    return f"tolerates {label} {to} {as_given(before.dose.iloc[-1])} {tolerated}, but not {first}"
+    largest, unit = as_given(before.dose.iloc[-1]), _UNITS.get(name, "")
+    return f"tolerates {label} {to} {largest}{unit} {tolerated}, but not {first}"
 
 
 def _return_claims(result: RobustnessResult) -> list[Claim]:
@@ -120,7 +122,7 @@ def _return_claims(result: RobustnessResult) -> list[Claim]:
 def _canalization_claims(result: RobustnessResult) -> list[Claim]:
     """Do runs become more similar as they grow?"""
     ratios, name = canalization(result.spread), result.organism.name
-    if not ratios:
+    if not ratios or result.config.runs < 3:  # two runs are one pair
         return []
     steps, per_run = result.spread.step.values, {"n": result.config.runs, "unit": "runs"}
     rows = []

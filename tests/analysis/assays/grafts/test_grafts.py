@@ -80,13 +80,14 @@ def test_its_hidden_channels_make_one_and_its_colours_do_not(moved_source):
 def test_what_is_claimed_of_the_flag(moved_source):
     claims = claims_of(moved_source)
     assert [c.text for c in claims] == [
-        "Moved from 11,8 to 11,40, the disc makes a second body by step 240, and the first stays.",
+        "Moved from row 11, column 8 to row 11, column 40, the disc makes a second body by step 240 (share 0.73, "
+        "sham 0.00), and the first stays.",
         "The hidden channels alone make a second body.",
         "The colours alone make no second body.",
         "A random change as large in every cell makes a second body as well, so that this graft alone proves no code "
         "in the moved cells.",
         "The graft stays as in the donor.",
-        "Discs from 0 of 5 points of the body make a second body at 11,40.",
+        "Discs from 0 of 5 points of the body make a second body at row 11, column 40.",
         "0 of 5 discs, left alone, rebuild the body by step 240.",
     ]
     assert all(set(c.evidence.columns) <= set(EVIDENCE) and len(c.evidence) for c in claims)

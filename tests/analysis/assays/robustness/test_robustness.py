@@ -173,7 +173,9 @@ def test_doses_at_which_runs_explode_are_not_tolerated(result):
     worse = rows.assign(dose=0.1, fitness=[-np.inf, -np.inf], exploded=True)
     some = rows.assign(dose=0.05, fitness=[1.0, -np.inf], exploded=[False, True])
     claims = sections([replace(result, doses=pd.concat([rows, some, worse]))])[0].claims
-    assert claims[0].text == "homing tolerates weight noise up to 0.01 (fitness ≥ 0.9), but not 0.05."
+    assert (
+        claims[0].text == "homing tolerates weight noise up to 0.01 of each array’s norm (fitness ≥ 0.9), but not 0.05."
+    )
     exploded = claims[0].evidence.query("measure == 'exploded runs'")
     assert dict(zip(exploded.quantity, exploded.value, strict=True)) == {
         "weight noise, 0.05": 1,
@@ -214,9 +216,10 @@ def test_what_is_claimed_of_a_small_result(result):
     for name, values in fitness.items():
         for dose, value in zip(dict.fromkeys(rows_of(result, name).dose), values, strict=True):
             doses.loc[(doses.perturbation == name) & (doses.dose == dose), "fitness"] = value
-    (section,) = sections([replace(result, doses=doses)])
+    of_three = replace(result.config, runs=3)
+    (section,) = sections([replace(result, doses=doses, config=of_three)])
     assert [c.text for c in section.claims] == [
-        "homing tolerates state noise added once up to 0.5 (fitness ≥ 0.9), but not 1.",
+        "homing tolerates state noise added once up to 0.5 SD (fitness ≥ 0.9), but not 1.",
         "homing does not tolerate state noise at every step: at the smallest dose, 0.1, its fitness is 0.30.",
         "homing has no body to lose, so that its fitness under weight noise is not defined.",
         "homing tolerates fire rates of 0.5, 1 (fitness ≥ 0.9).",
@@ -226,6 +229,12 @@ def test_what_is_claimed_of_a_small_result(result):
         "homing at least halves its distance to the control after 2 of 2 doses of state noise added once.",
         "The runs of homing become more similar as they grow.",
     ]
+
+
+def test_two_runs_are_one_pair_and_say_nothing_about_similarity(result):
+    assert result.config.runs == 2
+    (section,) = sections([result])
+    assert not any("similar" in c.text for c in section.claims)
 
 
 def test_the_curve_of_fire_rates_passes_through_the_trained_one(result):
