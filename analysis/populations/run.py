@@ -11,10 +11,12 @@ import pandas as pd
 from jaxtyping import Float
 
 from analysis import metrics
+from analysis.assays import ASSAYS
 from analysis.assays.population import PopulationAssay
 from analysis.populations.comparisons import Study
-from analysis.populations.population import MAX_LOG_MSE, GrownMember, Population, grow_members
+from analysis.populations.population import MAX_LOG_MSE, GrownMember, Population, find_population, grow_members
 from analysis.progress import Log, silent
+from analysis.report.notebook import ReportHtml
 from nca.errors import UserError
 from nca.validation import replace_defaults
 
@@ -22,7 +24,7 @@ PUBLISHED_STEP = 96  # to which networks of every regime are trained
 
 
 @dataclass(frozen=True, eq=False)
-class PopulationResult:
+class PopulationResult(ReportHtml):
     """What one assay says of a population.
 
     Attributes:
@@ -81,6 +83,30 @@ def run(
             studies.append(_measure_members(population, cache[key], assay, replace(config, adult_step=step), log))
         results.append(PopulationResult(population, assay, config, max_log_mse, studies))
     return results
+
+
+def compare_regimes(
+    source: str, config: Any, *, max_log_mse: float = MAX_LOG_MSE, log: Log = silent
+) -> PopulationResult:
+    """Compare the networks of a population by one assay, lineage by lineage.
+
+    Args:
+        source: a bundled population such as "lizards", or a folder with one.
+        config: of the assay, such as `analysis.AxesConfig`; it says which assay.
+        max_log_mse: as in `run`.
+        log: receives the progress.
+
+    Raises:
+        UserError: the source is no population, or the assay does not compare networks.
+    """
+    population = find_population([source])
+    if population is None:
+        raise UserError(f"Regimes are compared in a population, such as lizards or a folder; got {source}.")
+    assay = next((assay for assay in ASSAYS if assay.population and isinstance(config, assay.config)), None)
+    if assay is None:
+        raise UserError(f"No assay compares networks with a {type(config).__name__}.")
+    record = assay.module("population").POPULATION
+    return run(population, [(record, config)], max_log_mse=max_log_mse, log=log)[0]
 
 
 def _measure_members(

@@ -24,11 +24,12 @@ from analysis.populations.population import (
     read_population,
 )
 from analysis.populations.report import comparison_claims, sections
-from analysis.populations.run import PopulationResult
+from analysis.populations.run import PopulationResult, compare_regimes
 from analysis.populations.run import run as run_assays
 from analysis.stats import trends
 from nca.errors import UserError
 from nca.io import save
+from nca.training.config import TrainConfig
 
 AXES = ["--adult-step", "3", "--surrogates", "19", "--cv-repeats", "2", "--runs", "2", "--max-log-mse", "-4"]
 QUIET = ["--weight-shuffles", "0", "--time-course-surrogates", "0", "--random-directions", "0", "--angles"]
@@ -325,6 +326,22 @@ def test_assays_share_one_growth_and_excluded_networks_are_measured_as_far_as_as
     assert any("persistent-1, at step 100: It has no tail." in line for line in section.skipped)
     assert set(section.tables) == {"made-up-values", "made-up-tests"}
     assert [f.name for f in section.figures] == ["made-up-regimes", "made-up-bodies-100", "made-up-bodies-96"]
+
+
+def test_regimes_are_compared_by_the_assay_that_the_configuration_belongs_to(folder, monkeypatch):
+    measures = [Measure("a", "the a")]
+    axes_assay = replace(populace.assay(measures), measure=lambda *_: {"a": 1.0})
+    monkeypatch.setattr("analysis.assays.axes.population.POPULATION", axes_assay)
+    result = compare_regimes(str(folder), AxesConfig(adult_step=3, weight_shuffles=0), max_log_mse=-4)
+    assert result.population.name == "discs"
+    assert result.max_log_mse == -4
+    assert [study.step for study in result.studies] == [3]
+    assert list(result.figures) == ["made-up-regimes", "made-up-bodies-3"]
+    assert [claim.text for claim in result.claims] == [claim.text for claim in sections([result])[0].claims]
+    with pytest.raises(UserError, match="such as lizards or a folder; got lizard"):
+        compare_regimes("lizard", AxesConfig())
+    with pytest.raises(UserError, match="No assay compares networks with a TrainConfig"):
+        compare_regimes(str(folder), TrainConfig())
 
 
 def test_a_planted_code_is_found_in_its_networks_and_a_frozen_field_is_none(tmp_path):
