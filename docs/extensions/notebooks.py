@@ -1,7 +1,7 @@
-"""The notebooks as pages, from the outputs that they were committed with; nothing is executed.
+"""The notebooks as pages of the documentation, with their stored outputs; nothing is executed.
 
-Each `notebooks/NAME.ipynb` becomes `docs/notebooks/NAME.md` and the pictures beside it, before Sphinx
-looks for sources. Git ignores them. Where there is no notebook there is no page.
+Each `notebooks/NAME.ipynb` becomes `docs/notebooks/NAME.md`, with its pictures in the same folder, before Sphinx looks
+for sources. Git ignores that folder.
 """
 
 from __future__ import annotations
@@ -19,107 +19,102 @@ if TYPE_CHECKING:
 
 
 PICTURES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif"}
-PLACE = "<!-- the notebooks -->"
+LIST = "<!-- the notebooks -->"  # where docs/tutorials.md lists them
 ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 LINKS = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 SCRIPTS = re.compile(r"<script.*?</script>", re.DOTALL | re.IGNORECASE)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Write the pages when the settings are known, and list them where the tutorials are listed."""
-    app.connect("config-inited", lambda app, _: write(Path(app.srcdir)))
-    app.connect("source-read", list_them)
+    """Write the pages when the settings are known, and list them in the tutorials page."""
+    app.connect("config-inited", lambda app, _: write_pages(Path(app.srcdir)))
+    app.connect("source-read", _list_notebooks)
     app.connect("env-get-outdated", lambda *_: ["tutorials"])  # notebooks come and go
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
-def list_them(app: Sphinx, name: str, source: list[str]) -> None:
-    """Put the list of notebooks where the tutorials page says so; a list of none would be a warning."""
-    found = sorted(page.stem for page in (Path(app.srcdir) / "notebooks").glob("*.md"))
-    listed = "\n".join(f"notebooks/{stem}" for stem in found)
-    toctree = f"```{{toctree}}\n:maxdepth: 1\n\n{listed}\n```" if found else "*There is none yet.*"
-    if name == "tutorials":
-        source[0] = source[0].replace(PLACE, toctree)
-
-
-def write(docs: Path) -> list[Path]:
-    """Every notebook beside the documentation as a page; returns the pages."""
+def write_pages(docs: Path) -> list[Path]:
+    """Write a page for every notebook in the folder beside the documentation; returns the pages."""
     folder = docs / "notebooks"
     shutil.rmtree(folder, ignore_errors=True)
     pages = []
     for path in sorted((docs.parent / "notebooks").glob("*.ipynb")):
         folder.mkdir(exist_ok=True)
         page = folder / f"{path.stem}.md"
-        page.write_text(text(json.loads(path.read_text(encoding="utf-8")), folder, path.stem), "utf-8")
+        page.write_text(_page(json.loads(path.read_text(encoding="utf-8")), folder, path.stem), "utf-8")
         pages.append(page)
     return pages
 
 
-def text(notebook: dict[str, Any], folder: Path, name: str) -> str:
+def _list_notebooks(app: Sphinx, name: str, source: list[str]) -> None:
+    """Put the list of notebooks into the tutorials page; an empty toctree would be a warning."""
+    stems = sorted(page.stem for page in (Path(app.srcdir) / "notebooks").glob("*.md"))
+    entries = "\n".join(f"notebooks/{stem}" for stem in stems)
+    toctree = f"```{{toctree}}\n:maxdepth: 1\n\n{entries}\n```" if stems else "*There is none yet.*"
+    if name == "tutorials":
+        source[0] = source[0].replace(LIST, toctree)
+
+
+def _page(notebook: dict[str, Any], folder: Path, name: str) -> str:
     """A notebook as Markdown; its pictures are written into the folder."""
     parts = []
     for number, cell in enumerate(notebook["cells"]):
-        source = joined(cell["source"])
+        source = _join(cell["source"])
         if cell["cell_type"] == "markdown":
-            parts.append(LINKS.sub(linked, source))
+            parts.append(LINKS.sub(_page_link, source))
         elif cell["cell_type"] == "code" and source.strip():
-            parts.append(fenced(source, "python"))
+            parts.append(_code_block(source, "python"))
             for k, output in enumerate(cell.get("outputs", [])):
-                parts.append(shown(output, folder, f"{name}-{number}-{k}"))
+                parts.append(_output(output, folder, f"{name}-{number}-{k}"))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def linked(link: re.Match[str]) -> str:
-    """A link of a notebook as it is from its page: to the documentation, to another notebook, or none."""
-    picture, words, target = link.groups()
+def _page_link(link: re.Match[str]) -> str:
+    """A link of a notebook as its page needs it: to the documentation, to another notebook, or none."""
+    picture, label, target = link.groups()
     if target.startswith(("http:", "https:", "#")):
         return link[0]
     if target.startswith("../docs/"):
-        return f"{picture}[{words}](../{target.removeprefix('../docs/')})"
-    return f"[{words}]({target.removesuffix('.ipynb')}.md)" if target.endswith(".ipynb") else words
+        return f"{picture}[{label}](../{target.removeprefix('../docs/')})"
+    return f"[{label}]({target.removesuffix('.ipynb')}.md)" if target.endswith(".ipynb") else label
 
 
-def shown(output: dict[str, Any], folder: Path, name: str) -> str:
+def _output(output: dict[str, Any], folder: Path, name: str) -> str:
     """One output of a cell: a picture, a table, or text."""
     if output["output_type"] == "stream":
-        said = joined(output["text"])
-        return "" if output["name"] == "stderr" else fenced(ESCAPES.sub("", said), "text", "output")
+        text = _join(output["text"])
+        return "" if output["name"] == "stderr" else _code_block(ESCAPES.sub("", text), "text", "output")
     if output["output_type"] == "error":
-        return fenced(f"{output['ename']}: {output['evalue']}", "text", "output")
+        return _code_block(f"{output['ename']}: {output['evalue']}", "text", "output")
     data = output.get("data", {})
-    for kind, suffix in PICTURES.items():
+    for kind, suffix in (PICTURES | {"image/svg+xml": "svg"}).items():
         if kind in data:
-            (folder / f"{name}.{suffix}").write_bytes(base64.b64decode(joined(data[kind])))
-            return f"![{caption(data)}]({name}.{suffix})"
-    if "image/svg+xml" in data:
-        (folder / f"{name}.svg").write_text(joined(data["image/svg+xml"]), "utf-8")
-        return f"![{caption(data)}]({name}.svg)"
+            content = _join(data[kind])
+            (folder / f"{name}.{suffix}").write_bytes(
+                content.encode() if suffix == "svg" else base64.b64decode(content)
+            )
+            return f"![{_alt_text(output, kind)}]({name}.{suffix})"
     if "text/html" in data:
-        kept = SCRIPTS.sub("", joined(data["text/html"]))
-        return raw(f'<div class="output html">{kept}</div>')
+        return f'````{{raw}} html\n<div class="output html">{SCRIPTS.sub("", _join(data["text/html"]))}</div>\n````'
     if "text/markdown" in data:
-        return joined(data["text/markdown"])
-    return fenced(joined(data["text/plain"]), "text", "output") if "text/plain" in data else ""
+        return _join(data["text/markdown"])
+    return _code_block(_join(data["text/plain"]), "text", "output") if "text/plain" in data else ""
 
 
-def caption(data: dict[str, Any]) -> str:
-    """What a picture is, in the words that came with it."""
-    said = html.escape(joined(data.get("text/plain", ""))).replace("[", "(").replace("]", ")")
-    return said if said and not said.startswith(("&lt;", "<")) else "output of the cell above"
+def _alt_text(output: dict[str, Any], kind: str) -> str:
+    """What stands for a picture where it cannot be seen."""
+    alt = output.get("metadata", {}).get(kind, {}).get("alt") or _join(output["data"].get("text/plain", ""))
+    text = html.escape(alt).replace("[", "(").replace("]", ")")
+    return text if text and not text.startswith("&lt;") else "output of the cell above"
 
 
-def fenced(said: str, language: str, kind: str = "") -> str:
+def _code_block(text: str, language: str, css_class: str = "") -> str:
     """A block of code, or of what it printed."""
-    fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", said) or [""]))
-    head = f"{fence}{{code-block}} {language}\n" + (f":class: {kind}\n" if kind else "")
-    return f"{head}\n{said.rstrip()}\n{fence}" if said.strip() else ""
+    fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", text) or [""]))
+    head = f"{fence}{{code-block}} {language}\n" + (f":class: {css_class}\n" if css_class else "")
+    return f"{head}\n{text.rstrip()}\n{fence}" if text.strip() else ""
 
 
-def raw(said: str) -> str:
-    """HTML as it is."""
-    return "````{raw} html\n" + said + "\n````"
-
-
-def joined(lines: Any) -> str:
-    """Text that a notebook holds whole or by lines."""
+def _join(lines: Any) -> str:
+    """Text that a notebook holds as one string or by lines."""
     return lines if isinstance(lines, str) else "".join(lines)

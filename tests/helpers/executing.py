@@ -1,4 +1,7 @@
-"""Notebooks run from top to bottom in a fresh folder; `python tests/executing.py` stores their outputs."""
+"""Notebooks run from top to bottom in a fresh folder.
+
+`python tests/helpers/executing.py 1 3` runs notebooks 1 and 3 and stores their outputs.
+"""
 
 import re
 import sys
@@ -11,7 +14,7 @@ from nbclient import NotebookClient
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 PATHS = sorted(FOLDER.glob("*.ipynb"))
-LONGEST = 1800  # seconds a cell
+MAX_SECONDS = 1800  # of a cell
 
 
 def read(path: Path) -> nbformat.NotebookNode:
@@ -20,8 +23,11 @@ def read(path: Path) -> nbformat.NotebookNode:
 
 def execute(notebook: nbformat.NotebookNode, folder: Path) -> nbformat.NotebookNode:
     """The notebook with the outputs of a new kernel that works in `folder`; the first error is raised."""
-    places = {"metadata": {"path": str(folder)}}
-    NotebookClient(notebook, timeout=LONGEST, kernel_name="python3", resources=places, record_timing=False).execute()
+    resources = {"metadata": {"path": str(folder)}}
+    client = NotebookClient(
+        notebook, timeout=MAX_SECONDS, kernel_name="python3", resources=resources, record_timing=False
+    )
+    client.execute()
     return notebook
 
 
@@ -39,17 +45,18 @@ def output_text(notebook: nbformat.NotebookNode) -> str:
 
 
 def stored(number):
+    """The notebook of this number as it is stored."""
     return read(next(path for path in PATHS if path.name.startswith(str(number))))
 
 
 def run(notebook, folder):
-    """The text that a notebook prints when it is run."""
-    done = execute(notebook, folder)
-    assert not troubles(done)
-    return output_text(done)
+    """The text of the outputs of a notebook that is run now."""
+    notebook = execute(notebook, folder)
+    assert not errors_and_warnings(notebook)
+    return output_text(notebook)
 
 
-def troubles(notebook):
+def errors_and_warnings(notebook):
     """Errors and warnings among the outputs."""
     return [
         out
@@ -59,8 +66,9 @@ def troubles(notebook):
 
 
 def number(pattern, text):
+    """The number that the group of the pattern matches."""
     match = re.search(pattern, text)
-    assert match, f"{pattern} is nowhere in\n{text}"
+    assert match, f"{pattern} does not occur in\n{text}"
     return float(match[1].replace("−", "-"))
 
 
@@ -68,14 +76,14 @@ def main(names: list[str]) -> None:
     for path in sorted(FOLDER.glob("*.ipynb")):
         if names and not path.name.startswith(tuple(names)):
             continue
-        begun, notebook = time.monotonic(), read(path)
+        start, notebook = time.monotonic(), read(path)
         with tempfile.TemporaryDirectory() as folder:
             execute(notebook, Path(folder))
         # Versions and machines differ; results should not.
         notebook.metadata = {k: notebook.metadata[k] for k in ("kernelspec", "language_info")}
         notebook.metadata["language_info"] = {"name": "python"}
         nbformat.write(notebook, path)
-        seconds, size = time.monotonic() - begun, path.stat().st_size
+        seconds, size = time.monotonic() - start, path.stat().st_size
         sys.stdout.write(f"{path.name}: {seconds:.0f} s, {size / 1e3:.0f} kB\n")
 
 
