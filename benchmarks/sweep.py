@@ -52,7 +52,8 @@ def work(quick: bool) -> Work:
     """480 runs of the bundled lizard; a dozen short ones of a body that keeps still where it is quick."""
     if quick:
         organism, body = still(QUICK)
-        organism = Organism(organism.rule, seed=body, canvas=organism.canvas, target=organism.padded_target(), name="still")
+        target = organism.padded_target()
+        organism = Organism(organism.rule, seed=body, canvas=organism.canvas, target=target, name="still")
         return Work(organism, lesions(organism, ("r", "h0", "h1"), (0.99, 0.9)), 2, 20)
     organism = load("lizard")
     return Work(organism, lesions(organism, HIDDEN, (0.99, 0.95, 0.9, 0.5, 0.0)), 8, 200)
