@@ -108,7 +108,7 @@ def test_without_a_gpu_the_quick_run_shows_and_saves_no_figure(tmp_path, capsys)
 def test_the_sweep_and_the_loop_of_single_runs_find_the_same():
     work = sweep.work(quick=True)
     found, alone = sweep.by_sweep(work), sweep.by_loop(work)
-    np.testing.assert_allclose(found.log_error, alone, atol=1e-4)
+    np.testing.assert_allclose(found.log_mse, alone, atol=1e-4)
     assert len(set(np.round(alone, 3))) > 1
     (row, _) = sweep.sweep_table(work, 1).rows
     assert row["runs"] == 12
