@@ -1,6 +1,6 @@
 // Small drawings: curves of the run, a cell's state as bars, its place among the others.
 import { isMature, score } from "./colours.js";
-import { h, say } from "./dom.js";
+import { h, setText } from "./dom.js";
 
 // Sizes are watched, since asking for one makes the browser lay out the page anew.
 const sizes = new WeakMap();
@@ -61,8 +61,8 @@ export function curves(canvas, lines, low, high, theme) {
 export function graph(name, meaning) {
   const value = h("output", {}, "–"), canvas = h("canvas", { role: "img", "aria-label": name });
   const node = h("figure.graph", { title: meaning }, h("figcaption", {}, h("span", {}, name), value), canvas);
-  return { node, name, draw: (lines, low, high, css, words) => {
-    say(value, words?.replace("-", "−") ?? "–");
+  return { node, name, draw: (lines, low, high, css, text) => {
+    setText(value, text?.replace("-", "−") ?? "–");
     curves(canvas, lines, low, high, css);
   } };
 }

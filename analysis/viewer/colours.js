@@ -133,19 +133,19 @@ function put(image, cell, colour) {
   image.data[at + 3] = 255;
 }
 
-/** What the colours of a view mean: low and high end with their words, or a sentence. */
+/** What the colours of a view mean: low and high end with their labels, or a sentence. */
 export function legend(look, data) {
   const show = (v) => (v >= 10 ? v.toFixed(0) : v.toPrecision(2));
   if (look.kind === "channel") {
     const limit = show(data.limits[look.channel]);
     return { low: "−" + limit, middle: "0", high: limit, ramp: "signed" };
   }
-  if (look.kind === "update") return { low: "0", high: show(data.mostMoved ?? 0), ramp: "sized", words: "length of a cell’s update" };
-  if (look.kind === "rgb") return { words: look.rgb.map((c, n) => `${["red", "green", "blue"][n]}: ${data.channels[c]}`).join(" · ") };
+  if (look.kind === "update") return { low: "0", high: show(data.mostMoved ?? 0), ramp: "sized", text: "length of a cell’s update" };
+  if (look.kind === "rgb") return { text: look.rgb.map((c, n) => `${["red", "green", "blue"][n]}: ${data.channels[c]}`).join(" · ") };
   if (look.kind === "pcs") {
     const share = (k) => `PC${k + 1} ${Math.round(100 * data.axes.explained[k])} %`;
-    return { words: ["red", "green", "blue"].slice(0, data.axes.count).map((name, k) => `${name}: ${share(k)}`).join(" · ") };
+    return { text: ["red", "green", "blue"].slice(0, data.axes.count).map((name, k) => `${name}: ${share(k)}`).join(" · ") };
   }
-  if (look.kind === "alive") return { words: "dark: cells of the body · light: living sites around them" };
-  return { words: "" };
+  if (look.kind === "alive") return { text: "dark: cells of the body · light: living sites around them" };
+  return { text: "" };
 }

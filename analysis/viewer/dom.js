@@ -15,9 +15,9 @@ export function h(tag, props = {}, ...children) {
   return element;
 }
 
-/** Put words into an element, if they are others. */
-export function say(element, words) {
-  if (element.textContent !== words) element.textContent = words;
+/** Set the text of an element, if it differs. */
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
 }
 
 const SHAPES = {
@@ -36,7 +36,7 @@ const LINES = {
   help: "M7.600 7.600a2.400 2.400 0 1 1 3.600 2.100c-.8.5-1.200.9-1.200 1.900M10 14.300v.200",
 };
 
-/** A small picture for a button; it says nothing to a screen reader, the button's label does. */
+/** A small picture for a button; a screen reader skips it, the button's label does. */
 export function icon(name) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("viewBox", "0 0 20 20");
@@ -55,12 +55,12 @@ export const iconButton = (name, sign, act) =>
 
 /** A choice of one among few, as a row of buttons that arrow keys walk. */
 export function choice(label, options, chosen, pick) {
-  const buttons = options.map(([value, words, sign]) =>
+  const buttons = options.map(([value, label, sign]) =>
     h("button", {
       type: "button", role: "radio", "aria-checked": String(value === chosen), tabIndex: value === chosen ? 0 : -1,
-      "data-value": value, title: words,
+      "data-value": value, title: label,
       onclick: () => choose(value),
-    }, sign ? icon(sign) : null, h("span", {}, words)));
+    }, sign ? icon(sign) : null, h("span", {}, label)));
   const choose = (value, silent = false) => {
     buttons.forEach((b) => {
       b.setAttribute("aria-checked", String(b.dataset.value === value));

@@ -62,7 +62,7 @@ export function prepare(organism) {
     threshold: Math.fround(spec.threshold),
     before: new Uint8Array(cells + 1), needed: new Uint8Array(cells + 1), rows: new Int32Array(cells),
     masked: spec.reads === "masked" ? new Float32Array((cells + 1) * spec.channels) : null,
-    grown: new Float32Array((cells + 1) * spec.channels),
+    updated: new Float32Array((cells + 1) * spec.channels),
     input: new Float64Array(CHUNK * most), output: new Float64Array(CHUNK * most),
   };
 }
@@ -87,7 +87,7 @@ function neighbours(height, width, wraps) {
 }
 
 /** Whether a site is alive: the largest alpha of the nine cells passes the threshold. */
-function lives(rule, state, cell) {
+function isAlive(rule, state, cell) {
   const { around, channels, spec, threshold } = rule;
   for (let n = cell * 9; n < cell * 9 + 9; n++) {
     const alpha = state[around[n] * channels + spec.alpha];
@@ -98,7 +98,7 @@ function lives(rule, state, cell) {
 
 /** Living sites of a state, 0 or 1 for each cell. */
 export function alive(rule, state, out = new Uint8Array(rule.cells)) {
-  for (let cell = 0; cell < rule.cells; cell++) out[cell] = lives(rule, state, cell) ? 1 : 0;
+  for (let cell = 0; cell < rule.cells; cell++) out[cell] = isAlive(rule, state, cell) ? 1 : 0;
   return out;
 }
 
@@ -114,18 +114,18 @@ export function mature(rule, state, cell) {
  * @param rule of `prepare`
  * @param state s_t, already edited
  * @param key of the step: foldIn(runKey(seed, run), t)
- * @param angle by which the compass is turned besides
+ * @param angle by which perception is rotated in addition
  * @param next receives s_t+1; another array than `state`
  * @param moved if given, receives the length of each cell's update
  * @param fire if given, the mask (0 or 1 for each cell) in place of the one that the key draws
  */
 export function step(rule, state, key, angle, next, moved = null, fire = null) {
-  const { cells, channels, before, grown, spec } = rule;
+  const { cells, channels, before, updated, spec } = rule;
   const where = spec.alive;
   alive(rule, state, before);
   const count = collect(rule, key, fire);
   const read = rule.masked ? mask(rule, state) : state;
-  grown.set(state);
+  updated.set(state);
   if (moved) moved.fill(0);
   for (let first = 0; first < count; first += CHUNK) {
     const many = Math.min(CHUNK, count - first);
@@ -135,12 +135,12 @@ export function step(rule, state, key, angle, next, moved = null, fire = null) {
   }
   if (spec.clip) {
     const [low, high] = spec.clip;
-    for (let n = 0; n < cells * channels; n++) grown[n] = Math.min(Math.max(grown[n], low), high);
+    for (let n = 0; n < cells * channels; n++) updated[n] = Math.min(Math.max(updated[n], low), high);
   }
-  next.set(grown);
+  next.set(updated);
   if (where === "gate" || where === "none") return count;
   for (let cell = 0; cell < cells; cell++) {
-    if (where === "both" && !before[cell] || !lives(rule, grown, cell)) {
+    if (where === "both" && !before[cell] || !isAlive(rule, updated, cell)) {
       next.fill(0, cell * channels, (cell + 1) * channels);
     }
   }
@@ -176,7 +176,7 @@ function mask(rule, state) {
 }
 
 /** What a cell sees, written into a row of the input: feature filter * channels + channel. */
-function perceive(rule, state, cell, turned, row) {
+function perceive(rule, state, cell, rotation, row) {
   const { channels: C, spec, near, input, kernels } = rule;
   const start = row * rule.layers[0].inputs;
   const at = near.subarray(cell * 9, cell * 9 + 9);
@@ -190,7 +190,7 @@ function perceive(rule, state, cell, turned, row) {
     }
     return;
   }
-  const angle = rule.angle + turned + (spec.steer === null ? 0 : state[cell * C + spec.steer]);
+  const angle = rule.angle + rotation + (spec.steer === null ? 0 : state[cell * C + spec.steer]);
   const cos = Math.cos(angle), sin = Math.sin(angle), seen = spec.perception;
   const nw = at[0] * C, n = at[1] * C, ne = at[2] * C, w = at[3] * C, e = at[5] * C;
   const sw = at[6] * C, s = at[7] * C, se = at[8] * C, here = cell * C;
@@ -259,12 +259,12 @@ function put(to, at, first, second, two) {
 }
 
 function add(rule, delta, row, cell, moved) {
-  const { channels: C, spec, grown } = rule;
+  const { channels: C, spec, updated } = rule;
   let square = 0;
   for (let c = 0; c < C; c++) {
     const d = delta[row * C + c];
     const u = spec.squash === "tanh" ? Math.tanh(d) : d;
-    grown[cell * C + c] += u;
+    updated[cell * C + c] += u;
     square += u * u;
   }
   if (moved) moved[cell] = Math.sqrt(square);

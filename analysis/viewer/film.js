@@ -4,7 +4,7 @@ import { download, h } from "./dom.js";
 const SIDE = 480, GAP = 16, LINE = 40;
 
 /** All dishes side by side with their captions, drawn into one canvas. */
-function compose(dishes, words, theme, into = document.createElement("canvas")) {
+function compose(dishes, title, theme, into = document.createElement("canvas")) {
   const shown = dishes.filter((d) => !d.figure.hidden);
   const { width, height } = shown[0].canvas, zoom = Math.max(1, Math.floor(SIDE / Math.max(width, height)));
   const [w, h] = [width * zoom, height * zoom];
@@ -20,7 +20,7 @@ function compose(dishes, words, theme, into = document.createElement("canvas")) 
   shown.forEach((dish, n) => {
     const left = GAP + n * (w + GAP);
     pen.drawImage(dish.canvas, left, GAP, w, h);
-    pen.fillText(n === 0 ? words : dish.caption.textContent, left, GAP + h + 26, w);
+    pen.fillText(n === 0 ? title : dish.caption.textContent, left, GAP + h + 26, w);
   });
   return into;
 }
@@ -55,16 +55,16 @@ const slug = (name) => name.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^
 /**
  * What can be saved: a picture, a film, the session.
  *
- * @param table {dishes, theme, said(), step(), ask(), play()}
+ * @param table {dishes, theme, title(), step(), ask(), play()}
  */
-export function keepSection(data, { dishes, theme, said, step, ask, play }) {
+export function keepSection(data, { dishes, theme, title, step, ask, play }) {
   const name = slug(data.name), note = h("p.hint.note", { role: "status" });
-  const button = (words, act) => h("button", { type: "button", onclick: act }, words);
+  const button = (label, act) => h("button", { type: "button", onclick: act }, label);
   let filming = null;
-  const picture = button("Picture", () => savePicture(compose(dishes, said(), theme.css), `${name}-${step()}.png`));
+  const picture = button("Picture", () => savePicture(compose(dishes, title(), theme.css), `${name}-${step()}.png`));
   const film = button("Film", () => {
     if (filming) return filming.stop();
-    const canvas = compose(dishes, said(), theme.css);
+    const canvas = compose(dishes, title(), theme.css);
     filming = { canvas, ...record(canvas, `${name}-film`, () => {
       filming = null;
       [film.textContent, note.textContent] = ["Film", "The film is saved."];
@@ -77,11 +77,11 @@ export function keepSection(data, { dishes, theme, said, step, ask, play }) {
   film.disabled = !filmKind();
   film.title = film.disabled ? "This browser cannot record a canvas" : "Record what is shown, as a video";
   const session = button("Session", async () => {
-    const found = await ask();
-    download(new Blob([JSON.stringify(found)], { type: "application/json" }), `${name}-session.json`);
-    const again = `nca grow ${data.source} --edits ${name}-session.json --steps ${Math.max(found.steps, 1)} --out film.webp`;
+    const session = await ask();
+    download(new Blob([JSON.stringify(session)], { type: "application/json" }), `${name}-session.json`);
+    const again = `nca grow ${data.source} --edits ${name}-session.json --steps ${Math.max(session.steps, 1)} --out film.webp`;
     note.textContent = `Run it again: ${again}`;
   });
   const node = h("section.card", { "aria-label": "Keep" }, h("h2", {}, "Keep"), h("div.row", {}, picture, film, session), note);
-  return { node, shoot: () => filming && compose(dishes, said(), theme.css, filming.canvas) };
+  return { node, shoot: () => filming && compose(dishes, title(), theme.css, filming.canvas) };
 }

@@ -1,7 +1,7 @@
 // The page: one organism, alive, with everything needed to take it apart.
 import { graph, sheet } from "./charts.js";
 import { paint, paintDifference, sites } from "./colours.js";
-import { h, iconButton, say } from "./dom.js";
+import { h, iconButton, setText } from "./dom.js";
 import { floats } from "./engine.js";
 import { keepSection } from "./film.js";
 import { helpDialog } from "./help.js";
@@ -13,15 +13,15 @@ import { timeBar } from "./time.js";
 
 const LEAST = 28; // milliseconds from one drawing to the next: what is left goes to the cells
 
-/** Build the page into an element. `hears` is told of frames and sessions (a notebook listens). */
-export function mount(root, organism, { code = null, hears = () => {} } = {}) {
+/** Build the page into an element. `onMessage` receives frames and sessions (a notebook listens). */
+export function mount(root, organism, { code = null, onMessage = () => {} } = {}) {
   const axes = organism.axes && { ...organism.axes, rows: floats(organism.axes.directions), mean: floats(organism.axes.mean) };
   const data = { ...organism, axes };
   const [height, width] = data.canvas, C = data.spec.channels;
   let shot = null, line = null, drawn = true, waiting = [], sent = 0, painted = 0;
-  // A frame that left before the last message was heard knows nothing of it: controls wait for one that does.
+  // A frame that left before the last message was acknowledged does not show it: controls wait for one that does.
   const send = (message) => line.send({ ...message, serial: ++sent });
-  const heard = () => shot.heard >= sent;
+  const acknowledged = () => shot.acknowledged >= sent;
   const [tall, broad] = data.seed.shape;
   const ui = {
     channels: C, tool: "look", radius: Math.max(1, Math.round(Math.min(height, width) / 14)), largest: Math.round(Math.min(height, width) / 3),
@@ -58,7 +58,7 @@ export function mount(root, organism, { code = null, hears = () => {} } = {}) {
   const pair = h("button.switch", { type: "button", role: "switch", "aria-checked": "false", onclick: () => showTwin(pair.getAttribute("aria-checked") !== "true") },
     h("i"), h("span", {}, "Intact twin and difference"));
   view.node.append(pair);
-  const keep = keepSection(data, { dishes, theme, said: () => said(), step: () => shot.t, ask: () => ask(), play: () => shot.playing || bar.toggle() });
+  const keep = keepSection(data, { dishes, theme, title: () => title(), step: () => shot.t, ask: () => ask(), play: () => shot.playing || bar.toggle() });
   const dialog = helpDialog();
   const head = h("header", {}, h("div", {}, h("h1", {}, data.name), h("p.facts", {}, data.facts)),
     h("div.row", {}, iconButton("Light or dark", "sun", () => theme.flip(refresh)), iconButton("Keys and help", "help", () => dialog.showModal())));
@@ -68,8 +68,8 @@ export function mount(root, organism, { code = null, hears = () => {} } = {}) {
   root.classList.add("nca");
 
   // What happens.
-  const tell = (words) => {
-    live.textContent = words;
+  const announce = (text) => {
+    live.textContent = text;
   };
   function showTwin(on) {
     pair.setAttribute("aria-checked", String(on));
@@ -77,7 +77,7 @@ export function mount(root, organism, { code = null, hears = () => {} } = {}) {
     root.classList.toggle("paired", on);
     send({ do: "twin", on });
   }
-  const said = () => `${data.name}, step ${shot.t}`;
+  const title = () => `${data.name}, step ${shot.t}`;
   const ask = () => new Promise((answer) => {
     waiting.push(answer);
     line.send({ do: "session" });
@@ -85,7 +85,7 @@ export function mount(root, organism, { code = null, hears = () => {} } = {}) {
   hands(own, ui, {
     set: (places, values, what) => send({ do: "set", places, values, what }),
     moved: refresh,
-    said: tell,
+    announce,
   });
 
   function answer(message) {
@@ -94,9 +94,9 @@ export function mount(root, organism, { code = null, hears = () => {} } = {}) {
       const before = shot;
       shot = message;
       drawn = false;
-      if (before && before.playing && !shot.playing) tell(shot.exploded === null ? `Paused at step ${shot.t}.` : "");
+      if (before && before.playing && !shot.playing) announce(shot.exploded === null ? `Paused at step ${shot.t}.` : "");
     }
-    hears(message, ask);
+    onMessage(message, ask);
   }
 
   function draw(now) {
@@ -110,15 +110,15 @@ export function mount(root, organism, { code = null, hears = () => {} } = {}) {
     paint(ui.look, data, shot, theme, own.image);
     own.pen.putImageData(own.image, 0, 0);
     if (shot.twin) {
-      // The twin's living sites are told by its own alpha; nothing else of it lives.
+      // The twin's living sites follow from its own alpha; nothing else of it is alive.
       paint(ui.look, data, { state: shot.twin, alive: sites(data, shot.twin), moved: shot.twinMoved }, theme, twin.image);
       twin.pen.putImageData(twin.image, 0, 0);
       paintDifference(ui.look, data, shot, theme, apart.image);
       apart.pen.putImageData(apart.image, 0, 0);
     }
-    say(own.caption, twin.figure.hidden ? "" : shot.changes ? "with your changes" : "unchanged so far");
-    say(apart.caption, ui.look.kind === "update" ? "difference of the states" : "difference");
-    say(twin.caption, shot.behind > 0 ? `intact twin, ${shot.behind} steps behind` : "intact twin");
+    setText(own.caption, twin.figure.hidden ? "" : shot.changes ? "with your changes" : "unchanged so far");
+    setText(apart.caption, ui.look.kind === "update" ? "difference of the states" : "difference");
+    setText(twin.caption, shot.behind > 0 ? `intact twin, ${shot.behind} steps behind` : "intact twin");
     const layer = sheet(own.over);
     outline(own, ui, theme.css, layer, (pen, sx, sy) => carried(pen, sx, sy));
     bars();
@@ -128,9 +128,9 @@ export function mount(root, organism, { code = null, hears = () => {} } = {}) {
 
   /** Everything on the page that shows numbers. */
   function bars() {
-    bar.update(shot, heard());
+    bar.update(shot, acknowledged());
     alarm.hidden = shot.exploded === null;
-    say(alarm, shot.exploded === null ? "" : `Exploded at step ${shot.exploded}: a value passed 1,000. Go back in time, or grow again.`);
+    setText(alarm, shot.exploded === null ? "" : `Exploded at step ${shot.exploded}: a value passed 1,000. Go back in time, or grow again.`);
     const { error, mature, apart: gap, from } = shot.curves;
     const fitness = Array.from(error, (e) => 1 - e / data.dead), log = Array.from(gap, (e) => Math.log10(Math.max(e, 1e-6)));
     const css = theme.css, at = (list) => list[list.length - 1];
@@ -142,7 +142,7 @@ export function mount(root, organism, { code = null, hears = () => {} } = {}) {
     fit.node.querySelector("canvas").setAttribute("aria-label", `${fit.name} from step ${from} to ${shot.t}`);
     view.update();
     cell.update(shot, css);
-    if (!heard()) return;
+    if (!acknowledged()) return;
     lesions.update(shot);
     run.update(shot);
   }
@@ -181,5 +181,5 @@ export function mount(root, organism, { code = null, hears = () => {} } = {}) {
   line = connect(code, organism, data.place ?? {}, answer);
   if (!matchMedia("(prefers-reduced-motion: reduce)").matches) send({ do: "play", on: true, speed: 30 });
   requestAnimationFrame(draw);
-  return { ui, shot: () => shot, send, settled: () => shot !== null && heard(), session: ask, line };
+  return { ui, shot: () => shot, send, settled: () => shot !== null && acknowledged(), session: ask, line };
 }

@@ -1,7 +1,7 @@
-// The panel beside the dish: hand, view, compass, cell, lesions, run.
+// The panel next to the dish: hand, view, compass, cell, lesions, run.
 import { VIEWS, legend, score } from "./colours.js";
 import { bars, plane } from "./charts.js";
-import { choice, h, say, slider } from "./dom.js";
+import { choice, h, setText, slider } from "./dom.js";
 
 const section = (title, ...children) => h("section.card", { "aria-label": title }, h("h2", {}, title), ...children);
 
@@ -16,7 +16,7 @@ const HINTS = {
 export function handSection(ui, refresh) {
   const hint = h("p.hint", {}, HINTS[ui.tool]);
   const names = { look: "Look", wound: "Wound", seed: "Seed", graft: "Graft" };
-  const pick = choice("Hand", Object.entries(names).map(([k, words]) => [k, words, k]), ui.tool, (tool) => {
+  const pick = choice("Hand", Object.entries(names).map(([k, label]) => [k, label, k]), ui.tool, (tool) => {
     [ui.tool, ui.piece] = [tool, null];
     hint.textContent = HINTS[tool];
     size.row.hidden = tool === "look" || tool === "seed";
@@ -74,15 +74,15 @@ export function viewSection(ui, data, refresh) {
     h("label", {}, h("span", {}, name), menu(`${name} shows`, ui.look.rgb[n], (c) => {
       ui.look.rgb[n] = c;
     }))));
-  const low = h("span"), high = h("span"), words = h("p.hint.words"), bar = h("i");
+  const low = h("span"), high = h("span"), note = h("p.hint.words"), bar = h("i");
   const scale = h("div.scale", {}, low, bar, high);
-  const node = section("View", pick.group, one, three, scale, words);
+  const node = section("View", pick.group, one, three, scale, note);
   const update = () => {
-    const said = legend(ui.look, data);
-    scale.hidden = !said.ramp;
-    bar.className = said.ramp ?? "";
-    for (const [node, word] of [[low, said.low], [high, said.high], [words, said.words]]) say(node, word ?? "");
-    words.hidden = !said.words;
+    const key = legend(ui.look, data);
+    scale.hidden = !key.ramp;
+    bar.className = key.ramp ?? "";
+    for (const [node, text] of [[low, key.low], [high, key.high], [note, key.text]]) setText(node, text ?? "");
+    note.hidden = !key.text;
   };
   const take = (n) => views[n] && pick.choose(views[n][0]);
   return { node, update, take, step };
@@ -102,9 +102,9 @@ export function cellSection(ui, data) {
     bars(chart, data.channels, values, data.limits, theme);
     plane(map, data, shot, cell, theme);
     const kind = values && (shot.alive[cell] ? "" : ", dead");
-    say(place, values ? `row ${ui.cursor[0]}, column ${ui.cursor[1]}${kind}` : "point at one");
-    const said = values && [...values].slice(0, 40).map((v, c) => `${data.channels[c]} ${v.toFixed(3)}`).join(", ");
-    chart.setAttribute("aria-label", said ? `State of the cell: ${said}` : "State of a cell");
+    setText(place, values ? `row ${ui.cursor[0]}, column ${ui.cursor[1]}${kind}` : "point at one");
+    const reading = values && [...values].slice(0, 40).map((v, c) => `${data.channels[c]} ${v.toFixed(3)}`).join(", ");
+    chart.setAttribute("aria-label", reading ? `State of the cell: ${reading}` : "State of a cell");
     if (values && data.axes) {
       const [u, v] = [0, 1].map((k) => score(data.axes, shot.state, cell, C, k).toFixed(2));
       map.setAttribute("aria-label", `The cell among the body’s cells: PC1 ${u}, PC2 ${v}`);
@@ -150,9 +150,9 @@ export function lesionSection(data, send, now) {
   return { node, update };
 }
 
-/** The compass of the cells' perception, the twin, and which run is grown. */
+/** The compass of the cells' perception, the twin, and which run grows. */
 export function runSection(data, send) {
-  const needle = h("i.needle"), words = h("output", {}, "0°");
+  const needle = h("i.needle"), output = h("output", {}, "0°");
   let angle = 0;
   const dial = h("div.dial", {
     role: "slider", tabIndex: 0, "aria-label": "Compass", "aria-valuemin": "-180", "aria-valuemax": "180", "aria-valuenow": "0",
@@ -160,7 +160,7 @@ export function runSection(data, send) {
   const put = (degrees) => {
     angle = degrees;
     needle.style.transform = `rotate(${degrees}deg)`;
-    words.textContent = `${degrees}°`.replace("-", "−");
+    output.textContent = `${degrees}°`.replace("-", "−");
     dial.setAttribute("aria-valuenow", String(degrees));
   };
   const turn = (degrees) => {
@@ -186,15 +186,15 @@ export function runSection(data, send) {
   });
   const number = (label, value) => h("input", { type: "number", min: 0, max: 2147483647, step: 1, value, "aria-label": label });
   const seed = number("Seed", 0), run = number("Run", 0);
-  const again = () => send({ do: "reset", seed: whole(seed), run: whole(run) });
+  const again = () => send({ do: "reset", seed: readInteger(seed), run: readInteger(run) });
   seed.addEventListener("change", again);
   run.addEventListener("change", again);
   const dice = h("button.quiet", { type: "button", title: "Grow again with other random numbers", onclick: () => {
-    run.value = String(whole(run) + 1);
+    run.value = String(readInteger(run) + 1);
     again();
   } }, "Another run");
   const compass = !data.has_compass ? null
-    : h("div.compass", {}, dial, h("div", {}, h("b", {}, "Compass"), words, h("p.hint", {}, "Turns what every cell takes for down and right.")));
+    : h("div.compass", {}, dial, h("div", {}, h("b", {}, "Compass"), output, h("p.hint", {}, "Turns what every cell takes for down and right.")));
   const node = section("Run", compass,
     h("div.row.numbers", {}, h("label", {}, h("span", {}, "Seed"), seed), h("label", {}, h("span", {}, "Run"), run), dice));
   const update = (shot) => {
@@ -207,4 +207,4 @@ export function runSection(data, send) {
   return { node, update, turn: (by) => compass && turn(angle + by) };
 }
 
-const whole = (input) => Math.min(Math.max(Math.round(Number(input.value)) || 0, 0), 2147483647);
+const readInteger = (input) => Math.min(Math.max(Math.round(Number(input.value)) || 0, 0), 2147483647);

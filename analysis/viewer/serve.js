@@ -7,14 +7,14 @@ const SHOWN = 600; // steps of the curves
 /** A laboratory that takes messages; `post` sends its answers. Returns the function that takes them. */
 export function serve(post, slice = 25) {
   let lab = null, organism = null, playing = false, speed = 30, owed = 0, clock = 0, asked = true, timer = 0;
-  let counted = 0, since = 0, rate = 0, changed = false, heard = 0;
+  let counted = 0, since = 0, rate = 0, changed = false, acknowledged = 0;
 
   function frame() {
     const { t, twin } = lab, from = Math.max(0, t - SHOWN + 1);
     const curve = (name) => Float32Array.from({ length: t + 1 - from }, (_, n) => lab.series[name][from + n] ?? NaN);
     asked = changed = false;
     post({
-      is: "frame", heard, t, playing, rate, past: lab.past, place: lab.place, exploded: lab.exploded,
+      is: "frame", acknowledged, t, playing, rate, past: lab.past, place: lab.place, exploded: lab.exploded,
       state: lab.state.slice(), moved: lab.moved.slice(), alive: lab.alive(),
       twin: twin.on && twin.t === t ? twin.state.slice() : null, twinMoved: lab.twinMoved.slice(), behind: twin.on ? t - twin.t : 0,
       angle: lab.wanted.compass, changes: lab.log.sets.length + lab.log.gains.length + lab.log.compass.length,
@@ -81,7 +81,7 @@ export function serve(post, slice = 25) {
 
   return (message) => {
     acts[message.do](message);
-    heard = message.serial ?? heard;
+    acknowledged = message.serial ?? acknowledged;
     if (!["shown", "session"].includes(message.do)) changed = true;
     if (changed && asked) frame();
     wake();
@@ -106,13 +106,13 @@ export function connect(code, organism, place, answer) {
     const url = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
     const worker = new Worker(url);
     const line = { send: (message) => worker.postMessage(message), worker: true, close: () => worker.terminate() };
-    let heard = false;
+    let acknowledged = false;
     worker.onmessage = (event) => {
-      heard = true;
+      acknowledged = true;
       answer(event.data);
     };
     worker.onerror = (event) => {
-      if (heard) return;
+      if (acknowledged) return;
       event.preventDefault();
       worker.terminate();
       Object.assign(line, local());

@@ -22,15 +22,15 @@ export function session(lab, organism) {
 
 /** Intervals in which a factor was not 1, of changes of it. */
 function lasting(changes, kind) {
-  const found = [];
+  const intervals = [];
   const indices = [...new Set(changes.filter((c) => c.kind === kind).map((c) => c.index))].sort((a, b) => a - b);
   for (const index of indices) {
     const own = changes.filter((c) => c.kind === kind && c.index === index);
     own.forEach((c, n) => {
-      if (c.gain !== 1) found.push({ index, gain: c.gain, steps: [c.step, own[n + 1]?.step ?? null] });
+      if (c.gain !== 1) intervals.push({ index, gain: c.gain, steps: [c.step, own[n + 1]?.step ?? null] });
     });
   }
-  return found;
+  return intervals;
 }
 
 function edit(lab, mode, entries, value, steps, region = null) {

@@ -50,13 +50,43 @@ class Session:
     compass: tuple[tuple[int, float], ...]
     edits: tuple[Edit, ...]
 
-    def angle(self, step: int) -> float:
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any], organism: Organism) -> Session:
+        """The session that JSON describes.
+
+        Raises:
+            UserError: it describes none, or one of another organism.
+        """
+        try:
+            if fields["hash"] != organism.hash:
+                raise UserError(
+                    f"This session is of {fields['organism']} (hash {fields['hash']}), not of "
+                    f"{organism.name} ({organism.hash})."
+                )
+            canvas = check_canvas(fields["canvas"])
+            seed, run, steps = (int(fields[name]) for name in ("seed", "run", "steps"))
+            compass = tuple(sorted((int(step), float(angle)) for step, angle in fields["compass"]))
+            if min(seed, run, steps, *(step for step, _ in compass)) < 0 or max(seed, run) >= 2**31:
+                raise ValueError("seed, run and steps are whole numbers from 0 up")
+            if not all(math.isfinite(angle) for _, angle in compass):
+                raise ValueError("an angle of the compass is not finite")
+            arrays = {str(k): _on_canvas(v, canvas) for k, v in fields["arrays"].items()}
+            listed = list(fields["edits"])
+        except UserError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise UserError(f"This is not a session of the viewer: {type(error).__name__} {error}.") from error
+        if compass and organism.rule.spec.perception == "learned":
+            raise UserError("This session rotates the perception, but a learned perception has no compass.")
+        return cls(seed, run, canvas, steps, compass, tuple(_edits(listed, organism, arrays)))
+
+    def _angle(self, step: int) -> float:
         """Radians by which perception is rotated at a step."""
         return next((angle for first, angle in reversed(self.compass) if first <= step), 0.0)
 
     def rotate(self, organism: Organism, step: int) -> Organism:
         """The organism with its perception rotated as it is at a step."""
-        angle = self.angle(step)
+        angle = self._angle(step)
         return replace(organism, rule=organism.rule.rotate(angle)) if angle else organism
 
 
@@ -74,42 +104,12 @@ def read_session(path: Path, organism: Organism) -> Session | list[Edit]:
         raise UserError(f"{path} is not JSON: {error}.") from error
     try:
         if isinstance(content, Mapping) and content.get("format") == FORMAT:
-            return session_from_json(content, organism)
+            return Session.from_json(content, organism)
         if not isinstance(content, list) or not all(isinstance(e, dict) for e in content):
             raise UserError("it must hold a list of edits, each a JSON object, or a session of the viewer.")
         return _edits(content, organism, {})
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-
-
-def session_from_json(fields: Mapping[str, Any], organism: Organism) -> Session:
-    """The session that JSON describes.
-
-    Raises:
-        UserError: it describes none, or one of another organism.
-    """
-    try:
-        if fields["hash"] != organism.hash:
-            raise UserError(
-                f"This session is of {fields['organism']} (hash {fields['hash']}), not of "
-                f"{organism.name} ({organism.hash})."
-            )
-        canvas = check_canvas(fields["canvas"])
-        seed, run, steps = (int(fields[name]) for name in ("seed", "run", "steps"))
-        compass = tuple(sorted((int(step), float(angle)) for step, angle in fields["compass"]))
-        if min(seed, run, steps, *(step for step, _ in compass)) < 0 or max(seed, run) >= 2**31:
-            raise ValueError("seed, run and steps are whole numbers from 0 up")
-        if not all(math.isfinite(angle) for _, angle in compass):
-            raise ValueError("an angle of the compass is not finite")
-        arrays = {str(k): _on_canvas(v, canvas) for k, v in fields["arrays"].items()}
-        listed = list(fields["edits"])
-    except UserError:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise UserError(f"This is not a session of the viewer: {type(error).__name__} {error}.") from error
-    if compass and organism.rule.spec.perception == "learned":
-        raise UserError("This session rotates the perception, but a learned perception has no compass.")
-    return Session(seed, run, canvas, steps, compass, tuple(_edits(listed, organism, arrays)))
 
 
 def _edits(listed: Sequence[Mapping[str, Any]], organism: Organism, arrays: Mapping[str, np.ndarray]) -> list[Edit]:

@@ -2,11 +2,11 @@
 import { h } from "./dom.js";
 
 /** One canvas with a layer above it for outlines, and its caption. */
-export function dish(width, height, words, label) {
+export function dish(width, height, title, label) {
   const canvas = h("canvas.cells", { width, height, role: "img", "aria-label": label });
   const over = h("canvas.over", { "aria-hidden": "true" });
   const frame = h("div.frame", { style: `aspect-ratio: ${width} / ${height}` }, canvas, over);
-  const caption = h("figcaption", {}, words);
+  const caption = h("figcaption", {}, title);
   const figure = h("figure.dish", {}, frame, caption);
   const pen = canvas.getContext("2d", { willReadFrequently: true });
   return { figure, frame, canvas, over, caption, pen, image: pen.createImageData(width, height) };
@@ -32,15 +32,15 @@ export function lift(state, C, y, x, radius, height, width) {
 
 /** A piece laid down with its centre on a cell: the cells on the canvas and their values. */
 export function laid({ offsets, values }, C, y, x, height, width) {
-  const places = [], kept = [];
+  const places = [], selected = [];
   offsets.forEach(([dy, dx], n) => {
     const v = y + dy, u = x + dx;
     if (v < 0 || u < 0 || v >= height || u >= width) return;
     places.push(v * width + u);
-    kept.push(n);
+    selected.push(n);
   });
-  const rows = new Float32Array(kept.length * C);
-  kept.forEach((n, i) => rows.set(values.subarray(n * C, (n + 1) * C), i * C));
+  const rows = new Float32Array(selected.length * C);
+  selected.forEach((n, i) => rows.set(values.subarray(n * C, (n + 1) * C), i * C));
   return { places, values: rows };
 }
 
@@ -49,7 +49,7 @@ export function laid({ offsets, values }, C, y, x, height, width) {
  *
  * @param own the dish
  * @param ui {tool, radius, piece, cursor, shot()} read and written here
- * @param act {set(places, values, what), moved(), said(words)}
+ * @param act {set(places, values, what), moved(), announce(text)}
  */
 export function hands(own, ui, act) {
   const { width, height } = own.canvas, { frame } = own;
@@ -74,21 +74,21 @@ export function hands(own, ui, act) {
   function drop([y, x]) {
     const { places, values } = laid(ui.piece, ui.channels, y, x, height, width);
     act.set(places, values, "graft");
-    act.said(`Dropped ${places.length} cells at row ${y}, column ${x}.`);
+    act.announce(`Dropped ${places.length} cells at row ${y}, column ${x}.`);
     ui.piece = null;
   }
 
   function use(at, fresh) {
     if (ui.tool === "wound") {
       cut(fresh ? at : last, at);
-      if (fresh) act.said(`Cut a wound at row ${at[0]}, column ${at[1]}.`);
+      if (fresh) act.announce(`Cut a wound at row ${at[0]}, column ${at[1]}.`);
     } else if (ui.tool === "seed" && fresh) {
       const { places, values } = laid(ui.seed, ui.channels, ...at, height, width);
       act.set(places, values, "seed");
-      act.said(`Planted a seed at row ${at[0]}, column ${at[1]}.`);
+      act.announce(`Planted a seed at row ${at[0]}, column ${at[1]}.`);
     } else if (ui.tool === "graft" && fresh && !ui.piece) {
       ui.piece = lift(ui.shot().state, ui.channels, ...at, ui.radius, height, width);
-      act.said(`Lifted ${ui.piece.offsets.length} cells: drag them, or choose a place.`);
+      act.announce(`Lifted ${ui.piece.offsets.length} cells: drag them, or choose a place.`);
       return true;
     }
     return false;

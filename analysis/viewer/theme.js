@@ -1,6 +1,6 @@
 // Light and dark.
 
-/** The page's colours as numbers for the cells and as words for the pens; they follow light and dark. */
+/** The page's colours as numbers for the cells and as CSS for the pens; they follow light and dark. */
 export function colours(root) {
   const theme = { dish: [255, 255, 255], ink: [0, 0, 0], css: {} };
   const parse = (hex) => [1, 3, 5].map((n) => parseInt(hex.slice(n, n + 2), 16));

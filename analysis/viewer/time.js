@@ -1,5 +1,5 @@
 // Time: play, step, back, again, speed.
-import { h, icon, iconButton, say, slider } from "./dom.js";
+import { h, icon, iconButton, setText, slider } from "./dom.js";
 
 const SPEEDS = [1, 2, 5, 10, 20, 30, 60, 120, 1000];
 
@@ -23,11 +23,11 @@ export function timeBar({ shot, send }) {
     iconButton("Grow again from the seed", "reset", again), iconButton("One step back", "back", back), play,
     iconButton("One step", "step", step), h("div.time", {}, h("div", {}, h("span", {}, "step "), counter, rate), scrub), speed.row);
 
-  function update({ t, playing, rate: fast, past, exploded }, heard) {
-    say(counter, t.toLocaleString("en"));
-    say(rate, playing && fast ? `${fast < 10 ? fast.toFixed(1) : Math.round(fast)} steps/s` : "");
+  function update({ t, playing, rate: fast, past, exploded }, acknowledged) {
+    setText(counter, t.toLocaleString("en"));
+    setText(rate, playing && fast ? `${fast < 10 ? fast.toFixed(1) : Math.round(fast)} steps/s` : "");
     [scrub.min, scrub.max] = past;
-    if (heard) scrub.value = t;
+    if (acknowledged) scrub.value = t;
     scrub.setAttribute("aria-valuetext", `step ${t}`);
     const sign = playing ? "pause" : "play";
     if (play.firstChild.dataset.sign !== sign) play.replaceChildren(icon(sign));

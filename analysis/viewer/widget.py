@@ -27,24 +27,24 @@ RENDER = """
 function render({ model, el }) {
   const root = document.createElement("div");
   el.append(root);
-  let told = 0;
-  const hears = async (message, ask) => {
-    if (message.is !== "frame" || (message.playing && performance.now() - told < 1000)) return;
-    told = performance.now();
+  let sent = 0;
+  const onMessage = async (message, ask) => {
+    if (message.is !== "frame" || (message.playing && performance.now() - sent < 1000)) return;
+    sent = performance.now();
     const { state, t } = message, cells = state.length - message.channel.length;
     model.set("state_bytes", new DataView(state.slice(0, cells).buffer));
     model.set("step", t);
     model.set("session_fields", await ask());
     model.save_changes();
   };
-  const view = page$.mount(root, { ...model.get("organism_fields"), widget: true }, { code: CODE, hears });
+  const view = page$.mount(root, { ...model.get("organism_fields"), widget: true }, { code: CODE, onMessage });
   return () => view.line.close();
 }
 export default { render };
 """
 
 
-def widget_js() -> str:
+def _widget_js() -> str:
     """The front end as one module; it carries its own text, to make a worker from."""
     code = bundle_js()
     return f"const CODE = {json.dumps(code + WORKER)};\n{code}\n{RENDER}"
@@ -58,7 +58,7 @@ class Viewer(anywidget.AnyWidget):  # type: ignore[misc,unused-ignore]
         step: how far it has come.
     """
 
-    _esm = widget_js()
+    _esm = _widget_js()
     _css = read_asset("page.css")
     organism_fields = traitlets.Dict().tag(sync=True)
     session_fields = traitlets.Dict().tag(sync=True)
@@ -76,7 +76,7 @@ class Viewer(anywidget.AnyWidget):  # type: ignore[misc,unused-ignore]
         if not self.session_fields:
             place, canvas = self.organism_fields["place"], self.organism_fields["canvas"]
             return sessions.Session(place["seed"], place["run"], (canvas[0], canvas[1]), 0, (), ())
-        return sessions.session_from_json(self.session_fields, self.organism)
+        return sessions.Session.from_json(self.session_fields, self.organism)
 
     @property
     def edits(self) -> list[Edit]:

@@ -10,22 +10,22 @@ function masks({ seed, run, step, canvas, rate }) {
 }
 
 function steps({ organism, start, fires, key, marks, angle = 0 }) {
-  const rule = engine$.prepare(organism), size = rule.cells * rule.channels, found = {};
+  const rule = engine$.prepare(organism), size = rule.cells * rule.channels, results = {};
   let state = new Float32Array(size + rule.channels), next = new Float32Array(size + rule.channels);
   if (start) state.set(engine$.floats(start));
   else state.set(lab$.seeded(organism, rule));
   const run = key && engine$.runKey(...key);
   for (let t = 0; t <= Math.max(...marks); t++) {
-    if (marks.includes(t)) found[t] = base64(state.subarray(0, size));
+    if (marks.includes(t)) results[t] = base64(state.subarray(0, size));
     const fire = fires ? Buffer.from(fires, "base64").subarray(t * rule.cells, (t + 1) * rule.cells) : null;
     engine$.step(rule, state, run ? engine$.foldIn(run, t) : null, angle, next, null, fire);
     [state, next] = [next, state];
   }
-  return found;
+  return results;
 }
 
 function lab({ organism, place, script, marks }) {
-  const bench = lab$.openLab(organism, place), found = { states: {}, twins: {}, series: {} };
+  const bench = lab$.openLab(organism, place), results = { states: {}, twins: {}, series: {} };
   const values = (v) => v && engine$.floats(v);
   const acts = {
     set: (a) => bench.set(a.places, values(a.values), a.what), gain: (a) => bench.gain(a.kind, a.index, a.value, a.now ?? true),
@@ -35,12 +35,12 @@ function lab({ organism, place, script, marks }) {
   const cells = bench.rule.cells * bench.rule.channels;
   function note() {
     if (!marks.includes(bench.t)) return;
-    found.states[bench.t] = base64(bench.state.slice(0, cells));
-    if (bench.twin.on) found.twins[bench.t] = base64(bench.twin.state.slice(0, cells));
-    for (const name in bench.series) found.series[name] = { ...found.series[name], [bench.t]: bench.series[name][bench.t] };
+    results.states[bench.t] = base64(bench.state.slice(0, cells));
+    if (bench.twin.on) results.twins[bench.t] = base64(bench.twin.state.slice(0, cells));
+    for (const name in bench.series) results.series[name] = { ...results.series[name], [bench.t]: bench.series[name][bench.t] };
   }
   for (const act of script) { acts[act.do](act); while (!bench.catchUp()); note(); }
-  return { ...found, t: bench.t, exploded: bench.exploded, past: bench.past, session: session$.session(bench, organism) };
+  return { ...results, t: bench.t, exploded: bench.exploded, past: bench.past, session: session$.session(bench, organism) };
 }
 
 const jobs = JSON.parse(readFileSync(0, "utf8")), kinds = { masks, steps, lab };

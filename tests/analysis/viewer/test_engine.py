@@ -13,8 +13,8 @@ from helpers.plain import plain_states
 
 import nca
 from analysis import metrics
-from analysis.cli.grow import Grow, grow_states, with_session
-from analysis.viewer.data import encode_floats, page_data
+from analysis.cli.grow import Grow, _grow_states, _with_session
+from analysis.viewer.data import _encode_floats, page_data
 from nca import damage, edits
 from nca.rollout import trajectory
 from nca.step import fire_mask
@@ -85,7 +85,7 @@ def test_steps_of_every_convention_equal_the_plain_step(named, tmp_path):
     grown = makers.organism(rule)
     want = plain_states(grown, 10, key=nca.run_key(5, 1), state=state)
     data = page_data(grown, steps=0)
-    job = {"kind": "steps", "organism": data, "start": encode_floats(state), "key": [5, 1], "marks": [1, 10]}
+    job = {"kind": "steps", "organism": data, "start": _encode_floats(state), "key": [5, 1], "marks": [1, 10]}
     (answer,) = viewing.node(tmp_path, job)
     assert np.abs(want[10] - want[0]).max() > 1e-3
     assert difference(answer["1"], want[1]) < 1e-5
@@ -126,7 +126,7 @@ def test_organisms_of_other_people_grow_as_their_authors_say(published, tmp_path
     for name in ("chen-gecko", "distill-gecko-regenerating", "google-planarian", "jaxnca-gecko-flax"):
         weights = others.load_published(published, name)
         fires = base64.b64encode(weights.fires[:100].astype(np.uint8).tobytes()).decode()
-        job = {"organism": page_data(weights.organism, steps=0), "start": encode_floats(weights.state(0))}
+        job = {"organism": page_data(weights.organism, steps=0), "start": _encode_floats(weights.state(0))}
         jobs.append({"kind": "steps", **job, "fires": fires, "marks": [1, 10, 100]})
         wanted.append((name, weights))
     for (name, want), states in zip(wanted, viewing.node(tmp_path, *jobs), strict=True):
@@ -145,13 +145,13 @@ def test_a_session_runs_again_in_python(lizard, lizard_data, tmp_path):
         gain("pc", 0, 0.8),
         gain("pc", 3, 1.1),
         onward(15),
-        {"do": "set", "places": [50 * 56 + 50], "values": encode_floats(lizard.seed), "what": "seed"},
+        {"do": "set", "places": [50 * 56 + 50], "values": _encode_floats(lizard.seed), "what": "seed"},
         {"do": "turn", "angle": 0.5},
         gain("channel", 9, 1),
         gain("pc", 0, 1),
         gain("pc", 3, 1),
         onward(25),
-        {"do": "set", "places": cells_of(host), "values": encode_floats(graft), "what": "graft"},
+        {"do": "set", "places": cells_of(host), "values": _encode_floats(graft), "what": "graft"},
         gain("channel", 4, -0.2),
         onward(3),
         gain("channel", 4, 1),
@@ -161,10 +161,10 @@ def test_a_session_runs_again_in_python(lizard, lizard_data, tmp_path):
     path = tmp_path / "session.json"
     path.write_text(json.dumps(answer["session"]))
     command = Grow("lizard", Path("out.webp"), steps=100, edits=path)
-    command, session = with_session(command, lizard)
+    command, session = _with_session(command, lizard)
     assert (command.seed, command.run, session.steps) == (2, 5, 100)
     assert [e.mode for e in session.edits] == ["set"] * 3 + ["scale"] * 2 + ["project"] * 2
-    states = grow_states(command, lizard, lizard.canvas, session.edits, session)
+    states = _grow_states(command, lizard, lizard.canvas, session.edits, session)
     for mark in (36, 59, 100):
         assert difference(answer["states"][str(mark)], states[mark]) < 1e-4, mark
     # The page shows what step 20 is given; a recording what it read, with the lesions made.

@@ -13,9 +13,9 @@ from PIL import Image
 
 import nca
 from analysis.cli import main as cli
-from analysis.cli.grow import Grow, grow_states, with_session
+from analysis.cli.grow import Grow, _grow_states, _with_session
 from analysis.viewer import page as pages
-from analysis.viewer.widget import Viewer, widget_js
+from analysis.viewer.widget import Viewer, _widget_js
 from nca.errors import UserError
 from nca.rollout import trajectory
 from nca.rule import to_rgba
@@ -233,9 +233,9 @@ def test_lesions_compass_and_all_else_are_saved_and_run_again(alive, lizard, tmp
     saved.write_bytes(alive.file("lizard-regenerating-session.json"))
     alive.wait("document.querySelector('.note').textContent.includes('--edits')")
     command = Grow("lizard", tmp_path / "film.gif", steps=32, edits=saved)
-    command, session = with_session(command, lizard)
+    command, session = _with_session(command, lizard)
     assert [e.mode for e in session.edits] == ["set", "scale", "project"]
-    states = grow_states(command, lizard, lizard.canvas, session.edits, session)
+    states = _grow_states(command, lizard, lizard.canvas, session.edits, session)
     assert np.abs(state_of(alive) - states[32]).max() < 1e-4
 
 
@@ -363,7 +363,7 @@ def test_the_widget_tells_python_what_was_done(tab, tmp_path, states):
     assert (viewer.state == states[0]).all()
     parts = {"CSS": viewer._css, "FIELDS": pages._script_json(viewer.organism_fields)}
     cell = NOTEBOOK.read_text()
-    for name, part in (parts | {"MODULE": pages._script_json(widget_js())}).items():
+    for name, part in (parts | {"MODULE": pages._script_json(_widget_js())}).items():
         cell = cell.replace(name, part, 1)
     (tmp_path / "notebook.html").write_text(cell)
     tab.open(tmp_path / "notebook.html")
@@ -372,8 +372,8 @@ def test_the_widget_tells_python_what_was_done(tab, tmp_path, states):
     tab.wait("document.querySelector('.play').title === 'Play'")
     tab.click(tab.middle("[data-value=wound]"))
     tab.click(place_of(tab, 28, 28))
-    tab.wait("told.session?.edits?.length === 1")
-    sent = tab.js("told")
+    tab.wait("sent.session?.edits?.length === 1")
+    sent = tab.js("sent")
     viewer.set_state({"step": sent["step"], "session_fields": sent["session"]})
     viewer.state_bytes = base64.b64decode(sent["state"])
     (wound,) = viewer.edits

@@ -6,7 +6,7 @@ from helpers import bodies, makers
 
 from analysis.cli import main as cli
 from analysis.viewer import sessions
-from analysis.viewer.data import encode_floats
+from analysis.viewer.data import _encode_floats
 from nca import damage, edits
 from nca.errors import UserError
 
@@ -19,7 +19,7 @@ def host():
 def session_fields(host, **says):
     """A session of a few steps: a wound, then a patch of cells set to values."""
     wound = edits.erase(host).where(damage.disc(host.canvas, (6, 5), 1)).at(2)
-    patch = {"corner": [3, 4], "shape": [2, 1, 6], "float32": encode_floats(np.arange(12))}
+    patch = {"corner": [3, 4], "shape": [2, 1, 6], "float32": _encode_floats(np.arange(12))}
     region = damage.box(host.canvas, (3, 4), (2, 1))
     graft = edits.to_json(edits.erase(host).where(region).at(3)) | {"value": {"npz": "set1"}}
     fields = {"format": sessions.FORMAT, "organism": host.name, "hash": host.hash, "seed": 3, "run": 1}
@@ -33,7 +33,7 @@ def test_a_session_holds_run_compass_and_edits(host, tmp_path):
     path.write_text(json.dumps(session_fields(host)))
     session = sessions.read_session(path, host)
     assert (session.seed, session.run, session.steps, session.canvas) == (3, 1, 5, (12, 10))
-    assert [session.angle(step) for step in (0, 1, 2, 9)] == [-0.25, -0.25, 0.5, 0.5]
+    assert [session._angle(step) for step in (0, 1, 2, 9)] == [-0.25, -0.25, 0.5, 0.5]
     assert float(session.rotate(host, 3).rule.angle[...]) == 0.5
     state = np.asarray(edits.apply(session.edits, "state", np.asarray(host.initial_state()), 3, None))
     assert state[3, 4].tolist() == list(range(6))
@@ -48,7 +48,7 @@ def test_a_bare_list_of_edits_is_read_as_before(host, tmp_path):
     assert edit.mode == "scale"
 
 
-PATCH = {"corner": [3, 4], "shape": [2, 1, 6], "float32": encode_floats(np.arange(12))}
+PATCH = {"corner": [3, 4], "shape": [2, 1, 6], "float32": _encode_floats(np.arange(12))}
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_compass_needs_a_perception_that_has_one(tmp_path):
     learned = makers.organism(makers.random_rule(0, channels=6, perception="learned"), canvas=(12, 10))
     fields = session_fields(bodies.static_organism(canvas=(12, 10), radius=3), hash=learned.hash)
     with pytest.raises(UserError, match="compass"):
-        sessions.session_from_json(fields, learned)
+        sessions.Session.from_json(fields, learned)
 
 
 def test_grow_refuses_another_run_than_the_sessions(host, tmp_path, capsys):
