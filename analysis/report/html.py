@@ -68,7 +68,6 @@ def _environment() -> Environment:
         "inline": _inline,
         "table": _table,
         "evidence": _evidence,
-        "is_text": lambda evidence: isinstance(evidence, str),
         "json_value": lambda value: value if isinstance(value, str) else json.dumps(value, default=str),
     }
     return environment
@@ -159,15 +158,14 @@ def _table(frame: pd.DataFrame) -> dict[str, Any]:
 
 def _evidence(claim: Claim) -> pd.DataFrame:
     """The evidence of a claim as a reader sees it: intervals stand in brackets after their value."""
-    assert isinstance(claim.evidence, pd.DataFrame)
     rows = []
     for row in claim.evidence.to_dict("records"):
         get = row.get
         count = "" if pd.isna(get("n")) else f"{get('n'):g} {get('unit') if isinstance(get('unit'), str) else ''}"
         rows.append(
             {
-                "quantity": get("quantity"),
-                "measure": get("measure"),
+                "quantity": _plain_label(get("quantity")),
+                "measure": _plain_label(get("measure")),
                 "value (interval)": _interval(get("value"), get("low"), get("high")),
                 "null median (range)": _interval(get("null_median"), get("null_low"), get("null_high")),
                 "p": "" if pd.isna(get("p")) else probability(row["p"]),
@@ -175,8 +173,13 @@ def _evidence(claim: Claim) -> pd.DataFrame:
                 "n": count.strip(),
             }
         )
-    frame = pd.DataFrame(rows).map(lambda value: "" if pd.isna(value) else value)
+    frame = pd.DataFrame(rows)
     return frame[[name for name in frame if (frame[name] != "").any()]]
+
+
+def _plain_label(name: Any) -> str:
+    """The name of a quantity or measure for a reader: "plane_r2" as "plane R²"."""
+    return "" if pd.isna(name) else re.sub(r"\br2\b", "R²", str(name).replace("_", " "))
 
 
 def _interval(value: Any, low: Any, high: Any) -> str:
@@ -194,7 +197,7 @@ def _cell(value: Any) -> str:
     if not isinstance(value, (int, float, np.integer, np.floating)):
         return str(value)
     size = abs(float(value))
-    if isinstance(value, (int, np.integer)) or (size >= 10 and float(value).is_integer()):
+    if isinstance(value, (int, np.integer)) or (size >= 2 and float(value).is_integer()):
         return str(int(value)).replace("-", "−")
     digits = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3
     return scientific(float(value), 3) if 0 < size < 0.001 else number(float(value), digits)

@@ -39,14 +39,14 @@ class Claim:
     Attributes:
         assay: the name of the section that it belongs to: growth, axes, lesions, regeneration ...
         text: what was found, as a sentence: a template with the numbers filled in.
-        evidence: a table made by `evidence`. (Sentences are still accepted while assays are being rewritten.)
+        evidence: the numbers behind it, a table made by `evidence`.
         numbers: further values for machines.
         note: what the value is compared with, in one sentence, where the table does not show it.
     """
 
     assay: str
     text: str
-    evidence: pd.DataFrame | str = ""
+    evidence: pd.DataFrame = field(default_factory=pd.DataFrame)
     numbers: dict[str, Any] = field(default_factory=dict)
     note: str = ""
 

@@ -375,7 +375,7 @@ def test_a_hostile_file_is_no_organism(name, here):
 
 def test_a_huge_file_is_refused_unread(here):
     with open("huge.safetensors", "wb") as file:
-        file.truncate(files.LARGEST_FILE + 1)
+        file.truncate(files.MAX_BYTES + 1)
     with pytest.raises(UserError, match="at most"):
         nca.load("huge.safetensors")
 
