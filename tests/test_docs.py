@@ -111,7 +111,7 @@ def test_options_named_in_a_line_belong_to_some_command():
 
 
 def snippets():
-    for page in PAGES:
+    for page in PAGES[:1] + PAGES[2:]:  # test_contributing.py runs the example of CONTRIBUTING
         blocks = [body for _, kind, body in FENCE.findall(page.read_text()) if kind.strip() == "python"]
         if blocks:
             yield pytest.param("\n".join(blocks), id=str(page.relative_to(ROOT)))
@@ -201,7 +201,7 @@ def test_summary_json_is_as_its_page_says(tmp_path):
     assert summary["tables"] == {"size": [{"cells": 12}]}
     text = page.read_text().split("## summary.json")[1]
     for key in ("organisms", "claims"):
-        described = re.search(rf"An entry of `{key}` has\s+(.*?)\.", text, re.DOTALL)[1]
+        described = re.search(rf"An entry of\s+`{key}` has\s+(.*?)\.", text, re.DOTALL)[1]
         assert set(INLINE.findall(described)) == set(summary[key][0]), key
 
 

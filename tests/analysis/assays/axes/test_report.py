@@ -116,7 +116,7 @@ def test_the_claims_of_one_small_result_are_worded_like_this(complete):
     shuffle = results_of(
         {
             ("x", "r2"): (0.6, 0.01, 0.01),
-            ("s", "r2"): (0.5, 0.01, 0.01),
+            ("s", "r2"): (0.55, 0.01, 0.01),
             ("radius", "r2"): (0.2, 0.6, 0.6),
             ("x", "excess"): (0.6, 0.01, 0.01),
             ("s", "excess"): (0.5, 0.3, 0.2),
