@@ -77,7 +77,7 @@ def summarise_organism(organism: Organism) -> str:
     config = organism.provenance.get("config")
     config = config if isinstance(config, Mapping) else {}
     text = [f"{config.get('target', '?')}, {config.get('regime', '?')}"]
-    log_mse = organism.metrics.get("log10_error")
+    log_mse = organism.metrics.get("log10_mse")
     if isinstance(log_mse, Mapping):
         text.append("log10 MSE " + ", ".join(f"{_number(v)} at {step}" for step, v in log_mse.items()))
     recovered = organism.metrics.get("recovered")
@@ -92,13 +92,13 @@ def metrics_pairs(metrics: Mapping[str, Any]) -> Pairs:
     """Name and text of an organism's metrics."""
     pairs: Pairs = []
     for name, value in metrics.items():
-        if name == "log10_error" and isinstance(value, Mapping):
+        if name == "log10_mse" and isinstance(value, Mapping):
             pairs.append(("log10 MSE", ", ".join(f"{_number(v)} at step {step}" for step, v in value.items())))
         elif name == "mature_cells" and isinstance(value, Mapping):
             pairs.append(("mature cells", ", ".join(f"{_number(v, 0)} at step {step}" for step, v in value.items())))
         elif name == "recovered" and isinstance(value, Mapping):
             for cut, entry in value.items():
-                runs = entry.get("keys", []) if isinstance(entry, Mapping) else []
+                runs = entry.get("runs", []) if isinstance(entry, Mapping) else []
                 pairs.append((f"recovered, {cut}", f"{_number(_median(entry)):>6}  ({' '.join(map(_number, runs))})"))
         else:
             pairs += _flatten({name: value})
@@ -109,7 +109,7 @@ def population_records(population: Population) -> list[dict[str, Any]]:
     """One record per member, trained or not, as plain JSON values."""
     records: list[dict[str, Any]] = []
     for member in population.members:
-        log_mse = member.organism.metrics.get("log10_error")
+        log_mse = member.organism.metrics.get("log10_mse")
         log_mse = log_mse if isinstance(log_mse, Mapping) else {}
         records.append(
             {
