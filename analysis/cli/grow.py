@@ -260,9 +260,9 @@ def _intervention_label(command: Grow) -> str:
     """What was done to the organism, in a few words."""
     labels = []
     if command.wound:
-        whole = command.wound in ("disc", "box", "centre")
+        is_hole = command.wound in ("disc", "box", "centre")
         half = "half" if command.wound == "half" else f"{command.wound} half"
-        wound = f"{command.wound} cut out" if whole else f"{half} cut off"
+        wound = f"{command.wound} cut out" if is_hole else f"{half} cut off"
         labels.append(f"{wound} at step {command.wound_step}")
     labels += [
         f"{channel} \N{MULTIPLICATION SIGN} {factor:g}" for channel, factor in map(_channel_factor, command.lesion)

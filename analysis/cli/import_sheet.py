@@ -29,7 +29,7 @@ def draw_trials(ranked: Sequence[Trial], path: Path) -> Path:
     window = plots.body_window(np.any(alphas, axis=0)) if alphas else (slice(None), slice(None))
     with plots.style():
         columns = 1 + len(TRIAL_STEPS)
-        figure, axes = plots.figure(len(shown), columns, height, width_ratios=[1.5, *([1] * len(TRIAL_STEPS))])
+        figure, axes = plots.new_figure(len(shown), columns, height, width_ratios=[1.5, *([1] * len(TRIAL_STEPS))])
         for row, trial in zip(axes, shown, strict=True):
             _draw_label(row[0], trial, taken=trial is ranked[0])
             _draw_pictures(row[1:], trial, window)
@@ -55,7 +55,7 @@ def _draw_pictures(axes: Any, trial: Trial, window: tuple[slice, slice]) -> None
     for i, ax in enumerate(axes):
         plots.hide_frame(ax)
         if i < len(trial.pictures):
-            plots.body(ax, trial.pictures[i][window])
+            plots.draw_body(ax, trial.pictures[i][window])
             for side in ax.spines.values():
                 side.set(visible=True, color="0.85", linewidth=0.6)
         else:

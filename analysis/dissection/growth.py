@@ -171,7 +171,7 @@ def _plot_stills(growth: Growth) -> Figure:
     target = growth.organism.padded_target()
     if target is not None:
         pictures, titles = [*pictures, target], [*titles, "target"]
-    return plots.bodies(pictures, titles)
+    return plots.plot_bodies(pictures, titles)
 
 
 def _stills_caption(growth: Growth) -> str:
@@ -182,7 +182,7 @@ def _plot_time_course(growth: Growth) -> Figure:
     panels = [("mature_cells", "mature cells")]
     if "mse" in growth.time_course:
         panels.insert(0, ("mse", "log10 MSE"))
-    figure, axes = plots.figure(1, len(panels), 2.5)
+    figure, axes = plots.new_figure(1, len(panels), 2.5)
     parts = [growth.time_course, *([growth.follow_up] if growth.follow_up else [])]
     for ax, (name, label) in zip(axes[0], panels, strict=True):
         for part in parts:

@@ -30,7 +30,7 @@ def plot_regimes(studies: Sequence[Study]) -> tuple[Figure, str]:
     """Every measure over the regimes, a block of panels for each study."""
     columns = min(_MAX_PANELS, max(len(study.measures) for study in studies))
     rows = [-(-len(study.measures) // columns) for study in studies]
-    figure, axes = plots.figure(sum(rows), columns, _ROW_HEIGHT * sum(rows) + 0.45)
+    figure, axes = plots.new_figure(sum(rows), columns, _ROW_HEIGHT * sum(rows) + 0.45)
     for ax in axes.ravel():
         ax.set_visible(False)
     for n, study in enumerate(studies):
@@ -116,7 +116,7 @@ def plot_bodies(grown: Sequence[GrownMember]) -> tuple[Figure, str]:
                     name = regime if depth == start == 0 else ""
                     rows.append((name, bodies, names if first else [""] * len(names)))
     side = plots.WIDTH / (_MAX_COLUMNS + 0.5)
-    figure, axes = plots.figure(len(rows), _MAX_COLUMNS, len(rows) * (side + 0.28) + 0.25)
+    figure, axes = plots.new_figure(len(rows), _MAX_COLUMNS, len(rows) * (side + 0.28) + 0.25)
     for ax in axes.ravel():
         plots.hide_frame(ax)
     pictures = {
@@ -140,7 +140,7 @@ def plot_bodies(grown: Sequence[GrownMember]) -> tuple[Figure, str]:
 def _draw_body(ax: Axes, grown: GrownMember, picture: np.ndarray, window: tuple[slice, slice] | None) -> None:
     """A body and its log10 MSE; an excluded one is pale, with a cross before its number."""
     window = plots.body_window(picture[..., 3] > 0.1) if window is None else window
-    plots.body(ax, picture[window] * (1.0 if grown.included else 0.35))
+    plots.draw_body(ax, picture[window] * (1.0 if grown.included else 0.35))
     cross = "" if grown.included else "× "
     colour = INK if grown.included else MUTED
     ax.set_xlabel(f"{cross}{number(grown.log_mse)}", fontsize=7.5, color=colour, labelpad=2)

@@ -25,8 +25,8 @@ def number(value: float | None, digits: int = 2) -> str:
     if value is None or not np.isfinite(value):
         return "−∞" if value == -np.inf else NOT_DEFINED
     rounded = round(float(value), digits) + 0.0  # no minus before 0
-    whole = rounded.is_integer() and abs(rounded) >= 10
-    return f"{rounded:.{0 if whole else digits}f}".replace("-", "−")
+    is_whole = rounded.is_integer() and abs(rounded) >= 10
+    return f"{rounded:.{0 if is_whole else digits}f}".replace("-", "−")
 
 
 def as_given(value: float) -> str:

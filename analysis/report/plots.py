@@ -55,19 +55,19 @@ TALLEST = 9.0  # inches: a page of it, less the caption
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Our looks, inside a `with`; nothing global changes."""
+    """The style of this package's figures, inside a `with`; nothing global changes."""
     with mpl.rc_context(STYLE):
         yield
 
 
-def figure(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, np.ndarray]:
-    """A figure of our width with its axes, always as (row, column); it is never shown."""
-    made = Figure(figsize=(WIDTH, height))
-    return made, made.subplots(rows, columns, squeeze=False, **options)
+def new_figure(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, np.ndarray]:
+    """A figure as wide as a page, with its axes, always as (row, column); no window shows it."""
+    empty = Figure(figsize=(WIDTH, height))
+    return empty, empty.subplots(rows, columns, squeeze=False, **options)
 
 
 def body_window(mask: np.ndarray, margin: int = 2) -> tuple[slice, slice]:
-    """Rows and columns that hold a body, with a margin; the whole canvas where there is none."""
+    """Rows and columns that hold a body, with a margin; the whole canvas where there is ntest."""
     spans = []
     for axis in (1, 0):
         where = np.flatnonzero(mask.any(axis=axis))
@@ -86,7 +86,7 @@ def hide_frame(ax: Axes) -> None:
         spine.set_visible(False)
 
 
-def body(ax: Axes, premultiplied: np.ndarray, title: str = "") -> None:
+def draw_body(ax: Axes, premultiplied: np.ndarray, title: str = "") -> None:
     """A body's picture (y, x, rgba), on no background."""
     alpha = premultiplied[..., 3:]
     straight = np.where(alpha > 0, premultiplied[..., :3] / np.maximum(alpha, 1e-6), 0)
@@ -95,17 +95,17 @@ def body(ax: Axes, premultiplied: np.ndarray, title: str = "") -> None:
     ax.set_title(title)
 
 
-def bodies(pictures: Sequence[np.ndarray], titles: Sequence[str]) -> Figure:
+def plot_bodies(pictures: Sequence[np.ndarray], titles: Sequence[str]) -> Figure:
     """Bodies (y, x, rgba) side by side, cropped to where any of them is."""
     rows, columns = body_window(np.any([p[..., 3] > 0.1 for p in pictures], axis=0))
     tall = (rows.stop - rows.start) / (columns.stop - columns.start)
-    made, axes = figure(1, len(pictures), 0.3 + tall * WIDTH / (len(pictures) + 0.3))
+    drawing, axes = new_figure(1, len(pictures), 0.3 + tall * WIDTH / (len(pictures) + 0.3))
     for ax, picture, title in zip(axes[0], pictures, titles, strict=True):
-        body(ax, picture[rows, columns], title)
-    return made
+        draw_body(ax, picture[rows, columns], title)
+    return drawing
 
 
-def outline(ax: Axes, mask: np.ndarray) -> None:
+def draw_outline(ax: Axes, mask: np.ndarray) -> None:
     """A thin line along the cells' edges around a body (y, x)."""
     padded = np.pad(mask, 1)
     segments = []
@@ -116,8 +116,8 @@ def outline(ax: Axes, mask: np.ndarray) -> None:
     ax.add_collection(LineCollection(segments, colors=MUTED, linewidths=0.5, capstyle="round"))
 
 
-def colour_bar(axes: Any, image: Any, label: str, location: str = "right") -> None:
-    """A bar of colours beside or below the axes that share its scale."""
+def add_colour_bar(axes: Any, image: Any, label: str, location: str = "right") -> None:
+    """A bar of colours next to or below the axes that share its scale."""
     first = np.ravel(axes)[0]
     slim = {"shrink": 0.62, "aspect": 22, "pad": 0.02} if location == "bottom" else {"fraction": 0.05, "pad": 0.03}
     bar = first.figure.colorbar(image, ax=axes, location=location, **slim)
@@ -127,29 +127,29 @@ def colour_bar(axes: Any, image: Any, label: str, location: str = "right") -> No
     bar.update_ticks()
 
 
-def against_null(ax: Axes, tests: xr.Dataset, statistics: Sequence[Any], names: Sequence[str]) -> None:
-    """Every surrogate, their 5 to 95 % and median, and the value observed, row by row."""
+def plot_null_tests(ax: Axes, tests: xr.Dataset, statistics: Sequence[Any], names: Sequence[str]) -> None:
+    """Every surrogate, their 5 to 95 % and median, and the observed value, a row for each statistic."""
     rng = np.random.default_rng(0)  # scatters the points within their row
     for row, statistic in enumerate(statistics):
-        one = tests.sel(statistic=statistic)
-        height = row + rng.uniform(-0.22, 0.22, one.sizes["surrogate"])
-        ax.plot(one.null, height, ".", color=FAINT, ms=3, zorder=1)
-        ax.plot([one.null_low, one.null_high], [row, row], color=MUTED, lw=3.5, solid_capstyle="butt", zorder=2)
-        ax.plot([one.null_median] * 2, [row - 0.3, row + 0.3], color=INK, lw=1.2, zorder=3)
-        clear = float(one.q) <= 0.05
-        ax.plot(one.observed, row, "o", ms=7, color=ORANGE, mfc=ORANGE if clear else "none", mew=1.6, zorder=4)
-        for place, value in ((18, one.p), (50, one.q)):
-            _beside(ax, place, row, f"{float(value):.3f}" if value < 0.0995 else f"{float(value):.2f}")
-    _beside(ax, 18, -0.8, "p")
-    _beside(ax, 50, -0.8, "q")
+        test = tests.sel(statistic=statistic)
+        height = row + rng.uniform(-0.22, 0.22, test.sizes["surrogate"])
+        ax.plot(test.null, height, ".", color=FAINT, ms=3, zorder=1)
+        ax.plot([test.null_low, test.null_high], [row, row], color=MUTED, lw=3.5, solid_capstyle="butt", zorder=2)
+        ax.plot([test.null_median] * 2, [row - 0.3, row + 0.3], color=INK, lw=1.2, zorder=3)
+        clear = float(test.q) <= 0.05
+        ax.plot(test.observed, row, "o", ms=7, color=ORANGE, mfc=ORANGE if clear else "none", mew=1.6, zorder=4)
+        for offset, value in ((18, test.p), (50, test.q)):
+            _annotate(ax, offset, row, f"{float(value):.3f}" if value < 0.0995 else f"{float(value):.2f}")
+    _annotate(ax, 18, -0.8, "p")
+    _annotate(ax, 50, -0.8, "q")
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
 
 
-def _beside(ax: Axes, place: float, row: float, text: str) -> None:
+def _annotate(ax: Axes, offset: float, row: float, text: str) -> None:
     """Text so many points right of the axes, in a column."""
-    looks: dict[str, Any] = {"va": "center", "ha": "center", "fontsize": 8.5, "annotation_clip": False}
-    looks |= {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-    ax.annotate(text, (1, row), xytext=(place, 0), **looks)
+    options: dict[str, Any] = {"va": "center", "ha": "center", "fontsize": 8.5, "annotation_clip": False}
+    options |= {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+    ax.annotate(text, (1, row), xytext=(offset, 0), **options)

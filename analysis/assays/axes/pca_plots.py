@@ -30,12 +30,12 @@ def plot_pca_maps(components: xr.Dataset, tests: xr.Dataset | None = None, run: 
     limits = _score_limits(scores)
     aspect = (rows.stop - rows.start) / (columns.stop - columns.start)
     height = len(sets) * aspect * plots.WIDTH / (shown + 1.3) + 1.05
-    figure, axes = plots.figure(len(sets) + 1, shown + 1, height, height_ratios=[*[1.0] * len(sets), 0.03])
+    figure, axes = plots.new_figure(len(sets) + 1, shown + 1, height, height_ratios=[*[1.0] * len(sets), 0.03])
     for row, (name, values) in zip(axes, sets, strict=False):
         cropped = values[rows, columns, :shown]
         for k in range(shown):
             image = _signed_map(row[k], cropped[..., k], limits[k])
-            plots.outline(row[k], np.isfinite(cropped[..., k]))
+            plots.draw_outline(row[k], np.isfinite(cropped[..., k]))
             if name == sets[-1][0]:
                 _colour_bar_in(axes[-1, k], image, "score")
         _rgb_map(row[shown], cropped, limits)
@@ -76,7 +76,7 @@ def plot_pca_growth(components: xr.Dataset, run: int = 0, most: int = 7) -> tupl
     shown = scores.sel(step=steps).values[..., :SHOWN]
     rows, columns = plots.body_window(np.isfinite(shown[..., 0]).any(0))
     aspect = (rows.stop - rows.start) / (columns.stop - columns.start)
-    figure, axes = plots.figure(1, len(steps), 0.35 + aspect * plots.WIDTH / max(len(steps), 3))
+    figure, axes = plots.new_figure(1, len(steps), 0.35 + aspect * plots.WIDTH / max(len(steps), 3))
     for ax, step, values in zip(axes[0], steps, shown, strict=True):
         _rgb_map(ax, values[rows, columns], limits, f"step {step}")
     return figure, (
@@ -88,7 +88,7 @@ def plot_pca_growth(components: xr.Dataset, run: int = 0, most: int = 7) -> tupl
 def plot_pca_spectrum(components: xr.Dataset) -> tuple[Figure, str]:
     """Variance explained, and loadings."""
     numbers = {name: i for i, name in enumerate(channel_names(spec_of(components)))}
-    figure, axes = plots.figure(1, 2, 2.9, width_ratios=[1, 1.35])
+    figure, axes = plots.new_figure(1, 2, 2.9, width_ratios=[1, 1.35])
     _plot_scree(axes[0, 0], components)
     ax, values = axes[0, 1], components.loadings.values
     image = ax.imshow(values, cmap=plots.DIVERGING, vmin=-1, vmax=1, aspect="auto")
@@ -97,7 +97,7 @@ def plot_pca_spectrum(components: xr.Dataset) -> tuple[Figure, str]:
     ax.set_yticks(range(len(values)), [f"PC{k}" for k in components.pc.values])
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-    plots.colour_bar(ax, image, "loading")
+    plots.add_colour_bar(ax, image, "loading")
     return figure, (
         "Left: variance explained by each component; grey lines at 90, 95 and 99 %. Right: loadings of the "
         f"{components.sizes['channel']} channels (their number among {len(numbers)} in brackets)."
@@ -120,12 +120,12 @@ def plot_pca_bodies(
 ) -> tuple[Figure, str]:
     """The grown body of each organism (y, x, rgba), above its first three components (y, x, pc) as colours."""
     shown = list(zip(pictures, scores, names, strict=True))[:_MOST_BODIES]
-    figure, axes = plots.figure(2, len(shown), 0.35 + 2 * plots.WIDTH / (max(len(shown), 3) + 0.3))
+    figure, axes = plots.new_figure(2, len(shown), 0.35 + 2 * plots.WIDTH / (max(len(shown), 3) + 0.3))
     for ax in axes.ravel():
         plots.hide_frame(ax)
     for (top, bottom), (picture, values, name) in zip(axes.T, shown, strict=False):
         rows, columns = plots.body_window((picture[..., 3] > 0.1) | np.isfinite(values).all(-1))
-        plots.body(top, picture[rows, columns], _break_name(name))
+        plots.draw_body(top, picture[rows, columns], _break_name(name))
         _rgb_map(bottom, values[rows, columns], _score_limits(values))
     axes[1, 0].set_ylabel("PC1 to 3", fontsize=10)
     rest = f" The first {_MOST_BODIES} of {len(pictures)}." if len(pictures) > _MOST_BODIES else ""

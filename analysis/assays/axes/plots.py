@@ -32,7 +32,7 @@ def plot_position(tests: xr.Dataset) -> tuple[Figure, str]:
     order = list(MEASURE_LABELS)
     statistics = sorted(tests.statistic.values, key=lambda s: order.index(s[1]))
     rows = {s: MEASURE_LABELS[s[1]].format(QUANTITY_LABELS.get(s[0], s[0])) for s in statistics}
-    figure, axes = plots.figure(1, 1, 0.32 * len(rows) + 0.6)
+    figure, axes = plots.new_figure(1, 1, 0.32 * len(rows) + 0.6)
     _plot_null_tests(axes[0, 0], tests, rows, "statistic")
     n = tests.attrs["surrogates"]
     return figure, (
@@ -43,7 +43,7 @@ def plot_position(tests: xr.Dataset) -> tuple[Figure, str]:
 
 def plot_shape_and_colour(tests: xr.Dataset) -> tuple[Figure, str]:
     """A3: what decodes position, and what hidden states add to shape and to colour."""
-    figure, axes = plots.figure(1, 3, 3.1, width_ratios=[1.15, 1, 1])
+    figure, axes = plots.new_figure(1, 3, 3.1, width_ratios=[1.15, 1, 1])
     figure.set_layout_engine("constrained", w_pad=0.08)  # p and q stand between panels
     ax, series = axes[0, 0], []
     for covariate, marker, colour in (("shape", "s", plots.ORANGE), ("colour", "D", plots.GREEN)):
@@ -72,7 +72,7 @@ def plot_shape_and_colour(tests: xr.Dataset) -> tuple[Figure, str]:
 
 def plot_runs(decoded: xr.Dataset) -> tuple[Figure, str]:
     """A1 run by run."""
-    figure, axes = plots.figure(1, 1, 2.3)
+    figure, axes = plots.new_figure(1, 1, 2.3)
     ax, names, runs = axes[0, 0], [str(q) for q in decoded.quantity.values], decoded.sizes["run"]
     spread = np.linspace(-0.12, 0.12, runs) if runs > 1 else np.zeros(1)
     labels = ["blocked folds within a run (± sd over repeats)", "decoders of the other runs: reproducibility only"]
@@ -93,7 +93,7 @@ def plot_runs(decoded: xr.Dataset) -> tuple[Figure, str]:
 
 def plot_weight_shuffle(tests: xr.Dataset) -> tuple[Figure, str]:
     """A4: the trained rule and rules with shuffled weights."""
-    figure, axes = plots.figure(1, 2, 2.5)
+    figure, axes = plots.new_figure(1, 2, 2.5)
     figure.set_layout_engine("constrained", w_pad=0.08)
     _plot_null_tests(axes[0, 0], tests, {(q, "r2"): label for q, label in QUANTITY_LABELS.items()}, "R²")
     excess = {(q, "excess"): q for q in QUANTITY_LABELS}
@@ -106,7 +106,7 @@ def plot_weight_shuffle(tests: xr.Dataset) -> tuple[Figure, str]:
 
 def plot_decoding_over_steps(course: xr.Dataset) -> tuple[Figure, str]:
     """Decoders at every step, the range of the null, and the clock of cell age."""
-    figure, axes = plots.figure(1, course.sizes["quantity"], 2.2, sharey=True)
+    figure, axes = plots.new_figure(1, course.sizes["quantity"], 2.2, sharey=True)
     steps = course.step.values
     for ax, q in zip(axes[0], course.quantity.values, strict=True):
         results = course.sel(quantity=q)
@@ -129,7 +129,7 @@ def plot_decoding_over_steps(course: xr.Dataset) -> tuple[Figure, str]:
 
 def plot_interventions(pushes: xr.Dataset, projections: xr.Dataset) -> tuple[Figure, str]:
     """A6: pushes along the code, and states without it."""
-    figure, axes = plots.figure(1, 3 if projections else 2, 2.9)
+    figure, axes = plots.new_figure(1, 3 if projections else 2, 2.9)
     figure.set_layout_engine("constrained", w_pad=0.08)
     for ax, measure, label, title in (
         (axes[0, 0], "mse", "MSE", "after a push"),
@@ -186,12 +186,12 @@ def plot_rotation_test(perception: xr.Dataset, states: xr.Dataset) -> tuple[Figu
     windows = [plots.body_window(np.any(pictures[..., 3] > 0.1, axis=0)) for _, pictures, _ in rows]
     aspects = [(y.stop - y.start) / (x.stop - x.start) for y, x in windows]
     height = 0.2 + sum(0.3 + min(a, 1.3) * plots.WIDTH / (columns + 0.4) for a in aspects)
-    figure, axes = plots.figure(len(rows), columns, height, height_ratios=aspects)
+    figure, axes = plots.new_figure(len(rows), columns, height, height_ratios=aspects)
     for ax in axes.ravel():
         plots.hide_frame(ax)
     for panels, (name, pictures, titles), (y, x) in zip(axes, rows, windows, strict=True):
         for ax, picture, title in zip(panels, pictures, ["0°", *titles[1:]], strict=False):
-            plots.body(ax, picture[y, x], title)
+            plots.draw_body(ax, picture[y, x], title)
         panels[0].set_ylabel(name, fontsize=10)
         if name == "grown":
             _plot_rotations(panels[len(pictures)], perception)
@@ -224,7 +224,7 @@ def plot_networks(table: xr.Dataset) -> tuple[Figure, str]:
     if table.attrs["one_training_run"]:
         return _plot_training(table)
     names = [str(n) for n in table.organism.values]
-    figure, axes = plots.figure(1, table.sizes["quantity"], 0.3 * len(names) + 1.0, sharey=True)
+    figure, axes = plots.new_figure(1, table.sizes["quantity"], 0.3 * len(names) + 1.0, sharey=True)
     for ax, q in zip(axes[0], table.quantity.values, strict=True):
         for row in range(len(names)):
             result = table.sel(quantity=q).isel(organism=row)
@@ -249,7 +249,7 @@ def plot_networks(table: xr.Dataset) -> tuple[Figure, str]:
 
 def _plot_training(table: xr.Dataset) -> tuple[Figure, str]:
     """A1 and A2 across one training run."""
-    figure, axes = plots.figure(1, table.sizes["quantity"], 2.3, sharey=True)
+    figure, axes = plots.new_figure(1, table.sizes["quantity"], 2.3, sharey=True)
     steps = table.training_step.values
     for ax, q in zip(axes[0], table.quantity.values, strict=True):
         results = table.sel(quantity=q)
@@ -274,7 +274,7 @@ def _plot_training(table: xr.Dataset) -> tuple[Figure, str]:
 def plot_directions(agreement: xr.Dataset, directions: Sequence[xr.Dataset]) -> tuple[Figure, str]:
     """A5: the direction in which each network encodes position best."""
     names = [str(n) for n in agreement.network.values]
-    figure, axes = plots.figure(1, 2, 0.26 * len(names) + 1.5, width_ratios=[1.5, 1])
+    figure, axes = plots.new_figure(1, 2, 0.26 * len(names) + 1.5, width_ratios=[1.5, 1])
     left, right = axes[0]
     rng = np.random.default_rng(0)  # scatters the points within their row
     body = agreement.attrs["frame"] == "body"
@@ -307,7 +307,7 @@ def _plot_null_tests(
 ) -> None:
     """Statistics (quantity, measure) with their nulls, in labelled rows; those that are not defined are left out."""
     tested = [s for s in rows if s in tests.indexes["statistic"] and np.isfinite(tests.p.sel(statistic=s))]
-    plots.against_null(ax, tests, tested, [rows[s] for s in tested])
+    plots.plot_null_tests(ax, tests, tested, [rows[s] for s in tested])
     low, high = ax.get_xlim()
     if "R²" in xlabel and low < _LOWEST:
         low = _LOWEST

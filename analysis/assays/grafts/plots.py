@@ -28,7 +28,18 @@ def median_over_runs(values: Float[np.ndarray, "run n"]) -> Float[np.ndarray, " 
     return np.array([np.median(v[np.isfinite(v)]) if np.isfinite(v).any() else np.nan for v in values.T])
 
 
-def plot_gallery(result: GraftResult) -> tuple[Figure, str]:
+def graft_figures(result: GraftResult) -> dict[str, tuple[Figure, str]]:
+    """The figures that there are results for, with their captions, by name."""
+    with plots.style():
+        figures = {"grafts": _plot_gallery(result), "second-body": _plot_time_course(result)}
+        if result.organizers:
+            figures["organizer-map"] = _plot_organizers(result)
+        if result.isolation:
+            figures["isolation-map"] = _plot_isolation(result)
+    return figures
+
+
+def _plot_gallery(result: GraftResult) -> tuple[Figure, str]:
     """The first run after each intervention, over time; a ring where the graft was set."""
     run = result.grafts.isel(run=0)
     rows = [("ungrafted", run.picture_control.values)]
@@ -38,10 +49,10 @@ def plot_gallery(result: GraftResult) -> tuple[Figure, str]:
     side = plots.WIDTH / (len(run.step) + 0.5)
     aspect = (ys.stop - ys.start) / (xs.stop - xs.start)
     height = min(len(rows) * (side * aspect + 0.1) + 0.3, plots.TALLEST)
-    figure, axes = plots.figure(len(rows), len(run.step), height)
+    figure, axes = plots.new_figure(len(rows), len(run.step), height)
     for line, (label, pictures) in zip(axes, rows, strict=True):
         for ax, picture, step in zip(line, pictures, run.step.values, strict=True):
-            plots.body(ax, picture[ys, xs], f"step {step}" if label == "ungrafted" else "")
+            plots.draw_body(ax, picture[ys, xs], f"step {step}" if label == "ungrafted" else "")
             if label != "ungrafted":
                 _draw_ring(ax, result.config, (ys, xs))
         line[0].set_ylabel(label, fontsize=8)
@@ -55,9 +66,9 @@ def _draw_ring(ax: Axes, config: GraftConfig, window: tuple[slice, slice]) -> No
     ax.add_patch(Circle(centre, config.radius + 0.5, fill=False, color=INK, lw=0.6))
 
 
-def plot_time_course(result: GraftResult) -> tuple[Figure, str]:
+def _plot_time_course(result: GraftResult) -> tuple[Figure, str]:
     """Share of a second body, graft retained, and MSE to the ungrafted control, over time."""
-    figure, axes = plots.figure(1, 3, 2.7)
+    figure, axes = plots.new_figure(1, 3, 2.7)
     steps = result.grafts.step.values
     for name in result.grafts.intervention.values[::-1]:
         for ax, measure in zip(axes[0], ("second_body", "retained", "mse"), strict=True):
@@ -81,7 +92,7 @@ def plot_time_course(result: GraftResult) -> tuple[Figure, str]:
     )
 
 
-def plot_organizers(result: GraftResult) -> tuple[Figure, str]:
+def _plot_organizers(result: GraftResult) -> tuple[Figure, str]:
     """Where on the body a disc makes a second body at the target, and what grows from three of them."""
     data = result.organizers
     medians = median_over_runs(data.second_body.values.T)
@@ -101,7 +112,7 @@ def plot_organizers(result: GraftResult) -> tuple[Figure, str]:
     )
 
 
-def plot_isolation(result: GraftResult) -> tuple[Figure, str]:
+def _plot_isolation(result: GraftResult) -> tuple[Figure, str]:
     """Which disc alone rebuilds the body, and what the best of each radius made."""
     data = result.isolation
     radii = sorted(set(data.radius.values.tolist()))
@@ -132,14 +143,14 @@ def _map_figure(
     grown = plots.body_window(data.picture.values[shown, ..., 3].max(0) > 0.1) if shown else window
     columns = len(titles) + len(shown)
     aspect = max((w[0].stop - w[0].start) / (w[1].stop - w[1].start) for w in (window, grown))
-    figure, axes = plots.figure(1, columns, (plots.WIDTH - 0.8) / columns * aspect + 0.7)
+    figure, axes = plots.new_figure(1, columns, (plots.WIDTH - 0.8) / columns * aspect + 0.7)
     centres, image = np.stack([data.centre_y.values, data.centre_x.values], -1), None
     for ax, title, values, radius in zip(axes[0], titles, maps, radii, strict=False):
         own = data.radius.values == radius
         image = nearest_map(ax, body, centres[own], values[own], window, radius)
         ax.set_title(title, fontsize=8.5)
     for ax, n in zip(axes[0, len(titles) :], shown, strict=True):
-        plots.body(ax, data.picture.values[n][grown])
+        plots.draw_body(ax, data.picture.values[n][grown])
         value = np.nanmax(maps[:, n])
         ax.set_title(f"from {data.centre_y.values[n]:g},{data.centre_x.values[n]:g}: {value:.2f}", fontsize=8.5)
         if ring:

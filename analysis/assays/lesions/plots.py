@@ -43,7 +43,7 @@ def plot_channels(result: LesionResult) -> tuple[Figure, str]:
     values = {name: label for name, label in values.items() if np.isfinite(rows[name]).any()}
     columns = [(name, value) for name in titles for value in values]
     targets = list(dict.fromkeys(rows.target))
-    figure, axes = plots.figure(1, max(len(columns), 1), 0.235 * len(targets) + 1.1, sharey=True)
+    figure, axes = plots.new_figure(1, max(len(columns), 1), 0.235 * len(targets) + 1.1, sharey=True)
     for ax, (name, value) in zip(axes[0], columns, strict=False):
         _channel_intervals(ax, rows, targets, name, value)
         ax.set(title=titles[name], xlabel=values[value])
@@ -105,11 +105,11 @@ def plot_atlas(result: LesionResult) -> tuple[Figure, str]:
         steps = of_phase.groupby(["intervention", of_phase.dose.fillna(-1.0)], sort=False).eval_step.max()
         columns[phase] = [(name, dose, step) for (name, dose), step in steps.items()]
     widths = [len(columns[phase]) for phase in phases]
-    figure, axes = plots.figure(1, len(phases), 0.2 * len(targets) + 1.75, sharey=True, width_ratios=widths)
+    figure, axes = plots.new_figure(1, len(phases), 0.2 * len(targets) + 1.75, sharey=True, width_ratios=widths)
     for ax, phase in zip(axes[0], phases, strict=True):
         image = _atlas_map(ax, rows[rows.phase == phase], targets, columns[phase])
         ax.set_title(phase)
-    plots.colour_bar(axes[0], image, "lost fitness (1 − fitness)")
+    plots.add_colour_bar(axes[0], image, "lost fitness (1 − fitness)")
     config = result.config
     return figure, (
         f"Fitness lost after each lesion, median over {plural(int(rows.runs.max()), 'run')}: pale is as the control of "
@@ -189,7 +189,7 @@ def plot_doses(result: LesionResult) -> tuple[Figure, str]:
 def _small_panels(count: int, xlabel: str, ylabel: str) -> tuple[Figure, list[Axes]]:
     """Small panels that share their axes, row by row."""
     rows = -(-count // _COLUMNS)
-    figure, axes = plots.figure(rows, _COLUMNS, _ROW_HEIGHT * rows + 0.35, sharey=True, sharex=True)
+    figure, axes = plots.new_figure(rows, _COLUMNS, _ROW_HEIGHT * rows + 0.35, sharey=True, sharex=True)
     panels = list(axes.ravel())
     for n, ax in enumerate(panels):
         ax.set_visible(n < count)
@@ -209,7 +209,7 @@ def plot_targets(result: LesionResult) -> tuple[Figure, str]:
     along = rows[(rows.target_type == "direction") & (rows.intervention == "partial")]
     along = along[along.dose == along.dose.max()]
     size = max(inner.target.nunique(), along[along.role == "component"].target.nunique(), 4)
-    figure, axes = plots.figure(1, 2, 0.19 * size + 0.9)
+    figure, axes = plots.new_figure(1, 2, 0.19 * size + 0.9)
     null = along[along.role == "random"].fitness.to_numpy().clip(-0.5, 1.5)
     if len(null):
         axes[0, 1].axvspan(null.min(), null.max(), color=FAINT, alpha=0.5, lw=0, label="random, all")
@@ -248,13 +248,13 @@ def plot_pairs(result: LesionResult) -> tuple[Figure, str]:
     """The epistasis map, and the pairs that interact most."""
     doubles, pairs = result.double_lesions, result.pairs
     names = [str(name) for name in doubles.a.values]
-    figure, axes = plots.figure(1, 2, 5.0, width_ratios=[1.7, 1])
+    figure, axes = plots.new_figure(1, 2, 5.0, width_ratios=[1.7, 1])
     singles = [float(np.median(doubles.fitness.values[n, n])) for n in range(len(names))]
     on_fitness, on_log = _epistasis_map(axes[0, 0], pairs, singles, names)
-    plots.colour_bar(axes[0, 0], on_fitness, "epsilon on fitness (above)", "bottom")
+    plots.add_colour_bar(axes[0, 0], on_fitness, "epsilon on fitness (above)", "bottom")
     has_target = doubles.attrs["reference"] == "target"
     if has_target:
-        plots.colour_bar(axes[0, 0], on_log, "epsilon on −log10 MSE (below)", "bottom")
+        plots.add_colour_bar(axes[0, 0], on_log, "epsilon on −log10 MSE (below)", "bottom")
     _ranked_pairs(axes[0, 1], pairs)
     below = "each half has its own scale" if has_target else "empty: without a target it is not defined"
     return figure, (
@@ -355,7 +355,7 @@ def plot_repair(result: LesionResult) -> tuple[Figure, str]:
     """Direct against total effects."""
     effects = result.repair_effects
     names, size = list(dict.fromkeys(effects.intervention)), effects.channel.nunique()
-    figure, axes = plots.figure(1, len(names), 0.23 * size + 1.25, sharey=True)
+    figure, axes = plots.new_figure(1, len(names), 0.23 * size + 1.25, sharey=True)
     for ax, name in zip(axes[0], names, strict=True):
         rows = effects[effects.intervention == name]
         for shift, effect, colour, filled in ((-0.16, "direct", PURPLE, False), (0.16, "total", BLUE, True)):

@@ -39,7 +39,7 @@ def organism_legend(figure: Figure, names: Sequence[str]) -> None:
 
 def plot_cuts(results: Sequence[RegenerationResult]) -> tuple[Figure, str]:
     """Recovered after each cut, every run, organism by organism."""
-    figure, axes = plots.figure(1, 1, 1.2 + 0.2 * len(CUTS) * (1 + len(results)))
+    figure, axes = plots.new_figure(1, 1, 1.2 + 0.2 * len(CUTS) * (1 + len(results)))
     ax, pitch, least = axes[0, 0], 0.8 / len(results), 0.0
     for n, result in enumerate(results):
         for row, name in enumerate(CUTS):
@@ -80,7 +80,7 @@ def _runs_and_median(ax: Axes, values: np.ndarray, height: float, pitch: float, 
 
 def plot_recovery_times(results: Sequence[RegenerationResult]) -> tuple[Figure, str]:
     """Kaplan-Meier curves of the time to regenerate, cut by cut."""
-    figure, axes = plots.figure(1, len(CUTS), 2.5, sharey=True, sharex=True)
+    figure, axes = plots.new_figure(1, len(CUTS), 2.5, sharey=True, sharex=True)
     for ax, name in zip(axes[0], CUTS, strict=True):
         for n, result in enumerate(results):
             cuts = result.cuts.sel(wound=[name])
@@ -122,11 +122,11 @@ def plot_portraits(results: Sequence[RegenerationResult]) -> tuple[Figure, str]:
             rows.append((f"step {config.follow_up_step}", late.picture_control, late.picture_end, window))
     tall = max((w[0].stop - w[0].start) / (w[1].stop - w[1].start) for *_, w in rows)
     side = plots.WIDTH / (len(CUTS) + 1.6)
-    figure, axes = plots.figure(len(rows), len(CUTS) + 1, len(rows) * (side * tall + 0.12) + 0.35)
+    figure, axes = plots.new_figure(len(rows), len(CUTS) + 1, len(rows) * (side * tall + 0.12) + 0.35)
     for line, (label, uncut, cut, window) in zip(axes, rows, strict=True):
-        plots.body(line[0], uncut.values[window])
+        plots.draw_body(line[0], uncut.values[window])
         for ax, name in zip(line[1:], CUTS, strict=True):
-            plots.body(ax, cut.sel(wound=name).values[window])
+            plots.draw_body(ax, cut.sel(wound=name).values[window])
         line[0].set_ylabel(label, fontsize=7)
     for ax, name in zip(axes[0], ("uncut", *CUTS), strict=True):
         ax.set_title(name)
@@ -139,7 +139,7 @@ def plot_half_planes(results: Sequence[RegenerationResult]) -> tuple[Figure, str
     shown = [result for result in results if result.half_planes]
     columns = min(3, len(shown))
     rows = -(-len(shown) // columns)
-    figure, axes = plots.figure(rows, columns, 0.7 + 2.2 * rows, sharex=True)
+    figure, axes = plots.new_figure(rows, columns, 0.7 + 2.2 * rows, sharex=True)
     for ax in axes.ravel()[len(shown) :]:
         ax.set_visible(False)
     image = None
@@ -185,7 +185,7 @@ def plot_wound_map(results: Sequence[RegenerationResult]) -> tuple[Figure, str]:
     side = min(2.6, (plots.WIDTH - 0.8) / max(len(radii), len(shown)))
     several = len(shown) > 1
     rows, columns = (len(radii), len(shown)) if several else (1, len(radii))
-    figure, axes = plots.figure(rows, columns, rows * (side * tall + 0.25) + 0.5)
+    figure, axes = plots.new_figure(rows, columns, rows * (side * tall + 0.25) + 0.5)
     grid, image = axes if several else axes.T, None
     for n, (result, window) in enumerate(zip(shown, windows, strict=True)):
         for r, radius in enumerate(radii):
@@ -224,7 +224,7 @@ def nearest_map(
     image = _squares(ax, shown[window])
     ax.set_aspect("equal")
     ax.invert_yaxis()
-    plots.outline(ax, body[window])
+    plots.draw_outline(ax, body[window])
     for (y, x), value in zip(centres - np.array([window[0].start, window[1].start]), values, strict=True):
         marker, size = (".", 2) if np.isfinite(value) else ("x", 4)
         ax.plot(x, y, marker=marker, ms=size, color=MUTED)

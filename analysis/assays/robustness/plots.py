@@ -19,11 +19,24 @@ from analysis.report.plots import FAINT, GREEN, MUTED
 _MIN_DRAWN = -1.0  # lower fitness is drawn here
 
 
-def plot_dose_response(results: Sequence[RobustnessResult]) -> tuple[Figure, str]:
+def robustness_figures(results: Sequence[RobustnessResult]) -> dict[str, tuple[Figure, str]]:
+    """The figures that there are results for, with their captions, by name."""
+    figures: dict[str, tuple[Figure, str]] = {}
+    with plots.style():
+        if any(len(result.doses) for result in results):
+            figures["dose-response"] = _plot_dose_response(results)
+        if any(result.returns for result in results):
+            figures["return-to-control"] = _plot_returns(results)
+        if results and results[0].config.runs > 1:
+            figures["spread-between-runs"] = _plot_spread(results)
+    return figures
+
+
+def _plot_dose_response(results: Sequence[RobustnessResult]) -> tuple[Figure, str]:
     """Fitness against dose, a panel for each perturbation, every run and the median."""
     shown = [name for name in PERTURBATIONS if any((r.doses.perturbation == name).any() for r in results)]
     rows = -(-len(shown) // 4)
-    figure, axes = plots.figure(rows, min(4, len(shown)), 2.1 * rows + 0.5, sharey=True)
+    figure, axes = plots.new_figure(rows, min(4, len(shown)), 2.1 * rows + 0.5, sharey=True)
     for ax in axes.ravel()[len(shown) :]:
         ax.set_visible(False)
     for ax, name in zip(axes.ravel(), shown, strict=False):
@@ -34,7 +47,10 @@ def plot_dose_response(results: Sequence[RobustnessResult]) -> tuple[Figure, str
                 trained = result.organism.rule.spec.fire_rate if name.startswith("fire_rate") else None
                 _draw_curve(ax, doses, organism_colour(n), trained)
         if name.endswith(("noise", "noise_per_step")):
+            tried = sorted({dose for r in results for dose in r.doses[r.doses.perturbation == name].dose})
             ax.set_xscale("log")
+            ax.set_xticks(tried, [as_given(dose) for dose in tried])
+            ax.minorticks_off()
         if name in ("canvas_margin", "seed_offset"):
             ax.invert_xaxis()
         ax.axhline(1, color=GREEN, lw=1, zorder=0)
@@ -72,10 +88,10 @@ def _draw_curve(ax: Axes, doses: pd.DataFrame, colour: str, trained: float | Non
     ax.plot(summary.dose, median, "o-", color=colour, ms=3, lw=1.3)
 
 
-def plot_returns(results: Sequence[RobustnessResult]) -> tuple[Figure, str]:
+def _plot_returns(results: Sequence[RobustnessResult]) -> tuple[Figure, str]:
     """Distance to the control after noise added once, dose by dose."""
     shown = [result for result in results if result.returns]
-    figure, axes = plots.figure(1, len(shown), 2.7, sharey=True)
+    figure, axes = plots.new_figure(1, len(shown), 2.7, sharey=True)
     for ax, result in zip(axes[0], shown, strict=True):
         returns = result.returns
         after = returns.step.values - returns.step.values[0]
@@ -98,9 +114,9 @@ def plot_returns(results: Sequence[RobustnessResult]) -> tuple[Figure, str]:
     )
 
 
-def plot_spread(results: Sequence[RobustnessResult]) -> tuple[Figure, str]:
+def _plot_spread(results: Sequence[RobustnessResult]) -> tuple[Figure, str]:
     """Distances between runs as bodies grow."""
-    figure, axes = plots.figure(1, 2, 2.6, sharey=True)
+    figure, axes = plots.new_figure(1, 2, 2.6, sharey=True)
     for ax, (name, title) in zip(axes[0], (("picture", "picture"), ("hidden", "hidden channels")), strict=True):
         for n, result in enumerate(results):
             if name not in result.spread or not result.spread.sizes["pair"]:

@@ -27,7 +27,7 @@ CONFIG = {"runs": 2, "share": 0.5, "undefined": float("nan")}
 
 def drawing(name):
     with plots.style():
-        figure, axes = plots.figure(1, 1, 1.0)
+        figure, axes = plots.new_figure(1, 1, 1.0)
         axes[0, 0].plot([0, 1], color=plots.INK)
         return svg_figure(name, figure, f"What {name} shows.")
 
@@ -406,11 +406,11 @@ def test_a_figure_is_shown_on_white_with_its_caption(monkeypatch):
     monkeypatch.setattr(display, "display", shown.append)
     picture = np.zeros((9, 9, 4))
     picture[3:6, 3:6] = 1
-    show_figure(plots.bodies, [picture, picture], ["one", "two"])
+    show_figure(plots.plot_bodies, [picture, picture], ["one", "two"])
     image = Image.open(io.BytesIO(shown[0].data)).convert("RGBA")
     assert image.getpixel((0, 0)) == (255, 255, 255, 255)
     assert shown[0].width == image.width * 100 // DPI
     with plots.style():
-        figure = plots.figure(1, 1, 1.0)[0]
+        figure = plots.new_figure(1, 1, 1.0)[0]
     show_figure(lambda: (figure, "What to see."))
     assert shown[-1].data == "What to see."
