@@ -19,8 +19,7 @@ from analysis.assays.grafts.matching import TOLERANCE
 from analysis.assays.grafts.plots import median_over_runs
 from analysis.assays.grafts.run import GraftResult
 from analysis.report.format import number, plural
-from analysis.report.model import Claim, Film, Section, SvgFigure, evidence, svg_figure
-from analysis.report.plots import style
+from analysis.report.model import Claim, Film, Section, evidence, svg_figure
 
 _NAME = "grafts"
 _PRESENT = 0.5  # share of a second body, of the first, or of the graft, from which on it counts as present
@@ -45,7 +44,7 @@ def _section(result: GraftResult, suffix: str) -> Section:
         title,
         [Claim(name, c.text, c.evidence, c.numbers, c.note) for c in claims],
         films=[_film(result)] if result.films else (),
-        figures=_figures(result, suffix),
+        figures=[svg_figure(f"{key}{suffix}", *figure) for key, figure in plots.graft_figures(result).items()],
         tables={f"{table}{suffix}": frame for table, frame in _tables(result).items()},
         method=_method(result),
         skipped=list(result.warnings),
@@ -269,16 +268,6 @@ def _film(result: GraftResult) -> Film:
     frames = add_step_counter(side_by_side(left, right, (SHAM, GRAFT)), result.config.adult_step)
     caption = "The first run after the sham and after the graft, one frame a step; both share every fire mask."
     return Film("graft", webp_bytes(frames, fps=20), caption)
-
-
-def _figures(result: GraftResult, suffix: str) -> list[SvgFigure]:
-    with style():
-        figures = {"grafts": plots.plot_gallery(result), "second-body": plots.plot_time_course(result)}
-        if result.organizers:
-            figures["organizer-map"] = plots.plot_organizers(result)
-        if result.isolation:
-            figures["isolation-map"] = plots.plot_isolation(result)
-        return [svg_figure(f"{name}{suffix}", figure, caption) for name, (figure, caption) in figures.items()]
 
 
 def _method(result: GraftResult) -> str:

@@ -13,8 +13,7 @@ from analysis.assays.robustness.config import RobustnessConfig
 from analysis.assays.robustness.dose_response import PERTURBATIONS, dose_summary
 from analysis.assays.robustness.run import RobustnessResult
 from analysis.report.format import as_given, interval_label, number, plural
-from analysis.report.model import Claim, Section, SvgFigure, evidence, svg_figure
-from analysis.report.plots import style
+from analysis.report.model import Claim, Section, evidence, svg_figure
 
 _NAME = "robustness"
 _TOLERATED = 0.9  # fitness from which on a dose counts as tolerated
@@ -31,7 +30,7 @@ def sections(results: Sequence[RobustnessResult]) -> list[Section]:
         _NAME,
         "Robustness",
         claims,
-        figures=_figures(shown),
+        figures=[svg_figure(key, *figure) for key, figure in plots.robustness_figures(shown).items()],
         tables=_tables(shown),
         method=_method(results[0].config),
         skipped=skipped,
@@ -153,20 +152,6 @@ def _tables(results: Sequence[RobustnessResult]) -> dict[str, pd.DataFrame]:
             table.insert(0, "organism", result.organism.name)
             frames.setdefault(name, []).append(table)
     return {name: pd.concat(tables, ignore_index=True) for name, tables in frames.items()}
-
-
-def _figures(results: Sequence[RobustnessResult]) -> list[SvgFigure]:
-    if not results:
-        return []
-    figures = []
-    with style():
-        if any(len(result.doses) for result in results):
-            figures.append(svg_figure("dose-response", *plots.plot_dose_response(results)))
-        if any(result.returns for result in results):
-            figures.append(svg_figure("return-to-control", *plots.plot_returns(results)))
-        if results[0].config.runs > 1:
-            figures.append(svg_figure("spread-between-runs", *plots.plot_spread(results)))
-    return figures
 
 
 def _method(config: RobustnessConfig) -> str:

@@ -240,7 +240,7 @@ def test_two_runs_are_one_pair_and_say_nothing_about_similarity(result):
 def test_the_curve_of_fire_rates_passes_through_the_trained_one(result):
     rates = rows_of(result, "fire_rate")
     doses = pd.concat([rates[rates.dose == 1.0].assign(dose=d, fitness=f) for d, f in ((0.3, 0.4), (1.0, 0.2))])
-    figure, _ = plots.plot_dose_response([replace(result, doses=doses)])
+    figure, _ = plots._plot_dose_response([replace(result, doses=doses)])
     (curve,) = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
     np.testing.assert_allclose(curve.get_xydata(), [(0.3, 0.4), (0.5, 1.0), (1.0, 0.2)])
 
