@@ -56,7 +56,8 @@ def questions(name: str = "lizard") -> None:
         section = load_claims(name, assay.name)
         if section:
             subject = f"{name} {name}" if assay.with_donor else name
-            _print(f"| {assay.question} | `nca {assay.command} {subject}` | {section[0]['text']} |")
+            answer = section[0]["text"].replace("|", r"\|")  # a bar would end the cell
+            _print(f"| {assay.question} | `nca {assay.command} {subject}` | {answer} |")
 
 
 def organism_table() -> None:

@@ -43,17 +43,17 @@ class Sweep:
         out: folder for rows.jsonl, table.csv and sweep.json; of a shard for rows.K-of-N.jsonl alone, so
             that shards can share a folder.
         site: the site of the step that is edited.
-        channels: what is edited, one at a time, such as h0 h1: channels by name or number, hidden units
-            of pre and post by number; all if none is named.
+        channels: what is edited, one at a time: channels by name or number, such as h0 h1; for the sites pre and
+            post, hidden units by number; each in turn if none is named.
         mode: multiply by the dose, set to it, add it, or add noise of that standard deviation.
         doses: such as 0 0.5 0.9; 0 if none is given and there are no edits from a file.
         window: first step of the edits and the step before which they end, such as 100 160; from the adult
             step to the end if not given.
         edits: JSON file with a list of further edits, each an experiment of its own.
         runs: runs per experiment.
-        seed: of the runs' keys.
+        seed: random seed from which the runs' PRNG keys are derived.
         adult_step: the step that runs continue from.
-        eval_steps: steps after the adult step at which rows are measured.
+        eval_steps: steps after the adult step (not after the window) at which rows are measured.
         allow_no_op: allow experiments that change nothing.
         shard: compute only this shard of the rows, such as 2/8.
     """

@@ -37,9 +37,10 @@ class Train(TrainConfig):
     Attributes:
         target: a drawing's name (see `nca targets`), a picture file, or an emoji character.
         out: the run folder; runs/TARGET-REGIME-SEED if none.
-        resume: continue the run in the folder, with its own configuration.
+        resume: continue the run in the folder; options that differ from their defaults replace those of the run.
         eval_runs: runs on which the result is measured; 0 skips the measurement.
-        population: number of members to train, with seeds from --seed on; 0 trains one organism.
+        population: number of seeds, from --seed on: one network is trained for each seed, target and regime; 0 trains
+            a single organism.
         targets: of a population: several pictures, each with all seeds.
         regimes: of a population: several regimes in order, each starting from the members of the one
             before; REGIME:STEPS gives a regime its own number of steps.

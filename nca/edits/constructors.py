@@ -31,7 +31,7 @@ def clamp(organism: Organism | Rule, value: float | Array | np.ndarray, **select
 
 
 def erase(organism: Organism | Rule, **selection: Any) -> Edit:
-    """Set to zero: a lesion; over a region at one step, a wound."""
+    """Set to zero at every step of the window: an ablation; over a region `.at` one step, a wound."""
     return _edit(organism, "set", 0.0, **selection)
 
 

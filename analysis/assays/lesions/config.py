@@ -46,15 +46,15 @@ class LesionConfig:
     """Which lesions are made, when, and when their outcome is measured.
 
     Attributes:
-        methods: atlas: every target, intervention, dose and phase; epistasis: double lesions; critical-periods: when
-            a channel is needed; self-repair: what the other channels make up for.
+        methods: atlas: single lesions by target, intervention, dose and phase; epistasis: double lesions;
+            critical-periods: when a channel is needed; self-repair: what the other channels make up for.
         runs: number of runs of the atlas.
         seed: number that all randomness follows from.
         adult_step: step at which the body counts as grown.
         eval_steps: steps after a lesion of the adult body at which its outcome is measured.
         phases: phases of life in which the atlas makes lesions.
         targets: what the atlas lesions: channels, filters of the perception, hidden units by the channel that they
-            write to (units) or singly (unit), principal and random directions of the hidden channels.
+            write to most (units) or each alone (unit), principal and random directions of the hidden channels.
         interventions: what the atlas does to a target. partial: multiply by 1 - dose at every step; erase: set to
             zero once; resample and random-direction: the nulls of erase; zero, mean, clamp: hold at zero, at the
             body's mean, at another run's values; noise: add noise at every step; freeze: leave out the updates.
@@ -63,15 +63,15 @@ class LesionConfig:
         cut: half of the body, or its centre, that is cut off before lesions of the regenerating body.
         doses: shares that partial ablation takes away at every step.
         noise_sd: sizes of noise, in standard deviations of the channel over the body.
-        epistasis_runs: number of runs of double lesions; 12 or more can find one pair among 66.
+        epistasis_runs: number of runs of double lesions; at least 12 are needed to detect a single pair among 66.
         epistasis_eval_steps: steps after a double lesion at which its outcome is measured.
         period_runs: number of runs of critical periods.
         period_eval_step: step of growth at which the outcome of critical periods is measured.
         period_spacing: steps between two beginnings, or two ends, of a lesion.
         repair_runs: number of runs of self-repair.
         repair_eval_steps: steps after a lesion at which self-repair is measured.
-        full: use the larger preset for every option you did not set, and every intervention in every phase and at
-            every evaluation step.
+        full: use the larger preset for every option you did not set, and every intervention on channels in every
+            phase.
     """
 
     methods: tuple[Method, ...] = METHODS
