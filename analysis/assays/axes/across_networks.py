@@ -20,7 +20,7 @@ from nca.errors import UserError
 if TYPE_CHECKING:
     from analysis.assays.axes.run import AxesResult
 
-MIN_NETWORKS = 3
+_MIN_NETWORKS = 3
 CODES = {"x and y": ("x", "y"), "radius and edge": ("radius", "edge")}
 
 
@@ -145,8 +145,8 @@ def direction_agreement(
     Raises:
         UserError: fewer than three networks.
     """
-    if len(directions) < MIN_NETWORKS:
-        raise UserError(f"A claim about networks needs {MIN_NETWORKS} or more of them, got {len(directions)}.")
+    if len(directions) < _MIN_NETWORKS:
+        raise UserError(f"A claim about networks needs {_MIN_NETWORKS} or more of them, got {len(directions)}.")
     origin = np.asarray([float(d.body_angle) if frame == "body" else 0.0 for d in directions])
     angles = (np.asarray([float(d.angle) for d in directions]) - origin) % 180
     length, p_uniform = _rayleigh_test(angles)

@@ -29,10 +29,10 @@ LONG_LABELS = {
 }
 _HEADLINES = {
     "pc1": {
-        "clear": "PC1 is radial: its rank correlation with the distance from the seed is {} (q = {})",
-        "undecided": "it is open whether PC1 is radial: too few surrogates (rank correlation {}, q = {})",
-        "none": "PC1 is no more radial than smooth random fields (rank correlation {}, q = {})",
-        "below 0": "PC1 is not radial (rank correlation {})",
+        "clear": "PC1 is radial: its rank correlation with the distance from the seed is |ρ| = {} (q = {})",
+        "undecided": "it is open whether PC1 is radial: too few surrogates (rank correlation |ρ| = {}, q = {})",
+        "none": "PC1 is no more radial than smooth random fields (rank correlation |ρ| = {}, q = {})",
+        "below 0": "PC1 is not radial (rank correlation |ρ| = {})",
     },
     "s": {
         "clear": "position along the body is decodable beyond what smooth fields allow (R² = {}, q = {})",
@@ -97,6 +97,17 @@ def _origin(tests: xr.Dataset) -> str:
     return f"{tests.attrs['cells']} cells of run {tests.attrs['run']} at step {tests.attrs['step']}."
 
 
+def network_claims(axes: AxesResult) -> dict[str, list[Claim]]:
+    """Claims on one organism by section; a section whose parts were not run has none."""
+    shape_and_colour = _shape_and_colour_claims(axes.shape_and_colour) if axes.shape_and_colour else []
+    return {
+        "axes": _position_claims(axes) + shape_and_colour,
+        "weight-shuffle": _origin_claims(axes.weight_shuffle, axes.time_course, axes.position),
+        "interventions": _intervention_claims(axes.pushes, axes.projections),
+        "rotation-test": _rotation_claims(axes.rotated_perception, axes.rotated_states),
+    }
+
+
 # Components and decoders (A0 to A3)
 
 
@@ -118,7 +129,7 @@ def _pca_claim(components: xr.Dataset) -> Claim:
     return _claim(text, rows, f"PCA of {channels}, {scaling} and centred, at step {components.attrs['step']}.")
 
 
-def position_claims(axes: AxesResult) -> list[Claim]:
+def _position_claims(axes: AxesResult) -> list[Claim]:
     """A0 to A2: PC1 and the head-tail axis, components, gradients, decoders, and how far runs repeat each other."""
     claims = [_pca_claim(axes.pca)] if axes.pca else []
     if not axes.position:
@@ -186,7 +197,7 @@ def _reproducibility(runs: xr.Dataset) -> Claim:
     return _claim(text, rows, note)
 
 
-def shape_and_colour_claims(tests: xr.Dataset) -> list[Claim]:
+def _shape_and_colour_claims(tests: xr.Dataset) -> list[Claim]:
     """A3: what hidden states add to shape, and to colour."""
     claims = []
     for covariate, label in (("shape", "the body’s shape"), ("colour", "a cell’s colour and alpha")):
@@ -219,8 +230,8 @@ def pca_claims(components: xr.Dataset) -> list[Claim]:
         names = ("explained", "radius_correlation", "plane_r2", "plane_angle")
         share, radius, plane, angle = (float(values[name]) for name in names)
         text = (
-            f"PC{pc}: {percent(share)} of the variance, |rank correlation| {number(radius)} with the distance from the "
-            f"seed, plane R² {number(plane)} along {angle:.0f}°."
+            f"PC{pc}: {percent(share)} of the variance, rank correlation |ρ| = {number(radius)} with the distance "
+            f"from the seed, plane R² {number(plane)} along {angle:.0f}°."
         )
         rows = [{"quantity": f"PC{pc}", "measure": name, "value": float(values[name])} for name in names]
         claims.append(_claim(text, rows, "How any smooth field would score is shown by nca axes."))
@@ -248,7 +259,7 @@ def _weight_shuffle_claim(tests: xr.Dataset) -> Claim:
     return _claim(text, rows, _origin(tests), trained=clear, beyond_smoothness=beyond, free=free)
 
 
-def origin_claims(weight_shuffle: xr.Dataset, course: xr.Dataset, position: xr.Dataset) -> list[Claim]:
+def _origin_claims(weight_shuffle: xr.Dataset, course: xr.Dataset, position: xr.Dataset) -> list[Claim]:
     """A4 and the time course: where the code comes from."""
     claims = [_weight_shuffle_claim(weight_shuffle)] if weight_shuffle else []
     if course:
@@ -316,7 +327,7 @@ def _clock_claim(radius: xr.Dataset) -> Claim:
 # Use (A6)
 
 
-def intervention_claims(pushes: xr.Dataset, projections: xr.Dataset) -> list[Claim]:
+def _intervention_claims(pushes: xr.Dataset, projections: xr.Dataset) -> list[Claim]:
     """A6: pushes along the code, and states without it."""
     claims = []
     note = "Uniform pushes relax even where a code is used: what decides is whether fate follows grafted states."
@@ -349,7 +360,7 @@ def intervention_claims(pushes: xr.Dataset, projections: xr.Dataset) -> list[Cla
 # Compass or map (A7)
 
 
-def rotation_claims(perception: xr.Dataset, states: xr.Dataset) -> list[Claim]:
+def _rotation_claims(perception: xr.Dataset, states: xr.Dataset) -> list[Claim]:
     """A7: does the body follow its compass, or carry its own frame?"""
     claims = []
     if perception and perception.attrs["isotropic"]:

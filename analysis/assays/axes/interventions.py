@@ -34,7 +34,7 @@ _CEILING = 10.0  # of an outcome: a run that floods the canvas counts as this mu
 
 
 @dataclass(frozen=True)
-class CodeRuns:
+class _CodeRuns:
     """Grown runs on which interventions are made.
 
     Attributes:
@@ -59,7 +59,7 @@ def control_runs(
     *,
     adult_step: int,
     eval_steps: int = 60,
-) -> CodeRuns:
+) -> _CodeRuns:
     """Continue grown runs without an intervention.
 
     Args:
@@ -85,10 +85,10 @@ def control_runs(
     # Measured on the way, a body that overgrows is stopped before it costs much.
     controls = run_controls(organism, states, keys, sorted({*range(adult_step, end, CHUNK), end}))
     first = np.asarray(states)[0][masks[0]][:, [names.index(h) for h in hidden]].astype(np.float64)
-    return CodeRuns(organism, controls, hidden, masks, first)
+    return _CodeRuns(organism, controls, hidden, masks, first)
 
 
-def push_tests(runs: CodeRuns, *, dose: float = 0.5, random_directions: int = 99, seed: int = 0) -> xr.Dataset:
+def push_tests(runs: _CodeRuns, *, dose: float = 0.5, random_directions: int = 99, seed: int = 0) -> xr.Dataset:
     """Push all cells of the body once, along each decoder or along random directions of the same norm.
 
     Args:
@@ -127,7 +127,7 @@ def push_tests(runs: CodeRuns, *, dose: float = 0.5, random_directions: int = 99
     return xr.concat(families, "statistic").assign_attrs(attrs)
 
 
-def projection_tests(runs: CodeRuns, *, null_planes: int = 39, seed: int = 0) -> xr.Dataset:
+def projection_tests(runs: _CodeRuns, *, null_planes: int = 39, seed: int = 0) -> xr.Dataset:
     """Remove the plane of a code from the states at every step, or keep nothing but that plane.
 
     Args:
@@ -168,12 +168,12 @@ def projection_tests(runs: CodeRuns, *, null_planes: int = 39, seed: int = 0) ->
     return xr.concat(families, "statistic").assign_attrs(null_planes=null_planes, **_attrs(runs, seed))
 
 
-def _attrs(runs: CodeRuns, seed: int) -> dict[str, int]:
+def _attrs(runs: _CodeRuns, seed: int) -> dict[str, int]:
     start, end = int(runs.controls.steps[0]), int(runs.controls.steps[-1])
     return {"runs": len(runs.masks), "seed": seed, "adult_step": start, "eval_steps": end - start}
 
 
-def _decoder_directions(runs: CodeRuns) -> dict[str, Float[np.ndarray, " channel"]]:
+def _decoder_directions(runs: _CodeRuns) -> dict[str, Float[np.ndarray, " channel"]]:
     """The decoder of each quantity as a unit vector: the push that changes the decoded quantity most."""
     position = positions(runs.masks[0]) | {"s": geodesic(runs.masks[0])}
     directions = {}
@@ -185,19 +185,19 @@ def _decoder_directions(runs: CodeRuns) -> dict[str, Float[np.ndarray, " channel
     return directions
 
 
-def _final_states(runs: CodeRuns, rows: Sequence[EditedRun]) -> Float[np.ndarray, "row run y x channel"]:
+def _final_states(runs: _CodeRuns, rows: Sequence[EditedRun]) -> Float[np.ndarray, "row run y x channel"]:
     final = run_edited(runs.organism, runs.controls, rows)["final_states"]
     return final.reshape(-1, len(runs.masks), *final.shape[1:])
 
 
-def _mse_to_control(runs: CodeRuns, final: Float[np.ndarray, "row run y x channel"]) -> Float[np.ndarray, "row run"]:
+def _mse_to_control(runs: _CodeRuns, final: Float[np.ndarray, "row run y x channel"]) -> Float[np.ndarray, "row run"]:
     """MSE between the pictures of these states and those of the controls."""
     spec = runs.organism.rule.spec
     reference = np.asarray(metrics.picture(spec, runs.controls.final_states))
     return np.stack([np.asarray(metrics.mse(spec, row, reference)) for row in final])
 
 
-def _share_left(runs: CodeRuns, state: np.ndarray, vector: np.ndarray, length: float, run: int) -> float:
+def _share_left(runs: _CodeRuns, state: np.ndarray, vector: np.ndarray, length: float, run: int) -> float:
     """The share of a push that is left, over cells that are mature in both runs; 0 where none is."""
     control, rule = np.asarray(runs.controls.final_states[run]), runs.organism.rule
     both = np.asarray(mature(rule, jnp.asarray(state)) & mature(rule, jnp.asarray(control)))
@@ -208,7 +208,7 @@ def _share_left(runs: CodeRuns, state: np.ndarray, vector: np.ndarray, length: f
     return float(np.clip(moved.mean() / (length * (-1) ** run), -_CEILING, _CEILING))
 
 
-def _projection_loss(runs: CodeRuns, removed: Sequence[np.ndarray]) -> Float[np.ndarray, " plane"]:
+def _projection_loss(runs: _CodeRuns, removed: Sequence[np.ndarray]) -> Float[np.ndarray, " plane"]:
     """MSE to the control over that of an empty canvas, when each subspace is removed at every step."""
     start, centre = int(runs.controls.steps[0]), runs.states.mean(0)
     rows = []

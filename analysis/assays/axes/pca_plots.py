@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -11,13 +11,26 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from analysis import metrics
 from analysis.assays.axes.pca import SHOWN
 from analysis.recording import spec_of
 from analysis.report import plots
 from nca.spec import channel_names
 
-STEPS = (10, 20, 30, 50, 75, 96, 150, 200, 400, 1000, 2000)
+if TYPE_CHECKING:
+    from analysis.assays.axes.run import AxesResult
+
+_STEPS = (10, 20, 30, 50, 75, 96, 150, 200, 400, 1000, 2000)
 _MOST_BODIES = 8
+
+
+def pca_figures(components: xr.Dataset, tests: xr.Dataset | None = None) -> dict[str, tuple[Figure, str]]:
+    """Figures and captions by name: maps (with a surrogate if there are tests), development, and spectrum."""
+    return {
+        "maps": plot_pca_maps(components, tests),
+        "development": _plot_growth(components),
+        "spectrum": _plot_spectrum(components),
+    }
 
 
 def plot_pca_maps(components: xr.Dataset, tests: xr.Dataset | None = None, run: int = 0) -> tuple[Figure, str]:
@@ -66,12 +79,12 @@ def _score_limits(scores: np.ndarray) -> list[float]:
     return [float(v) or 1.0 for v in np.quantile(known, 0.98, axis=0)] if len(known) else [1.0] * shown
 
 
-def plot_pca_growth(components: xr.Dataset, run: int = 0, most: int = 7) -> tuple[Figure, str]:
+def _plot_growth(components: xr.Dataset, run: int = 0, most: int = 7) -> tuple[Figure, str]:
     """The first components as colours on the growing body."""
     fitted = int(components.attrs["step"])
     scores = components.scores.isel(run=run)
     alive = components.step.values[np.isfinite(scores.isel(pc=0).values).any((1, 2))]
-    steps = sorted({*[n for n in STEPS if n < fitted and n in alive][-(most - 1) :], fitted})
+    steps = sorted({*[n for n in _STEPS if n < fitted and n in alive][-(most - 1) :], fitted})
     limits = _score_limits(scores.sel(step=fitted).values)
     shown = scores.sel(step=steps).values[..., :SHOWN]
     rows, columns = plots.body_window(np.isfinite(shown[..., 0]).any(0))
@@ -85,7 +98,7 @@ def plot_pca_growth(components: xr.Dataset, run: int = 0, most: int = 7) -> tupl
     )
 
 
-def plot_pca_spectrum(components: xr.Dataset) -> tuple[Figure, str]:
+def _plot_spectrum(components: xr.Dataset) -> tuple[Figure, str]:
     """Variance explained, and loadings."""
     numbers = {name: i for i, name in enumerate(channel_names(spec_of(components)))}
     figure, axes = plots.new_figure(1, 2, 2.9, width_ratios=[1, 1.35])
@@ -115,20 +128,22 @@ def _plot_scree(ax: Axes, components: xr.Dataset) -> None:
     ax.legend(loc="center right")
 
 
-def plot_pca_bodies(
-    pictures: Sequence[np.ndarray], scores: Sequence[np.ndarray], names: Sequence[str]
-) -> tuple[Figure, str]:
-    """The grown body of each organism (y, x, rgba), above its first three components (y, x, pc) as colours."""
-    shown = list(zip(pictures, scores, names, strict=True))[:_MOST_BODIES]
+def plot_pca_bodies(results: Sequence[AxesResult]) -> tuple[Figure, str]:
+    """The grown body of each organism, above its first three components as colours."""
+    shown = results[:_MOST_BODIES]
     figure, axes = plots.new_figure(2, len(shown), 0.35 + 2 * plots.WIDTH / (max(len(shown), 3) + 0.3))
     for ax in axes.ravel():
         plots.hide_frame(ax)
-    for (top, bottom), (picture, values, name) in zip(axes.T, shown, strict=False):
+    for (top, bottom), result in zip(axes.T, shown, strict=False):
+        step = result.pca.attrs["step"]
+        state = result.recording.state.isel(run=0).sel(step=step).values
+        picture = np.asarray(metrics.picture(result.organism.rule.spec, state))
+        values = result.pca.scores.isel(run=0).sel(step=step).values[..., :SHOWN]
         rows, columns = plots.body_window((picture[..., 3] > 0.1) | np.isfinite(values).all(-1))
-        plots.draw_body(top, picture[rows, columns], _break_name(name))
+        plots.draw_body(top, picture[rows, columns], _break_name(result.organism.name))
         _rgb_map(bottom, values[rows, columns], _score_limits(values))
     axes[1, 0].set_ylabel("PC1 to 3", fontsize=10)
-    rest = f" The first {_MOST_BODIES} of {len(pictures)}." if len(pictures) > _MOST_BODIES else ""
+    rest = f" The first {_MOST_BODIES} of {len(results)}." if len(results) > _MOST_BODIES else ""
     return figure, (
         "Grown bodies, and below each the first three components of its own cells’ states as red, green and blue. "
         f"Components of different networks cannot be compared colour by colour.{rest}"

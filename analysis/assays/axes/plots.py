@@ -10,11 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from analysis.assays.axes.pca_plots import pca_figures, plot_pca_bodies
+from analysis.assays.axes.run import AxesResult
 from analysis.report import plots
 from analysis.report.format import number
 
-QUANTITY_LABELS = {"x": "x", "y": "y", "s": "s, along the body", "radius": "radius", "edge": "distance to edge"}
-MEASURE_LABELS = {
+_QUANTITY_LABELS = {"x": "x", "y": "y", "s": "s, along the body", "radius": "radius", "edge": "distance to edge"}
+_MEASURE_LABELS = {
     "plane_r2": "plane R² of {}",
     "rank_correlation": "{} and radius, |ρ|",
     "horseshoe": "{} and PC1², |r|",
@@ -27,11 +29,54 @@ _NULL = (
 )
 
 
-def plot_position(tests: xr.Dataset) -> tuple[Figure, str]:
+def network_figures(axes: AxesResult) -> dict[str, tuple[Figure, str]]:
+    """Figures and captions of one organism by name; those that there are no results for are left out."""
+    figures = pca_figures(axes.pca, axes.position) if axes.pca else {}
+    if axes.position:
+        figures["position"] = _plot_position(axes.position)
+    if axes.shape_and_colour:
+        figures["shape-and-colour"] = _plot_shape_and_colour(axes.shape_and_colour)
+    if axes.runs:
+        figures["runs"] = _plot_runs(axes.runs)
+    if axes.weight_shuffle:
+        figures["weight-shuffle"] = _plot_weight_shuffle(axes.weight_shuffle)
+    if axes.time_course:
+        figures["time-course"] = _plot_decoding_over_steps(axes.time_course)
+    if axes.pushes or axes.projections:
+        figures["interventions"] = _plot_interventions(axes.pushes, axes.projections)
+    if axes.rotated_perception or axes.rotated_states:
+        figures["rotation-test"] = _plot_rotation_test(axes.rotated_perception, axes.rotated_states)
+    return figures
+
+
+def comparison_figures(
+    results: Sequence[AxesResult], table: xr.Dataset, agreement: xr.Dataset
+) -> dict[str, tuple[Figure, str]]:
+    """Figures and captions of several organisms by name.
+
+    Args:
+        results: one per organism.
+        table: `compare_networks` of them.
+        agreement: `direction_agreement` of those that have a direction; empty if it was not tested.
+    """
+    figures = {}
+    bodies = [axes for axes in results if axes.pca]
+    if bodies:
+        figures["bodies"] = plot_pca_bodies(bodies)
+    if table.attrs["one_training_run"]:
+        figures["training"] = _plot_training(table)
+    else:
+        figures["networks"] = _plot_networks(table)
+    if agreement:
+        figures["directions"] = _plot_directions(agreement, [axes.direction for axes in results if axes.direction])
+    return figures
+
+
+def _plot_position(tests: xr.Dataset) -> tuple[Figure, str]:
     """A0 to A2: gradients and decoders."""
-    order = list(MEASURE_LABELS)
+    order = list(_MEASURE_LABELS)
     statistics = sorted(tests.statistic.values, key=lambda s: order.index(s[1]))
-    rows = {s: MEASURE_LABELS[s[1]].format(QUANTITY_LABELS.get(s[0], s[0])) for s in statistics}
+    rows = {s: _MEASURE_LABELS[s[1]].format(_QUANTITY_LABELS.get(s[0], s[0])) for s in statistics}
     figure, axes = plots.new_figure(1, 1, 0.32 * len(rows) + 0.6)
     _plot_null_tests(axes[0, 0], tests, rows, "statistic")
     n = tests.attrs["surrogates"]
@@ -41,23 +86,27 @@ def plot_position(tests: xr.Dataset) -> tuple[Figure, str]:
     )
 
 
-def plot_shape_and_colour(tests: xr.Dataset) -> tuple[Figure, str]:
+def _plot_shape_and_colour(tests: xr.Dataset) -> tuple[Figure, str]:
     """A3: what decodes position, and what hidden states add to shape and to colour."""
-    figure, axes = plots.new_figure(1, 3, 3.1, width_ratios=[1.15, 1, 1])
+    figure, axes = plots.new_figure(1, 3, 3.9, width_ratios=[1.5, 1, 1])
     figure.set_layout_engine("constrained", w_pad=0.08)  # p and q stand between panels
-    ax, series = axes[0, 0], []
-    for covariate, marker, colour in (("shape", "s", plots.ORANGE), ("colour", "D", plots.GREEN)):
-        results = tests.sel(measure=f"over_{covariate}")
-        if covariate == "shape":
-            series.append(("hidden", results.r2_hidden, "o", plots.BLUE, False))
-        series.append((covariate, results.r2_covariate, marker, colour, False))
-        series.append((f"{covariate} + hidden", results.r2_both, marker, colour, True))
-    names = [str(q) for q in series[0][1].quantity.values]
-    for k, (label, r2, marker, colour, filled) in enumerate(series):
-        rows = np.arange(len(names)) + 0.15 * (k - 2)
-        face = colour if filled else "none"
-        ax.plot(r2.sel(quantity=names), rows, marker, color=colour, mfc=face, ms=5, mew=1.3, label=label)
+    shape, colour = tests.sel(measure="over_shape"), tests.sel(measure="over_colour")
+    series = {
+        "hidden": (shape.r2_hidden, "^", plots.BLUE),
+        "shape": (shape.r2_covariate, "s", plots.GREEN),
+        "shape + hidden": (shape.r2_both, "+", plots.GREEN),
+        "colour": (colour.r2_covariate, "D", plots.PURPLE),
+        "colour + hidden": (colour.r2_both, "x", plots.PURPLE),
+    }
+    ax, names = axes[0, 0], [str(q) for q in shape.quantity.values]
+    for k, (label, (r2, marker, line)) in enumerate(series.items()):
+        rows = np.arange(len(names)) + 0.17 * (k - 2)
+        ax.plot(r2.sel(quantity=names), rows, marker, color=line, mfc="none", ms=5, mew=1.3, label=label)
+    for row in range(1, len(names)):
+        ax.axhline(row - 0.5, color=plots.FAINT, lw=0.5, zorder=0)
     _label_quantities(ax, names)
+    ax.set_yticks(range(len(names)), names)  # as in the other panels
+    ax.set_ylim(len(names) - 0.5, -0.5)
     ax.set_xlabel("R² (blocked folds)")
     figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=5)
     for ax, covariate in zip(axes[0, 1:], ("shape", "colour"), strict=True):
@@ -65,12 +114,12 @@ def plot_shape_and_colour(tests: xr.Dataset) -> tuple[Figure, str]:
     return figure, (
         "Left: R² of decoders of hidden states, of the body’s shape (distance to the edge, smoothed mask and its "
         f"slope), of colour and alpha, and of two of these. Middle and right: what hidden states add. {_NULL} The "
-        f"null: {tests.attrs['surrogates']} surrogates of the hidden states with the same shape or colour. Distance to "
-        "the edge is itself part of the shape."
+        f"null: {tests.attrs['surrogates']} surrogates of the hidden states with the same shape or colour. s: position "
+        "along the body; edge: distance to the edge, itself part of the shape."
     )
 
 
-def plot_runs(decoded: xr.Dataset) -> tuple[Figure, str]:
+def _plot_runs(decoded: xr.Dataset) -> tuple[Figure, str]:
     """A1 run by run."""
     figure, axes = plots.new_figure(1, 1, 2.3)
     ax, names, runs = axes[0, 0], [str(q) for q in decoded.quantity.values], decoded.sizes["run"]
@@ -91,20 +140,21 @@ def plot_runs(decoded: xr.Dataset) -> tuple[Figure, str]:
     )
 
 
-def plot_weight_shuffle(tests: xr.Dataset) -> tuple[Figure, str]:
+def _plot_weight_shuffle(tests: xr.Dataset) -> tuple[Figure, str]:
     """A4: the trained rule and rules with shuffled weights."""
     figure, axes = plots.new_figure(1, 2, 2.5)
     figure.set_layout_engine("constrained", w_pad=0.08)
-    _plot_null_tests(axes[0, 0], tests, {(q, "r2"): label for q, label in QUANTITY_LABELS.items()}, "R²")
-    excess = {(q, "excess"): q for q in QUANTITY_LABELS}
+    _plot_null_tests(axes[0, 0], tests, {(q, "r2"): q for q in _QUANTITY_LABELS}, "R²")
+    excess = {(q, "excess"): q for q in _QUANTITY_LABELS}
     _plot_null_tests(axes[0, 1], tests, excess, "R² above the surrogates’ median")
     return figure, (
         f"{_NULL} The null: {tests.attrs['weight_shuffles']} rules with shuffled weights, guided by the trained run "
-        "(same alive sites, fire masks and size of updates). What they encode as well was not made by training."
+        "(same alive sites, fire masks and size of updates). What they encode as well was not made by training. s: "
+        "position along the body; edge: distance to the edge."
     )
 
 
-def plot_decoding_over_steps(course: xr.Dataset) -> tuple[Figure, str]:
+def _plot_decoding_over_steps(course: xr.Dataset) -> tuple[Figure, str]:
     """Decoders at every step, the range of the null, and the clock of cell age."""
     figure, axes = plots.new_figure(1, course.sizes["quantity"], 2.2, sharey=True)
     steps = course.step.values
@@ -127,7 +177,7 @@ def plot_decoding_over_steps(course: xr.Dataset) -> tuple[Figure, str]:
     )
 
 
-def plot_interventions(pushes: xr.Dataset, projections: xr.Dataset) -> tuple[Figure, str]:
+def _plot_interventions(pushes: xr.Dataset, projections: xr.Dataset) -> tuple[Figure, str]:
     """A6: pushes along the code, and states without it."""
     figure, axes = plots.new_figure(1, 3 if projections else 2, 2.9)
     figure.set_layout_engine("constrained", w_pad=0.08)
@@ -135,7 +185,7 @@ def plot_interventions(pushes: xr.Dataset, projections: xr.Dataset) -> tuple[Fig
         (axes[0, 0], "mse", "MSE", "after a push"),
         (axes[0, 1], "share_left", "share left", "push left"),
     ):
-        _plot_null_tests(ax, pushes, {(q, measure): q for q in QUANTITY_LABELS}, label, title)
+        _plot_null_tests(ax, pushes, {(q, measure): q for q in _QUANTITY_LABELS}, label, title)
     caption = (
         f"{_NULL} Left: MSE {pushes.attrs['eval_steps']} steps after all cells were pushed along a decoder, once, at "
         f"step {pushes.attrs['adult_step']}. Middle: the share of the push that is then left in the states. The null: "
@@ -156,7 +206,7 @@ def plot_interventions(pushes: xr.Dataset, projections: xr.Dataset) -> tuple[Fig
     return figure, caption
 
 
-def plot_rotation_test(perception: xr.Dataset, states: xr.Dataset) -> tuple[Figure, str]:
+def _plot_rotation_test(perception: xr.Dataset, states: xr.Dataset) -> tuple[Figure, str]:
     """A7: bodies grown with a rotated perception, and rotated bodies."""
     rows: list[tuple[str, np.ndarray, list[str]]] = []
     caption = ""
@@ -219,10 +269,8 @@ def _deviation(rotation: xr.DataArray) -> xr.DataArray:
 # Several networks
 
 
-def plot_networks(table: xr.Dataset) -> tuple[Figure, str]:
-    """A1 and A2 of every organism, row by row, or across one training run."""
-    if table.attrs["one_training_run"]:
-        return _plot_training(table)
+def _plot_networks(table: xr.Dataset) -> tuple[Figure, str]:
+    """A1 and A2 of every organism, row by row."""
     names = [str(n) for n in table.organism.values]
     figure, axes = plots.new_figure(1, table.sizes["quantity"], 0.3 * len(names) + 1.0, sharey=True)
     for ax, q in zip(axes[0], table.quantity.values, strict=True):
@@ -271,7 +319,7 @@ def _plot_training(table: xr.Dataset) -> tuple[Figure, str]:
     )
 
 
-def plot_directions(agreement: xr.Dataset, directions: Sequence[xr.Dataset]) -> tuple[Figure, str]:
+def _plot_directions(agreement: xr.Dataset, directions: Sequence[xr.Dataset]) -> tuple[Figure, str]:
     """A5: the direction in which each network encodes position best."""
     names = [str(n) for n in agreement.network.values]
     figure, axes = plots.new_figure(1, 2, 0.26 * len(names) + 1.5, width_ratios=[1.5, 1])
@@ -323,10 +371,10 @@ def _plot_null_tests(
 
 def _label_quantities(ax: Axes, names: Sequence[str]) -> None:
     ax.axvline(0, color=plots.FAINT, lw=0.8, zorder=0)
-    ax.set_yticks(range(len(names)), [QUANTITY_LABELS[n] for n in names])
+    ax.set_yticks(range(len(names)), [_QUANTITY_LABELS[n] for n in names])
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
 
 
 def _short_label(quantity: object) -> str:
-    return "edge" if quantity == "edge" else QUANTITY_LABELS[str(quantity)]
+    return "edge" if quantity == "edge" else _QUANTITY_LABELS[str(quantity)]

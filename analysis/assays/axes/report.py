@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,12 +10,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from analysis import metrics
-from analysis.assays.axes import claims as axes_claims
-from analysis.assays.axes import pca_plots
-from analysis.assays.axes import plots as axes_plots
 from analysis.assays.axes.across_networks import compare_networks, direction_agreement
-from analysis.assays.axes.claims import ALPHA, LONG_LABELS
+from analysis.assays.axes.claims import ALPHA, LONG_LABELS, network_claims, pca_claims
+from analysis.assays.axes.pca_plots import pca_figures
+from analysis.assays.axes.plots import comparison_figures, network_figures
 from analysis.assays.axes.run import AxesResult
 from analysis.lineage import related
 from analysis.report import plots
@@ -23,8 +21,26 @@ from analysis.report.format import join_words, number, plural, probability
 from analysis.report.model import Claim, Section, SvgFigure, evidence, svg_figure
 from nca.errors import UserError
 
-MAX_DETAILED = 4  # organisms that get sections of their own where several are compared
+_MAX_DETAILED = 4  # organisms that get sections of their own where several are compared
 _DOCS = " More in the methods of the documentation, under “Axes”."
+_NETWORK_SECTIONS = {  # title, parts of the result, figures
+    "axes": (
+        "Body axes",
+        ("pca", "pca_runs", "position", "runs", "shape_and_colour", "direction"),
+        ("maps", "development", "position", "shape-and-colour", "runs", "spectrum"),
+    ),
+    "weight-shuffle": (
+        "Weight shuffle and time course",
+        ("weight_shuffle", "time_course"),
+        ("weight-shuffle", "time-course"),
+    ),
+    "interventions": ("Interventions along the code", ("pushes", "projections"), ("interventions",)),
+    "rotation-test": (
+        "Rotation test: compass or map",
+        ("rotated_perception", "rotated_states"),
+        ("rotation-test",),
+    ),
+}
 _METHODS = {
     "axes": (
         "PCA of the states of mature cells of one run (A0); ridge decoders of position, with cells held out by blocks "
@@ -67,7 +83,7 @@ def sections(results: Sequence[AxesResult]) -> list[Section]:
     if len(results) == 1:
         return _network_sections(results[0])
     compared = [_comparison_section(results)]
-    if len(results) <= MAX_DETAILED:
+    if len(results) <= _MAX_DETAILED:
         for n, axes in enumerate(results, 1):
             compared += [_number_section(section, n, axes.organism.name) for section in _network_sections(axes)]
     return compared
@@ -75,16 +91,13 @@ def sections(results: Sequence[AxesResult]) -> list[Section]:
 
 def pca_section(components: xr.Dataset) -> Section:
     """Components by themselves, of `pca` of a recording from the seed on; no null, so no claim about axes."""
-    figures = {
-        "maps": (pca_plots.plot_pca_maps, components),
-        "development": (pca_plots.plot_pca_growth, components),
-        "spectrum": (pca_plots.plot_pca_spectrum, components),
-    }
+    with plots.style():
+        figures = [svg_figure(name, *drawn) for name, drawn in pca_figures(components).items()]
     return Section(
         "components",
         "Principal components",
-        claims=[replace(claim, assay="components") for claim in axes_claims.pca_claims(components)],
-        figures=_draw(figures),
+        claims=[replace(claim, assay="components") for claim in pca_claims(components)],
+        figures=figures,
         tables={"pca": _table("pca", components), "pca_runs": _table("pca_runs", components)},
         method=_METHODS["components"],
         data={"pca": components},
@@ -92,72 +105,32 @@ def pca_section(components: xr.Dataset) -> Section:
 
 
 def _network_sections(axes: AxesResult) -> list[Section]:
-    """The sections of one organism."""
-    config, claims = axes.config, axes_claims.position_claims(axes)
-    if axes.shape_and_colour:
-        claims += axes_claims.shape_and_colour_claims(axes.shape_and_colour)
-    figures: dict[str, tuple[Any, ...]] = {
-        "maps": (pca_plots.plot_pca_maps, axes.pca, axes.position),
-        "development": (pca_plots.plot_pca_growth, axes.pca),
-        "position": (axes_plots.plot_position, axes.position),
-        "shape-and-colour": (axes_plots.plot_shape_and_colour, axes.shape_and_colour),
-        "runs": (axes_plots.plot_runs, axes.runs),
-        "spectrum": (pca_plots.plot_pca_spectrum, axes.pca),
+    """The sections of one organism that its options ask for."""
+    config, claims = axes.config, network_claims(axes)
+    options = {
+        "axes": True,
+        "weight-shuffle": config.weight_shuffles or config.time_course_surrogates,
+        "interventions": config.random_directions,
+        "rotation-test": config.angles,
     }
-    parts = ["pca", "pca_runs", "position", "runs", "shape_and_colour", "direction"]
-    network = [_section(axes, "axes", "Body axes", claims, figures, parts)]
-    if config.weight_shuffles or config.time_course_surrogates:
-        claims = axes_claims.origin_claims(axes.weight_shuffle, axes.time_course, axes.position)
-        figures = {
-            "weight-shuffle": (axes_plots.plot_weight_shuffle, axes.weight_shuffle),
-            "time-course": (axes_plots.plot_decoding_over_steps, axes.time_course),
-        }
-        title, parts = "Weight shuffle and time course", ["weight_shuffle", "time_course"]
-        network.append(_section(axes, "weight-shuffle", title, claims, figures, parts))
-    if config.random_directions:
-        results = (axes.pushes, axes.projections)
-        figures = {"interventions": (axes_plots.plot_interventions, *results)}
-        title, parts = "Interventions along the code", ["pushes", "projections"]
-        claims = axes_claims.intervention_claims(*results)
-        network.append(_section(axes, "interventions", title, claims, figures, parts))
-    if config.angles:
-        results = (axes.rotated_perception, axes.rotated_states)
-        figures = {"rotation-test": (axes_plots.plot_rotation_test, *results)}
-        title, parts = "Rotation test: compass or map", ["rotated_perception", "rotated_states"]
-        claims = axes_claims.rotation_claims(*results)
-        network.append(_section(axes, "rotation-test", title, claims, figures, parts))
-    return network
+    with plots.style():
+        figures = {name: svg_figure(name, *drawn) for name, drawn in network_figures(axes).items()}
+    return [_network_section(axes, name, claims[name], figures) for name, asked in options.items() if asked]
 
 
-def _section(
-    axes: AxesResult,
-    name: str,
-    title: str,
-    claims: Sequence[Claim],
-    figures: dict[str, tuple[Any, ...]],
-    parts: Sequence[str],
-) -> Section:
+def _network_section(axes: AxesResult, name: str, claims: Sequence[Claim], figures: Mapping[str, SvgFigure]) -> Section:
+    title, parts, shown = _NETWORK_SECTIONS[name]
     data = {part: getattr(axes, part) for part in parts if getattr(axes, part)}
     return Section(
         name,
         title,
         claims=[replace(claim, assay=name) for claim in claims],
-        figures=_draw(figures),
+        figures=[figures[figure] for figure in shown if figure in figures],
         tables={part: _table(part, dataset) for part, dataset in data.items()},
         method=_METHODS[name],
         skipped=list(dict.fromkeys(axes.skipped[part] for part in parts if part in axes.skipped)),
         data={k: d.reset_index("statistic") if "statistic" in d.indexes else d for k, d in data.items()},
     )
-
-
-def _draw(figures: dict[str, tuple[Any, ...]]) -> list[SvgFigure]:
-    """By name, a function that draws and the results that it takes: the figures that there are results for."""
-    drawn = []
-    with plots.style():
-        for name, (plot, *results) in figures.items():
-            if any(bool(r) for r in results):
-                drawn.append(svg_figure(name, *plot(*results)))
-    return drawn
 
 
 def _table(name: str, results: xr.Dataset) -> pd.DataFrame:
@@ -195,9 +168,7 @@ def _comparison_section(results: Sequence[AxesResult]) -> Section:
     training = bool(table.attrs["one_training_run"])
     claims = [_training_claim(table) if training else _count_claim(table)]
     skipped = [f"{axes.organism.name}: {r}" for axes in results for r in dict.fromkeys(axes.skipped.values())]
-    data, shown = {"networks": table}, [axes for axes in results if axes.pca]
-    figures: dict[str, tuple[Any, ...]] = {"bodies": (pca_plots.plot_pca_bodies, *_bodies(shown))}
-    figures["training" if training else "networks"] = (axes_plots.plot_networks, table)
+    data, agreement = {"networks": table}, xr.Dataset()
     if not training:
         known = [axes for axes in results if axes.direction]
         directions, organisms = [axes.direction for axes in known], [axes.organism for axes in known]
@@ -214,30 +185,20 @@ def _comparison_section(results: Sequence[AxesResult]) -> Section:
                 claims.append(_similarity_claim(agreement, relatives))
             else:
                 skipped.append("Decoders were not compared by channel: the networks differ in their channels.")
-            figures["directions"] = (axes_plots.plot_directions, agreement, directions)
             data["agreement"] = agreement
+    with plots.style():
+        figures = [svg_figure(name, *drawn) for name, drawn in comparison_figures(results, table, agreement).items()]
     return Section(
         "networks",
         "Axes across training" if training else "Axes of several organisms",
         claims=[replace(claim, assay="networks") for claim in claims],
-        figures=_draw(figures),
+        figures=figures,
         lookup={"R² of position in each organism": _lookup(table)},
         tables={"networks": table.to_dataframe().reset_index()},
         method=_METHODS["networks"],
         skipped=skipped,
         data=data,
     )
-
-
-def _bodies(results: Sequence[AxesResult]) -> tuple[list[np.ndarray], list[np.ndarray], list[str]]:
-    """Pictures, scores of the first components, names."""
-    pictures, scores = [], []
-    for axes in results:
-        step = axes.pca.attrs["step"]
-        state = axes.recording.state.isel(run=0).sel(step=step).values
-        pictures.append(np.asarray(metrics.picture(axes.organism.rule.spec, state)))
-        scores.append(axes.pca.scores.isel(run=0).sel(step=step).values[..., :3])
-    return pictures, scores, [axes.organism.name for axes in results]
 
 
 def _lookup(table: xr.Dataset) -> pd.DataFrame:

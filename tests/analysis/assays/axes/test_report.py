@@ -103,11 +103,11 @@ def test_the_claims_of_one_small_result_are_worded_like_this(complete):
     )
     components = complete.pca.assign(plane_angle=complete.pca.plane_angle * 0 + 39)
     texts = [
-        c.text for c in claims.position_claims(replace(complete, position=position, pca=components, runs=xr.Dataset()))
+        c.text for c in claims._position_claims(replace(complete, position=position, pca=components, runs=xr.Dataset()))
     ]
     assert texts == [
-        "PC1 is radial: its rank correlation with the distance from the seed is 0.73 (q = 0.020); position along the "
-        "body cannot be decoded linearly (R² = −0.32).",
+        "PC1 is radial: its rank correlation with the distance from the seed is |ρ| = 0.73 (q = 0.020); position along "
+        "the body cannot be decoded linearly (R² = −0.32).",
         "5 of 6 components hold 90 % of the variance of the cells’ states (5 hold 95 %, 6 hold 99 %); PC1 holds 51 %.",
         "PC1 is more linear in position than smooth random fields, along 39° (from x towards y, down).",
         "A cell’s state encodes left-right position (x) beyond what smooth fields do (linear decoder, q ≤ 0.05). 19 "
@@ -123,7 +123,7 @@ def test_the_claims_of_one_small_result_are_worded_like_this(complete):
             ("radius", "excess"): (0.2, 0.6, 0.6),
         }
     )
-    assert claims.origin_claims(shuffle, xr.Dataset(), xr.Dataset())[0].text == (
+    assert claims._origin_claims(shuffle, xr.Dataset(), xr.Dataset())[0].text == (
         "Training made the code of left-right position (x) and position along the body (s): shuffled weights on the "
         "same alive sites encode less; beyond smoothness this holds only of left-right position (x). Shuffled weights "
         "encode distance from the seed better than the trained ones."
@@ -135,7 +135,7 @@ def test_of_two_decoders_below_zero_none_is_called_better():
     tests = results_of(dict.fromkeys(keys, (0.1, 0.4, 0.2)))
     columns = {"r2_hidden": [-0.3, -0.3, -0.3, -0.3], "r2_covariate": [-0.1, 0.2, -0.1, -0.2], "r2_both": [0.0] * 4}
     tests = tests.assign({name: ("statistic", values) for name, values in columns.items()})
-    shape, colour = claims.shape_and_colour_claims(tests)
+    shape, colour = claims._shape_and_colour_claims(tests)
     assert shape.numbers["better_alone"] == ["y"]
     assert colour.numbers["better_alone"] == []
     assert "better" not in colour.text
@@ -144,7 +144,7 @@ def test_of_two_decoders_below_zero_none_is_called_better():
 def test_a_radius_that_is_more_than_a_clock_is_reported_with_its_numbers(complete):
     course = complete.time_course
     planted = course.assign(r2=course.r2 * 0 + 0.4, r2_age=course.r2 * 0 - 0.5, gain=course.r2 * 0 + 0.4)
-    clock = claims.origin_claims(xr.Dataset(), planted.assign(p_gain=course.r2 * 0 + 0.05), complete.position)[0]
+    clock = claims._origin_claims(xr.Dataset(), planted.assign(p_gain=course.r2 * 0 + 0.05), complete.position)[0]
     assert clock.text.startswith("The radius is more than a clock")
     assert "age alone decodes it at R² = −0.50, states at 0.40" in clock.text
     gain = clock.evidence[clock.evidence.measure.str.startswith("r2 added to age")].iloc[0]
@@ -154,7 +154,7 @@ def test_a_radius_that_is_more_than_a_clock_is_reported_with_its_numbers(complet
 def test_states_that_encode_less_than_a_guess_are_not_more_than_a_clock(complete):
     course = complete.time_course
     worse = course.assign(r2=course.r2 * 0 - 0.3, r2_age=course.r2 * 0 - 0.1)
-    clock = claims.origin_claims(xr.Dataset(), worse, complete.position)[0]
+    clock = claims._origin_claims(xr.Dataset(), worse, complete.position)[0]
     assert clock.text.startswith("It is open whether the radius is more than a clock")
 
 
@@ -167,8 +167,8 @@ def test_a_code_lasts_only_where_the_corrected_test_of_the_grown_body_finds_it(c
     for q, onsets in ((0.05, {str(n): 2 for n in course.quantity.values}), (0.06, {})):
         tests = position.copy()
         tests["q"] = ("statistic", np.full(position.sizes["statistic"], q))
-        assert claims.origin_claims(xr.Dataset(), course, tests)[-1].numbers == {"onsets": onsets}
-    assert claims.origin_claims(xr.Dataset(), course, xr.Dataset())[-1].numbers == {"onsets": {}}
+        assert claims._origin_claims(xr.Dataset(), course, tests)[-1].numbers == {"onsets": onsets}
+    assert claims._origin_claims(xr.Dataset(), course, xr.Dataset())[-1].numbers == {"onsets": {}}
 
 
 def test_the_claims_on_a_rotation_follow_from_its_numbers(complete):
@@ -176,14 +176,14 @@ def test_the_claims_on_a_rotation_follow_from_its_numbers(complete):
     follows = perception.assign(
         body_rotation=perception.body_rotation * 0 + perception.angle, match=perception.match * 0 + 1
     )
-    assert claims.rotation_claims(follows, xr.Dataset())[0].numbers == {"follows": [90.0]}
+    assert claims._rotation_claims(follows, xr.Dataset())[0].numbers == {"follows": [90.0]}
     lost = follows.assign(match=perception.match * 0)
-    assert claims.rotation_claims(lost, xr.Dataset())[0].numbers == {"follows": []}
+    assert claims._rotation_claims(lost, xr.Dataset())[0].numbers == {"follows": []}
     isotropic = follows.assign(max_change=perception.max_change * 0).assign_attrs(isotropic=1)
-    assert claims.rotation_claims(isotropic, xr.Dataset())[0].text.endswith("rotating it changes nothing.")
+    assert claims._rotation_claims(isotropic, xr.Dataset())[0].text.endswith("rotating it changes nothing.")
     for name, sentence in (("fitness_rotated", "stays rotated"), ("fitness_upright", "returns to the direction")):
         both = {"fitness_rotated": states.match * 0, "fitness_upright": states.match * 0} | {name: states.match * 0 + 1}
-        assert sentence in claims.rotation_claims(xr.Dataset(), states.assign(both))[0].text
+        assert sentence in claims._rotation_claims(xr.Dataset(), states.assign(both))[0].text
 
 
 def test_components_are_shown_plainly_and_claim_nothing():
