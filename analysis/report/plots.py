@@ -67,7 +67,7 @@ def new_figure(rows: int, columns: int, height: float, **options: Any) -> tuple[
 
 
 def body_window(mask: np.ndarray, margin: int = 2) -> tuple[slice, slice]:
-    """Rows and columns that hold a body, with a margin; the whole canvas where there is ntest."""
+    """Rows and columns that hold a body, with a margin; the whole canvas where there is none."""
     spans = []
     for axis in (1, 0):
         where = np.flatnonzero(mask.any(axis=axis))
