@@ -26,7 +26,7 @@ from nca.errors import UserError
 
 MAX_Q = 0.05  # false discovery rate
 MIN_EPSILON = 0.05  # of fitness: a smaller interaction gets no name
-MASKING_FITNESS = 0.2  # fitness of a single lesion that leaves nothing for the second to take
+_MASKING_FITNESS = 0.2  # fitness of a single lesion that leaves nothing for the second to take
 INTERACTIONS = ("backup", "series", "suppression")
 _ALL_SIGNS = 16  # runs up to which every choice of signs is tried
 _RANDOM_SIGNS = 9999
@@ -141,7 +141,7 @@ def classify_pair(row: pd.Series) -> str:
     q <= 0.05, and -log10 MSE to agree where it is defined, else it ends in "on fitness". masked: one lesion alone
     leaves nothing to lose. none: anything else.
     """
-    if min(row.fitness_a, row.fitness_b) <= MASKING_FITNESS:
+    if min(row.fitness_a, row.fitness_b) <= _MASKING_FITNESS:
         return "masked" if abs(row.epsilon) >= MIN_EPSILON else "none"
     if abs(row.epsilon) < MIN_EPSILON or row.q > MAX_Q:
         return "none"

@@ -1,4 +1,4 @@
-"""Figures of the lesion experiments: each takes finished results and returns a figure with its caption."""
+"""Figures of the lesion experiments, drawn from finished results, each with its caption."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from matplotlib.patches import Rectangle
 
 from analysis.assays.lesions.atlas import NO_CELLS_CHANGED
 from analysis.assays.lesions.epistasis import INTERACTIONS
+from analysis.assays.lesions.interventions import ONCE
 from analysis.assays.lesions.run import LesionResult
 from analysis.report import plots
 from analysis.report.format import interval_label, percent, plural
@@ -33,7 +34,23 @@ _PAIR_COLOURS = {
 }
 
 
-def plot_channels(result: LesionResult) -> tuple[Figure, str]:
+def lesion_figures(result: LesionResult) -> dict[str, tuple[Figure, str]]:
+    """The figures that there are results for, by name, each with its caption."""
+    atlas, has_atlas = result.atlas, len(result.atlas) > 0
+    adult = adult_channels(atlas).intervention if has_atlas else pd.Series()
+    makers = {
+        "channels": adult.isin(("partial", "erase")).any() and _plot_channels,
+        "atlas": has_atlas and atlas.intervention.nunique() > len(ONCE) + 1 and _plot_atlas,
+        "doses": len(result.half_doses) > 0 and len(result.config.doses) > 1 and _plot_doses,
+        "targets": has_atlas and (atlas.target_type != "channel").any() and _plot_targets,
+        "pairs": len(result.pairs) > 0 and _plot_pairs,
+        "periods": len(result.period_bounds) > 0 and _plot_periods,
+        "repair": len(result.repair_effects) > 0 and _plot_repair,
+    }
+    return {name: maker(result) for name, maker in makers.items() if maker}
+
+
+def _plot_channels(result: LesionResult) -> tuple[Figure, str]:
     """Fitness and rise of log10 MSE by channel of the adult: partial ablation, and erased once beside its null."""
     dose, rows = result.config.middle_dose, adult_channels(result.atlas)
     rows = rows[(rows.intervention != "partial") | (rows.dose == dose)]
@@ -55,13 +72,18 @@ def plot_channels(result: LesionResult) -> tuple[Figure, str]:
     axes[0, 0].set_ylabel("channel")
     handles = {label: h for ax in axes[0] for h, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
+    nulls = (
+        "Crosses: the same cells changed by as much along a random direction of the hidden channels, the null of "
+        "erase. "
+        if "erase" in titles and (rows.intervention == "random-direction").any()
+        else ""
+    )
     return figure, (
         f"Lesions of single channels of the adult body at step {result.config.adult_step}: median and "
         f"{interval_label(int(rows.runs.max()))} (bootstrap). Fitness is 1 for an unperturbed body (green) and 0 for "
         "an empty canvas (dashed); the rise of log10 MSE is over the control of the same key, 1 being ten times the "
-        "error. Crosses: the same cells changed by as much along a random direction of the hidden channels, the null "
-        "of erase. Alpha keeps cells alive and colours are what the error measures: they say nothing about the hidden "
-        "channels. No cell reads the control channel."
+        f"error. {nulls}Alpha keeps cells alive and colours are what the error measures: they say nothing about the "
+        "hidden channels. No cell reads the control channel."
     )
 
 
@@ -94,7 +116,7 @@ def adult_channels(atlas: pd.DataFrame) -> pd.DataFrame:
     return atlas[(atlas.phase == "adult") & (atlas.target_type == "channel")]
 
 
-def plot_atlas(result: LesionResult) -> tuple[Figure, str]:
+def _plot_atlas(result: LesionResult) -> tuple[Figure, str]:
     """Lost fitness of every channel under every intervention, phase by phase."""
     rows = result.atlas[result.atlas.target_type == "channel"]
     targets, phases = list(dict.fromkeys(rows.target)), list(dict.fromkeys(rows.phase))
@@ -155,7 +177,7 @@ def _coloured_cells(ax: Axes, values: np.ndarray, limit: float, cmap: Any = DIVE
     return image
 
 
-def plot_doses(result: LesionResult) -> tuple[Figure, str]:
+def _plot_doses(result: LesionResult) -> tuple[Figure, str]:
     """Fitness against the dose of partial ablation, channel by channel."""
     rows = adult_channels(result.atlas)
     rows = rows[(rows.intervention == "partial") & (rows.role != "colour") & rows.fitness.notna()]
@@ -179,10 +201,13 @@ def plot_doses(result: LesionResult) -> tuple[Figure, str]:
         ax.minorticks_off()
         ax.set_title(target, fontsize=8.5, pad=3)
     panels[-1].legend(loc="lower left", fontsize=7)
+    looks_of = "dashed at the first evaluation step, solid at the last" if len(steps) > 1 else f"{steps[0]} steps later"
+    overgrown = (
+        " Triangle: a run overgrew (fitness below −0.25 is drawn there)." if (rows.overgrown_runs > 0).any() else ""
+    )
     return figure, (
         "One channel of the adult body loses a share of its values at every step: median and "
-        f"{interval_label(int(rows.runs.max()))}, dashed at the first evaluation step, solid at the last. Triangle: a "
-        "run overgrew (fitness below −0.25 is drawn there). No cell reads the control channel."
+        f"{interval_label(int(rows.runs.max()))}, {looks_of}.{overgrown} No cell reads the control channel."
     )
 
 
@@ -202,7 +227,7 @@ def _small_panels(count: int, xlabel: str, ylabel: str) -> tuple[Figure, list[Ax
     return figure, panels[:count]
 
 
-def plot_targets(result: LesionResult) -> tuple[Figure, str]:
+def _plot_targets(result: LesionResult) -> tuple[Figure, str]:
     """Filters, groups of hidden units, and directions of the hidden channels."""
     rows = result.atlas[(result.atlas.phase == "adult") & result.atlas.fitness.notna()]
     inner = rows[rows.target_type.isin(("filter", "units")) & (rows.intervention != "partial")]
@@ -244,7 +269,7 @@ def plot_targets(result: LesionResult) -> tuple[Figure, str]:
     )
 
 
-def plot_pairs(result: LesionResult) -> tuple[Figure, str]:
+def _plot_pairs(result: LesionResult) -> tuple[Figure, str]:
     """The epistasis map, and the pairs that interact most."""
     doubles, pairs = result.double_lesions, result.pairs
     names = [str(name) for name in doubles.a.values]
@@ -317,7 +342,7 @@ def _ranked_pairs(ax: Axes, pairs: pd.DataFrame, most: int = 16) -> None:
         ax.legend(loc="lower left", fontsize=7.5)
 
 
-def plot_periods(result: LesionResult) -> tuple[Figure, str]:
+def _plot_periods(result: LesionResult) -> tuple[Figure, str]:
     """When each channel is needed."""
     fitness, bounds = result.critical_periods.fitness, result.period_bounds.set_index("channel")
     names = [str(name) for name in result.critical_periods.channel.values]
@@ -351,7 +376,7 @@ def _period_curves(ax: Axes, fitness: xr.DataArray, control: xr.DataArray | None
         ax.plot(steps, np.median(runs, -1), color=colour, lw=1.5, label=label)
 
 
-def plot_repair(result: LesionResult) -> tuple[Figure, str]:
+def _plot_repair(result: LesionResult) -> tuple[Figure, str]:
     """Direct against total effects."""
     effects = result.repair_effects
     names, size = list(dict.fromkeys(effects.intervention)), effects.channel.nunique()

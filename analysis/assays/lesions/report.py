@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.assays.lesions import plots as lesion_plots
 from analysis.assays.lesions.atlas import split_half_correlation
 from analysis.assays.lesions.config import PHASES
 from analysis.assays.lesions.epistasis import INTERACTIONS, MAX_Q, MIN_EPSILON, sign_flip_floor
 from analysis.assays.lesions.interventions import INTERVENTIONS, ONCE
+from analysis.assays.lesions.plots import adult_channels, lesion_figures
 from analysis.assays.lesions.run import LesionResult
 from analysis.report import plots
 from analysis.report.format import number, percent, plural, probability, scientific
@@ -72,24 +72,9 @@ def _section(result: LesionResult, name: str, title: str) -> Section:
 
 
 def _figures(result: LesionResult, prefix: str) -> list[SvgFigure]:
-    atlas, made = result.atlas, []
-    has_atlas = len(atlas) > 0
-    adult = lesion_plots.adult_channels(atlas).intervention if has_atlas else pd.Series()
-    makers = {
-        "channels": adult.isin(("partial", "erase")).any() and lesion_plots.plot_channels,
-        "atlas": has_atlas and atlas.intervention.nunique() > len(ONCE) + 1 and lesion_plots.plot_atlas,
-        "doses": len(result.half_doses) > 0 and len(result.config.doses) > 1 and lesion_plots.plot_doses,
-        "targets": has_atlas and (atlas.target_type != "channel").any() and lesion_plots.plot_targets,
-        "pairs": len(result.pairs) > 0 and lesion_plots.plot_pairs,
-        "periods": len(result.period_bounds) > 0 and lesion_plots.plot_periods,
-        "repair": len(result.repair_effects) > 0 and lesion_plots.plot_repair,
-    }
     with plots.style():
-        for name, maker in makers.items():
-            if maker:
-                figure, caption = maker(result)
-                made.append(svg_figure(f"{prefix}-{name}", figure, caption))
-    return made
+        made = lesion_figures(result).items()
+        return [svg_figure(f"{prefix}-{name}", figure, caption) for name, (figure, caption) in made]
 
 
 def _blank_doses(frame: pd.DataFrame) -> pd.DataFrame:
@@ -105,7 +90,7 @@ def _lookup(result: LesionResult) -> dict[str, pd.DataFrame]:
     tables["Self-repair"] = result.repair_effects
     if len(result.atlas):
         columns = ["target", "intervention", "dose", "eval_step", "fitness", "fitness_low", "fitness_high", "outcome"]
-        tables["Channels of the adult body"] = _blank_doses(lesion_plots.adult_channels(result.atlas)[columns])
+        tables["Channels of the adult body"] = _blank_doses(adult_channels(result.atlas)[columns])
     return {title: frame.round(3) for title, frame in tables.items() if len(frame)}
 
 
@@ -291,6 +276,7 @@ def _overgrowth(result: LesionResult) -> list[Claim]:
     for event in ("overgrown", "exploded"):
         hit = lesions[lesions[f"{event}_runs"] > 0].sort_values(f"{event}_step")
         numbers[event] = len(hit)
+        table.append(_row("all lesions", f"{event} in some run", len(hit), len(lesions), "lesions"))
         for r in hit.itertuples():
             runs = getattr(r, f"{event}_runs")
             table.append(_row(f"{r.intervention} of {r.target}, {r.phase}", f"runs {event}", runs, r.runs, "runs"))

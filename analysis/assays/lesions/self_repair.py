@@ -33,7 +33,7 @@ REPAIR_INTERVENTIONS = {
     "erase": "set to zero once, its own updates free",
     "erase-held": "set to zero once, its own updates held as well, so that it cannot come back by itself",
 }
-MIN_DIRECT_EFFECT = 0.05  # of fitness: of a smaller effect no share is given
+_MIN_DIRECT_EFFECT = 0.05  # of fitness: of a smaller effect no share is given
 _ARMS = ("lesion", "null")
 _OTHERS = ("free", "held")
 _NEARLY_ZERO = 1e-4  # of fitness
@@ -217,7 +217,7 @@ def _repaired_share(
     """1 - total / direct with its interval, where the direct effect is clear."""
     names = ("share", "share_low", "share_high")
     excludes_zero = row["direct_low"] > _NEARLY_ZERO or row["direct_high"] < -_NEARLY_ZERO
-    if not excludes_zero or abs(row["direct"]) < MIN_DIRECT_EFFECT:
+    if not excludes_zero or abs(row["direct"]) < _MIN_DIRECT_EFFECT:
         return dict.fromkeys(names, float("nan"))
     defined = np.isfinite(total) & np.isfinite(direct)
     total, direct = total[defined], direct[defined]

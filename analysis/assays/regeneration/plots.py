@@ -37,7 +37,19 @@ def organism_legend(figure: Figure, names: Sequence[str]) -> None:
     figure.legend(lines, names, loc="outside lower center", ncols=min(4, len(names)))
 
 
-def plot_cuts(results: Sequence[RegenerationResult]) -> tuple[Figure, str]:
+def regeneration_figures(results: Sequence[RegenerationResult]) -> dict[str, tuple[Figure, str]]:
+    """The figures that there are results for, by name, each with its caption."""
+    makers = {
+        "five-cuts": _plot_cuts,
+        "cut-portraits": _plot_portraits,
+        "time-to-regenerate": _plot_recovery_times,
+        "half-planes": any(result.half_planes for result in results) and _plot_half_planes,
+        "wound-map": any(result.holes for result in results) and _plot_wound_map,
+    }
+    return {name: maker(results) for name, maker in makers.items() if maker}
+
+
+def _plot_cuts(results: Sequence[RegenerationResult]) -> tuple[Figure, str]:
     """Recovered after each cut, every run, organism by organism."""
     figure, axes = plots.new_figure(1, 1, 1.2 + 0.2 * len(CUTS) * (1 + len(results)))
     ax, pitch, least = axes[0, 0], 0.8 / len(results), 0.0
@@ -56,10 +68,11 @@ def plot_cuts(results: Sequence[RegenerationResult]) -> tuple[Figure, str]:
     ax.tick_params(axis="y", length=0)
     organism_legend(figure, [result.organism.name for result in results])
     config = results[0].config
+    arrows = f" Arrow heads at the left: runs below {as_given(_LEAST)}." if least < _LEAST else ""
     return figure, (
         f"Share of the damage recovered {config.eval_steps} steps after each of five cuts at step {config.adult_step}: "
         f"each of {plural(config.runs, 'run')} (circles) and the median (bar). 0 (dashed) is as cut, 1 (green) as good "
-        f"as the uncut control of the same key. Arrow heads at the left: runs below {as_given(_LEAST)}."
+        f"as the uncut control of the same key.{arrows}"
     )
 
 
@@ -78,7 +91,7 @@ def _runs_and_median(ax: Axes, values: np.ndarray, height: float, pitch: float, 
         ax.plot([median] * 2, [height - 0.42 * pitch, height + 0.42 * pitch], color=colour, lw=2.2)
 
 
-def plot_recovery_times(results: Sequence[RegenerationResult]) -> tuple[Figure, str]:
+def _plot_recovery_times(results: Sequence[RegenerationResult]) -> tuple[Figure, str]:
     """Kaplan-Meier curves of the time to regenerate, cut by cut."""
     figure, axes = plots.new_figure(1, len(CUTS), 2.5, sharey=True, sharex=True)
     for ax, name in zip(axes[0], CUTS, strict=True):
@@ -107,7 +120,7 @@ def plot_recovery_times(results: Sequence[RegenerationResult]) -> tuple[Figure, 
     )
 
 
-def plot_portraits(results: Sequence[RegenerationResult]) -> tuple[Figure, str]:
+def _plot_portraits(results: Sequence[RegenerationResult]) -> tuple[Figure, str]:
     """The first run, cut by cut: just after, when measured, and at the follow-up."""
     rows: list[tuple[str, Any, Any, tuple[slice, slice]]] = []
     for result in results:
@@ -131,10 +144,11 @@ def plot_portraits(results: Sequence[RegenerationResult]) -> tuple[Figure, str]:
     for ax, name in zip(axes[0], ("uncut", *CUTS), strict=True):
         ax.set_title(name)
     names = ", ".join(result.organism.name for result in results)
-    return figure, f"The first run of {names}: just after each cut, and at later steps; at the left the uncut control."
+    later = "at later steps" if any(result.follow_up for result in results) else f"at step {results[0].config.end_step}"
+    return figure, f"The first run of {names}: just after each cut, and {later}; at the left the uncut control."
 
 
-def plot_half_planes(results: Sequence[RegenerationResult]) -> tuple[Figure, str]:
+def _plot_half_planes(results: Sequence[RegenerationResult]) -> tuple[Figure, str]:
     """Recovered by angle and offset of a half plane."""
     shown = [result for result in results if result.half_planes]
     columns = min(3, len(shown))
@@ -176,7 +190,7 @@ def _half_plane_map(ax: Axes, planes: xr.Dataset) -> Any:
     return image
 
 
-def plot_wound_map(results: Sequence[RegenerationResult]) -> tuple[Figure, str]:
+def _plot_wound_map(results: Sequence[RegenerationResult]) -> tuple[Figure, str]:
     """Recovered by the place of a hole, drawn on the body: a row for each radius where there are several organisms."""
     shown = [result for result in results if result.holes]
     radii = sorted({r for result in shown for r in result.holes.radius.values.tolist()})

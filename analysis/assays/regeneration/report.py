@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from analysis import metrics
-from analysis.assays.regeneration import plots as regeneration_plots
 from analysis.assays.regeneration.cuts import MARGIN, POOR, REGENERATED
+from analysis.assays.regeneration.plots import regeneration_figures
 from analysis.assays.regeneration.recovery_time import wound_table
 from analysis.assays.regeneration.run import RegenerationResult
 from analysis.report import plots
@@ -181,20 +181,9 @@ def _tables(results: Sequence[RegenerationResult]) -> dict[str, pd.DataFrame]:
 
 
 def _figures(results: Sequence[RegenerationResult]) -> list[SvgFigure]:
-    makers = {
-        "five-cuts": regeneration_plots.plot_cuts,
-        "cut-portraits": regeneration_plots.plot_portraits,
-        "time-to-regenerate": regeneration_plots.plot_recovery_times,
-        "half-planes": any(result.half_planes for result in results) and regeneration_plots.plot_half_planes,
-        "wound-map": any(result.holes for result in results) and regeneration_plots.plot_wound_map,
-    }
-    made = []
     with plots.style():
-        for name, maker in makers.items():
-            if maker:
-                figure, caption = maker(results)
-                made.append(svg_figure(name, figure, caption))
-    return made
+        made = regeneration_figures(results).items()
+        return [svg_figure(name, figure, caption) for name, (figure, caption) in made]
 
 
 def _method(result: RegenerationResult) -> str:

@@ -6,9 +6,9 @@ import pytest
 from helpers import bodies, planted
 from helpers.specimens import periods_of, repairs_of
 
-from analysis.assays.lesions import plots
 from analysis.assays.lesions.config import LesionConfig
 from analysis.assays.lesions.critical_periods import period_bounds
+from analysis.assays.lesions.plots import lesion_figures
 from analysis.assays.lesions.report import claims
 from analysis.assays.lesions.run import LesionResult, run
 from analysis.assays.lesions.self_repair import repair_effects
@@ -96,7 +96,7 @@ def test_no_share_of_a_small_direct_effect_is_printed():
     claim = claim_about(result, "repair a part")
     assert "share repaired" not in set(claim.evidence.measure)
     assert claim.note == "Of 1 channel the direct effect is too small or too uncertain for a share."
-    figure, _ = plots.plot_repair(result)
+    figure, _ = lesion_figures(result)["repair"]
     assert not [text for ax in figure.axes for text in ax.texts]
 
 
@@ -110,7 +110,7 @@ def test_no_interaction_lies_beyond_the_colours_of_its_own_half():
         double_lesions=result.double_lesions,
         pairs=result.pairs.assign(epsilon_log=-3.0),
     )
-    figure, _ = plots.plot_pairs(result)
+    figure, _ = lesion_figures(result)["pairs"]
     halves = figure.axes[0].collections
     values = [np.abs(np.ma.filled(half.get_array(), 0)).max() for half in halves]
     ends = [half.get_clim()[1] for half in halves]

@@ -6,7 +6,7 @@ import xarray as xr
 from helpers import bodies
 
 from analysis.assays.regeneration.config import RegenerationConfig
-from analysis.assays.regeneration.plots import plot_recovery_times
+from analysis.assays.regeneration.plots import _plot_recovery_times
 from analysis.assays.regeneration.recovery_time import is_bistable, kaplan_meier, overshoot, recovery_times
 from analysis.assays.regeneration.run import RegenerationResult
 from nca.damage import CUTS
@@ -61,7 +61,7 @@ def test_bands_reach_the_step_at_which_the_share_falls_to_0():
     courses = np.array([[0, 1, 1, 1, 1], [0, 0, 1, 1, 1], [0, 0, 0, 1, 1], [0, 0, 0, 0, 1.0]])
     cuts = wounds_of(courses, [200, 220, 240, 260, 280], names=CUTS)
     config = RegenerationConfig(runs=4, eval_steps=80, map_runs=1, follow_up_runs=1)
-    figure, _ = plot_recovery_times([RegenerationResult(bodies.static_organism(), config, cuts=cuts)])
+    figure, _ = _plot_recovery_times([RegenerationResult(bodies.static_organism(), config, cuts=cuts)])
     (band,) = figure.axes[0].collections
     steps = np.concatenate([path.vertices[:, 0] for path in band.get_paths()])
     assert steps.max() == 80
