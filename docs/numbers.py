@@ -79,6 +79,18 @@ def organism_table() -> None:
         _print(f"| `{name}` | {steps:,} | {errors} | {cuts} |")
 
 
+def runs_below(name: str, cut: str, least: float = 0.9) -> None:
+    """Print how many of an organism's runs recover less than `least` after a cut, from the metrics in its file."""
+    import nca
+
+    runs = nca.load(name).metrics["recovered"][cut]["runs"]
+    few = sum(value is not None and value < least for value in runs)
+    _print(
+        f"But {few} of {len(runs)} runs recover less than {least} after the {cut} cut, and recovered measures pixels, not "
+        f"anatomy: in the run shown the {cut} cut regrows a second tail in place of a hind leg, without spots."
+    )
+
+
 def _training_steps(provenance: dict[str, Any]) -> int:
     """Training steps of an organism and of its ancestors."""
     ancestor = provenance.get("started_from")
