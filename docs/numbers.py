@@ -86,8 +86,8 @@ def runs_below(name: str, cut: str, least: float = 0.9) -> None:
     runs = nca.load(name).metrics["recovered"][cut]["runs"]
     few = sum(value is not None and value < least for value in runs)
     _print(
-        f"But {few} of {len(runs)} runs recover less than {least} after the {cut} cut, and recovered measures pixels, not "
-        f"anatomy: in the run shown the {cut} cut regrows a second tail in place of a hind leg, without spots."
+        f"But {few} of {len(runs)} runs recover less than {least} after the {cut} cut, and recovered measures pixels, "
+        f"not anatomy: in the run shown the {cut} cut regrows a second tail in place of a hind leg, without spots."
     )
 
 
