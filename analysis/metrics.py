@@ -63,7 +63,7 @@ def has_body(mse_control: Float[Arrays, "*b"], mse_empty: Float[Arrays, "*b"]) -
 def fitness(
     mse: Float[Arrays, "*b"], mse_control: Float[Arrays, "*b"], mse_empty: Float[Arrays, "*b"]
 ) -> Float[Array, "*b"]:
-    """W = 1 - (E - E_control) / (E_empty - E_control): 1 unperturbed, 0 dead, negative when overgrown.
+    """W = 1 - (E - E_control) / (E_empty - E_control): 1 unperturbed, 0 as an empty canvas.
 
     NaN ("not defined") where `has_body` is False.
 
