@@ -401,9 +401,10 @@ def _method(result: LesionResult) -> str:
         "Every lesioned run is paired with its control: the run of the same key without the lesion, which shares all "
         "fire masks. Fitness = 1 − (MSE − MSE of the control) / (MSE of an empty canvas − MSE of the control): 1 is "
         "unperturbed, 0 as far from the target as an empty canvas; it is not defined where the control has no "
-        "body. A run that overgrows or explodes stops there. A control channel, which every cell writes and none reads, "
-        f"is lesioned like the others. Runs follow from seed {result.config.seed}; they repeat one network and say nothing about "
-        "others. Intervals are percentile bootstraps over runs; with fewer than six runs they cannot reach 95 %.",
+        "body. A run that overgrows or explodes stops there. A control channel, which every cell writes and none "
+        f"reads, is lesioned like the others. Runs follow from seed {result.config.seed}; they repeat one network and "
+        "say nothing about others. Intervals are percentile bootstraps over runs; with fewer than six runs they "
+        "cannot reach 95 %.",
         f"Interventions: {interventions}. Noise and directions leave colour and alpha alone. Hidden units are grouped "
         "by the channel that they write to most. Channels are those of the trained basis: a rule that reads all "
         "hidden channels through the same filters can be written in another basis, where other channels matter.",
