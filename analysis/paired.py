@@ -185,7 +185,7 @@ def _run_alike(organism: Organism, controls: Controls, rows: Sequence[EditedRun]
     keys, before = controls.keys[runs], controls.states[runs]
     after = jnp.stack([apply(r.edits, "state", s, start, k) for r, s, k in zip(rows, before, keys, strict=True)])
     at_start_only = all(
-        edit.site == "state" and int(edit.first) == start and int(edit.last) == start + 1
+        edit.site == "state" and int(edit.first) == start and int(edit.stop) == start + 1
         for row in rows
         for edit in row.edits
     )

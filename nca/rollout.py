@@ -197,7 +197,7 @@ def _roll_once(plan: _Plan, layout: Layout, floats: list[Array], others: list[Ar
             else:
                 # Noise streams are numbered by an edit's position among all edits: those of the state, applied
                 # already, stay in the list with a window that never comes.
-                later = [replace(e, last=jnp.int32(0)) if e.site == "state" else e for e in edits]
+                later = [replace(e, stop=jnp.int32(0)) if e.site == "state" else e for e in edits]
                 after = dense_step(rule, read, mask, edits=later, t=t, key=key)
             return after, read if plan.record else read[:0, :0]
 
@@ -267,9 +267,9 @@ def _check_state(organism: Organism, state: Any, canvas: Any = None) -> Array:
 def _check_edits(rule: Rule, edits: Sequence[Edit], canvas: tuple[int, int]) -> None:
     for edit in edits:
         expected = entries(rule, edit.site).shape
-        if edit.channels.shape != expected:
+        if edit.entries.shape != expected:
             raise UserError(
-                f"An edit of {edit.site} was made for {edit.channels.shape} entries, but this rule has "
+                f"An edit of {edit.site} was made for {edit.entries.shape} entries, but this rule has "
                 f"{expected}; make it for this organism, and pass stacked edits through jax.vmap."
             )
         if edit.region is not None and tuple(edit.region.shape) != canvas:

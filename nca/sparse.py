@@ -268,9 +268,9 @@ def _is_confined(rule: Rule, edits: Sequence[Edit], start: Array, steps: int, re
         if edit.mode in ("scale", "set"):
             largest = 1 if edit.mode == "scale" else 0
             shrinks = ((edit.value >= 0) & (edit.value <= largest)).all()
-        return shrinks | (~edit.channels[rule.spec.alpha] & (not record))
+        return shrinks | (~edit.entries[rule.spec.alpha] & (not record))
 
-    risky = [(e.first < start + steps) & (e.last > start) & ~is_harmless(e) for e in edits if e.site == "state"]
+    risky = [(e.first < start + steps) & (e.stop > start) & ~is_harmless(e) for e in edits if e.site == "state"]
     return ~jnp.stack(risky).any() if risky else jnp.bool_(True)
 
 

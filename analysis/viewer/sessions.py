@@ -119,7 +119,7 @@ def _edits(listed: Sequence[Mapping[str, Any]], organism: Organism, arrays: Mapp
         raise UserError(f"an entry is not an edit: {error}.") from error
     for edit in parsed:
         expected = edits.entries(organism.rule, edit.site).size
-        if (size := edit.channels.size) != expected:
+        if (size := edit.entries.size) != expected:
             raise UserError(f"the site {edit.site} has {expected} entries here, not {size}.")
     return parsed
 

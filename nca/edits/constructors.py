@@ -154,7 +154,7 @@ def graft(
 
 def _over_all_entries(organism: Organism | Rule, values: Any, selection: Any) -> np.ndarray:
     """Values given over the selected entries, or over all, as values over all."""
-    selected = np.asarray(_edit(organism, "add", 0.0, **selection).channels)
+    selected = np.asarray(_edit(organism, "add", 0.0, **selection).entries)
     given = np.asarray(values, np.float64)
     if given.shape == (selected.sum(),):
         over_all = np.zeros(len(selected))

@@ -33,7 +33,7 @@ Selection = str | int | Iterable[str | int] | None
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["channels", "region", "value", "first", "last"],
+    data_fields=["entries", "region", "value", "first", "stop"],
     meta_fields=["site", "mode"],
     drop_fields=["donor"],
 )
@@ -45,24 +45,23 @@ class Edit:
         site: where in the step, one of `SITES` (pre2, post2, ... in deeper rules).
         mode: "set" to value; "scale" by it; "add" it; add "noise" of that standard deviation;
             "project" on directions; "follow" value[t - first] step by step.
-        channels: True for the entries of the site's last axis that change: channels; hidden units
-            of pre and post; features `filter * channels + channel` of perception.
+        entries: True for those of the site's last axis that change: channels; hidden units of pre and post; features `filter * channels + channel` of perception.
         region: True for the cells that change; None is everywhere, on any canvas.
         value: a number, or an array that broadcasts to (y, x, entry); of "follow" (time, y, x, entry);
             of "project" (2 k + 1, entry): k directions, the same times what is taken off, and an offset.
         first: first step at which the edit acts.
-        last: the step before which it ends.
+        stop: the step before which it ends.
         donor: where the value was taken from, if from a run: JSON names the run instead of the value.
             Not part of the pytree.
     """
 
     site: str
     mode: str
-    channels: Bool[Array, " entry"]
+    entries: Bool[Array, " entry"]
     region: Bool[Array, "y x"] | None
     value: Float[Array, "..."]
     first: Int[Array, ""]
-    last: Int[Array, ""]
+    stop: Int[Array, ""]
     donor: DonorValue | None = None
 
     def at(self, steps: int | slice) -> Edit:
@@ -70,12 +69,12 @@ class Edit:
         window = steps if isinstance(steps, slice) else slice(steps, steps + 1)
         try:
             first = 0 if window.start is None else index(window.start)
-            last = FOREVER if window.stop is None else index(window.stop)
+            stop = FOREVER if window.stop is None else index(window.stop)
         except TypeError:
-            first, last = -1, -1
-        if window.step not in (None, 1) or not 0 <= first < last <= FOREVER:
+            first, stop = -1, -1
+        if window.step not in (None, 1) or not 0 <= first < stop <= FOREVER:
             raise UserError(f"An edit needs steps from 0 up, the last after the first; got {steps}.")
-        return replace(self, first=jnp.int32(first), last=jnp.int32(last))
+        return replace(self, first=jnp.int32(first), stop=jnp.int32(stop))
 
     def where(self, region: Any) -> Edit:
         """The same edit on the cells where `region`, boolean (y, x), is True."""
@@ -106,7 +105,7 @@ def apply(
     for number, edit in enumerate(edits):
         if edit.site != site:
             continue
-        where = edit.channels & (edit.first <= t) & (t < edit.last)
+        where = edit.entries & (edit.first <= t) & (t < edit.stop)
         if edit.region is not None:
             cells = edit.region if rows is None else jnp.take(edit.region.ravel(), rows % edit.region.size)
             where = where & cells[..., None]

@@ -46,7 +46,7 @@ def to_json(edit: Edit) -> dict[str, Any]:
     if edit.region is not None:
         bits = np.packbits(np.asarray(edit.region)).tobytes()
         region = {"shape": list(edit.region.shape), "bits": base64.b64encode(bits).decode()}
-    selected = np.asarray(edit.channels)
+    selected = np.asarray(edit.entries)
     value: Any = np.asarray(edit.value).tolist() if edit.donor is None else _donor_value_to_json(edit.donor)
     return {
         "site": edit.site,
@@ -54,7 +54,7 @@ def to_json(edit: Edit) -> dict[str, Any]:
         "entries": np.flatnonzero(selected).tolist(),
         "of": len(selected),
         "value": value,
-        "steps": [int(edit.first), None if int(edit.last) == FOREVER else int(edit.last)],
+        "steps": [int(edit.first), None if int(edit.stop) == FOREVER else int(edit.stop)],
         "region": region,
     }
 
@@ -78,7 +78,7 @@ def from_json(
         selected = np.zeros(int(fields["of"]), bool)
         selected[np.asarray(fields["entries"], int)] = True
         mode, site = str(fields["mode"]), str(fields["site"])
-        first, last = (None if step is None else int(step) for step in fields["steps"])
+        first, stop = (None if step is None else int(step) for step in fields["steps"])
         region = None if fields["region"] is None else _unpack_region(fields["region"])
         value, source = _read_value(fields["value"], organisms, arrays or {})
         if not np.isfinite(value).all():
@@ -90,7 +90,7 @@ def from_json(
     if mode not in MODES or site.rstrip("0123456789") not in SITES:
         raise UserError(f"An edit needs a known site and mode, got {site!r} and {mode!r}.")
     edit = Edit(site, mode, jnp.asarray(selected), None, value, jnp.int32(0), jnp.int32(0), source)
-    edit = edit.at(slice(first, last))
+    edit = edit.at(slice(first, stop))
     return edit if region is None else edit.where(region)
 
 

@@ -50,13 +50,13 @@ def deep():
     ],
 )
 def test_channels_are_picked_by_name_or_number(body, channels, numbers):
-    picked = np.flatnonzero(np.asarray(edits.erase(body, channels=channels).channels))
+    picked = np.flatnonzero(np.asarray(edits.erase(body, channels=channels).entries))
     np.testing.assert_array_equal(picked, list(numbers))
 
 
 def test_a_rule_will_do_in_place_of_an_organism(body):
     by_organism, rule = edits.erase(body, channels="h0"), edits.erase(body.rule, channels="h0")
-    np.testing.assert_array_equal(by_organism.channels, rule.channels)
+    np.testing.assert_array_equal(by_organism.entries, rule.entries)
 
 
 # Mistakes.
@@ -177,7 +177,7 @@ def any_edit(draw):
 def test_an_edit_survives_json(edit):
     again = edits.from_json(json.loads(json.dumps(edits.to_json(edit), allow_nan=False)))
     assert jax.tree.structure(again) == jax.tree.structure(edit)
-    for field in ("channels", "region", "value", "first", "last"):
+    for field in ("entries", "region", "value", "first", "stop"):
         before, after = getattr(edit, field), getattr(again, field)
         if before is not None:
             assert before.dtype == after.dtype

@@ -28,7 +28,7 @@ def test_the_mean_is_set_on_the_cells_mature_at_the_first_step_and_nowhere_else(
     np.testing.assert_allclose(after[body][:, 4], state[body][:, 4].mean(), rtol=1e-5)
     np.testing.assert_array_equal(after[~body], state[~body])
     np.testing.assert_array_equal(np.delete(after, 4, -1), np.delete(state, 4, -1))
-    assert int(edit.last) > STEP + EVAL_STEP
+    assert int(edit.stop) > STEP + EVAL_STEP
 
 
 def test_noise_has_the_dose_times_the_channels_standard_deviation_over_the_body(specimen):
@@ -55,7 +55,7 @@ def test_clamp_and_resample_take_another_runs_values(specimen):
         _, after, edit = state_after(specimen, intervention, 4)
         body = specimen.bodies[0]
         np.testing.assert_array_equal(after[body][:, 4], specimen.states[1][body][:, 4])
-        assert int(edit.last) == STEP + 1 or intervention == "clamp"
+        assert int(edit.stop) == STEP + 1 or intervention == "clamp"
 
 
 def test_an_intervention_that_needs_another_run_is_refused_without_one():
