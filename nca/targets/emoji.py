@@ -30,15 +30,15 @@ def draw_emoji(text: str) -> np.ndarray:
         # By its bytes: of an unreadable file, Pillow would look for another of that name.
         font = ImageFont.truetype(BytesIO(Path(_font_path()).read_bytes()), EMOJI_SIZE)
     except OSError as error:
-        raise UserError(f"{EMOJI_FONT} is damaged: install fonts-noto-color-emoji again") from error
+        raise UserError(f"{EMOJI_FONT} is damaged; install fonts-noto-color-emoji again.") from error
     sheet = Image.new("RGBA", (4 * EMOJI_SIZE, 2 * EMOJI_SIZE))
     ImageDraw.Draw(sheet).text((0, 0), text, font=font, embedded_color=True)
     pixels = np.asarray(sheet)
     if not pixels[..., 3].any():
-        raise UserError(f"{EMOJI_FONT} has no picture of {text!r}: use another emoji")
+        raise UserError(f"{EMOJI_FONT} has no picture of {text!r}; use another emoji.")
     columns = np.flatnonzero(pixels[..., 3].any(axis=0))
     if columns[-1] - columns[0] + 1 > 1.5 * EMOJI_SIZE:
-        raise UserError(f"one emoji is needed, but {text!r} is drawn as several: use only one")
+        raise UserError(f"One emoji is needed, but {text!r} is drawn as several; use only one.")
     return pixels
 
 
@@ -47,6 +47,6 @@ def _font_path() -> str:
         for path in sorted(Path(folder).expanduser().rglob(EMOJI_FONT)):
             return str(path)
     raise UserError(
-        f"an emoji needs the font {EMOJI_FONT}, which is not installed: install the package "
-        "fonts-noto-color-emoji, or use a picture file"
+        f"An emoji needs the font {EMOJI_FONT}, which is not installed; install the package "
+        "fonts-noto-color-emoji, or use a picture file."
     )

@@ -61,11 +61,11 @@ def target(source: str | os.PathLike[str], size: int = 40, *, background: str | 
             small file, nothing visible, or no colour-emoji font.
     """
     if not (isinstance(size, Integral) and SIZES[0] <= size <= SIZES[1]):
-        raise UserError(f"a target's size is a whole number from 4 to 512, not {size!r}")
+        raise UserError(f"A target's size is a whole number from 4 to 512, not {size!r}.")
     pixels = _pixels(source, int(size), background)
     fitted = _fit(pixels, int(size))
     if fitted[..., 3].max() <= VISIBLE:
-        raise UserError(f"{source} is too faint or thin at size {size}: use a bolder picture")
+        raise UserError(f"{source} is too faint or thin at size {size}; use a bolder picture.")
     return fitted
 
 
@@ -73,7 +73,7 @@ def _pixels(source: str | os.PathLike[str], size: int, background: str | None) -
     """The (h, w, 4) bytes of the drawing, emoji or file that `source` names."""
     if isinstance(source, str) and source in DRAWINGS:
         if background is not None:
-            raise UserError(f"{source} is a drawing and has no background: leave {background!r} out")
+            raise UserError(f"{source} is a drawing and has no background; leave {background!r} out.")
         return draw(source, scale=min(16, MAX_PIXELS // size) * size / UNITS)
     if os.path.isfile(source):
         return _remove_background(_read_picture(source), background, source)
@@ -84,16 +84,16 @@ def _pixels(source: str | os.PathLike[str], size: int, background: str | None) -
 
 def _missing_file(source: str | os.PathLike[str]) -> UserError:
     if os.path.exists(source):
-        return UserError(f"a picture file is needed, but {source} is not a file: name one")
+        return UserError(f"A picture file is needed, but {source} is not a file; name one.")
     if isinstance(source, str) and Path(source).name == source and "." not in source:
         return _unknown_drawing(source)
-    return UserError(f"a picture file is needed, but {source} does not exist: check the path")
+    return UserError(f"A picture file is needed, but {source} does not exist; check the path.")
 
 
 def _unknown_drawing(name: str) -> UserError:
     close = difflib.get_close_matches(str(name), DRAWINGS, n=1)
-    guess = f": did you mean {close[0]}?" if close else ", nor is it a picture file or an emoji"
-    return UserError(f"there is no drawing {name!r} among {', '.join(DRAWINGS)}{guess}")
+    guess = f"; did you mean {close[0]}?" if close else ", nor is it a picture file or an emoji."
+    return UserError(f"There is no drawing {name!r} among {', '.join(DRAWINGS)}{guess}")
 
 
 def _read_picture(path: str | os.PathLike[str]) -> np.ndarray:
@@ -106,11 +106,11 @@ def _read_picture(path: str | os.PathLike[str]) -> np.ndarray:
     except UserError:
         raise
     except PermissionError as error:
-        raise UserError(f"{path} may not be read: change its permissions") from error
+        raise UserError(f"{path} may not be read; change its permissions.") from error
     except Image.DecompressionBombError as error:
         raise _too_large(path, "far more") from error
     except Exception as error:
-        raise UserError(f"{path} is not a readable picture or is cut short: save it again as a PNG file") from error
+        raise UserError(f"{path} is not a readable picture or is cut short; save it again as a PNG file.") from error
 
 
 def _check_header(image: Image.Image, path: object) -> None:
@@ -118,11 +118,11 @@ def _check_header(image: Image.Image, path: object) -> None:
     if max(image.size) > MAX_PIXELS:
         raise _too_large(path, f"{image.width} x {image.height}")
     if image.mode.startswith(("I", "F")):
-        raise UserError(f"{path} has 16-bit greys: save it as an 8-bit RGBA picture")
+        raise UserError(f"{path} has 16-bit greys; save it as an 8-bit RGBA picture.")
 
 
 def _too_large(path: object, size: str) -> UserError:
-    return UserError(f"a picture has at most {MAX_PIXELS:,} pixels on a side, but {path} has {size}: shrink it")
+    return UserError(f"A picture has at most {MAX_PIXELS:,} pixels on a side, but {path} has {size}; shrink it.")
 
 
 def _remove_background(pixels: np.ndarray, background: str | None, path: object) -> np.ndarray:
@@ -134,16 +134,16 @@ def _remove_background(pixels: np.ndarray, background: str | None, path: object)
         pixels = np.where(_connected_to_border(similar)[..., None], np.uint8(0), pixels)
     elif pixels[..., 3].min() == 255:
         raise UserError(
-            f"{path} has no transparent part: name its background colour, such as "
-            "background='white', or 'auto' for the colour of its corners"
+            f"{path} has no transparent part; name its background colour, such as "
+            "background='white', or 'auto' for the colour of its corners."
         )
     if not pixels[..., 3].any():
         empty = "is fully transparent" if background is None else "is all background"
-        raise UserError(f"{path} {empty} and leaves nothing to grow: use another picture")
+        raise UserError(f"{path} {empty} and leaves nothing to grow; use another picture.")
     side = max(_crop(pixels).shape[:2])
     if side < SIZES[0]:
         raise UserError(
-            f"a picture needs at least 4 visible pixels on its longer side, but {path} has {side}: use a larger picture"
+            f"A picture needs at least 4 visible pixels on its longer side, but {path} has {side}; use a larger one."
         )
     return pixels
 
@@ -156,14 +156,14 @@ def _background_colour(pixels: np.ndarray, background: str, path: object) -> np.
         return np.asarray(ImageColor.getrgb(background)[:3])
     except ValueError as error:
         raise UserError(
-            f"background is a colour such as 'white' or '#ffffff', or 'auto', not {background!r}"
+            f"The background is a colour such as 'white' or '#ffffff', or 'auto', not {background!r}."
         ) from error
 
 
 def _corner_colour(pixels: np.ndarray, path: object) -> np.ndarray:
     corners = pixels[[0, 0, -1, -1], [0, -1, 0, -1], :3].astype(int)
     if np.ptp(corners, axis=0).max() > _NEAR:
-        raise UserError(f"the corners of {path} differ in colour: name the background colour")
+        raise UserError(f"The corners of {path} differ in colour; name the background colour.")
     return np.median(corners, axis=0)
 
 
