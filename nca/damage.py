@@ -1,6 +1,6 @@
 """Wounds: boolean masks (y, x), True in the cells that a wound removes.
 
-Lengths are in cells, angles in radians from the x axis (right) towards the y axis (down). A wound
+Lengths are in cells, angles in degrees from the x axis (right) towards the y axis (down). A wound
 becomes an edit by `edits.erase(organism).where(mask).at(step)`.
 """
 
@@ -41,7 +41,8 @@ def half_plane(canvas: tuple[int, int], angle: float, offset: float = 0.0) -> Bo
     """
     y, x = np.ogrid[: canvas[0], : canvas[1]]
     down, right = y - (canvas[0] - 1) / 2, x - (canvas[1] - 1) / 2
-    return right * np.cos(angle) + down * np.sin(angle) > offset + 1e-9
+    radians = np.radians(angle)
+    return right * np.cos(radians) + down * np.sin(radians) > offset + 1e-9
 
 
 def cut(canvas: tuple[int, int], name: str) -> Bool[np.ndarray, "y x"]:

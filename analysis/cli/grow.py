@@ -224,7 +224,7 @@ def _wound_mask(command: Grow, canvas: tuple[int, int]) -> np.ndarray:
         height, width = command.size
         return damage.box(canvas, (round(y - height / 2), round(x - width / 2)), command.size)
     if command.wound == "half":
-        return damage.half_plane(canvas, math.radians(command.angle), command.offset)
+        return damage.half_plane(canvas, command.angle, command.offset)
     return damage.cut(canvas, str(command.wound))
 
 
