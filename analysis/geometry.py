@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import product
+
 import numpy as np
 import scipy.ndimage
 from jaxtyping import Bool, Float, Int
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
+
+from nca.damage import disc
+
+Wounds = Mapping[str, tuple[Bool[np.ndarray, "y x"], dict[str, float]]]  # region and numbers, by name
 
 
 def positions(mask: Bool[np.ndarray, "y x"]) -> dict[str, Float[np.ndarray, " cell"]]:
@@ -107,6 +114,23 @@ def cell_ages(mature: Bool[np.ndarray, "step y x"], steps: Int[np.ndarray, " ste
         born = np.where(body, np.where(np.isfinite(born), born, step), np.nan)
         ages[k] = step - born
     return ages
+
+
+def hole_grid(body: Bool[np.ndarray, "y x"], radii: tuple[float, ...], points: int) -> Wounds:
+    """Discs of each radius about approximately `points` cells of the body, on a square grid through its middle.
+
+    Returns:
+        The region and the numbers radius, centre_y and centre_x (cells) of each, by its name.
+    """
+    spacing = max(1, round(float(np.sqrt(body.sum() / points))))
+    y, x = np.nonzero(body)
+    rows, columns = (np.arange(round(v.mean()) % spacing, n, spacing) for v, n in zip((y, x), body.shape, strict=True))
+    wounds = {}
+    for radius, centre in product(radii, product(rows.tolist(), columns.tolist())):
+        if body[centre]:
+            numbers = {"radius": float(radius), "centre_y": float(centre[0]), "centre_x": float(centre[1])}
+            wounds[f"radius {radius:g} at {centre[0]},{centre[1]}"] = disc(body.shape, centre, radius), numbers
+    return wounds
 
 
 def shape_features(mask: Bool[np.ndarray, "y x"], sigma: float = 3.0) -> Float[np.ndarray, "cell feature"]:

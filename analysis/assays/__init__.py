@@ -54,11 +54,7 @@ class Assay:
 ASSAYS = (
     Assay("axes", "axes", "Do cells encode body axes, beyond what any smooth field shows?", AxesConfig, quick_above=4),
     Assay(
-        "lesions",
-        "lesion",
-        "Which parts are needed, when, and which part backs up which?",
-        LesionConfig,
-        several=False,
+        "lesions", "lesion", "Which parts are needed, when, and which part backs up which?", LesionConfig, several=False
     ),
     Assay("regeneration", "regenerate", "From which wounds does the body regenerate?", RegenerationConfig),
     Assay(

@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 INK, MUTED, FAINT = "#1f2328", "#8a9099", "#c9ced6"
@@ -24,6 +25,13 @@ BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#aa4499"
 DIVERGING = LinearSegmentedColormap.from_list(
     "signed", ["#08306b", "#2171b5", "#85bcdb", "#f2efe9", "#f4b183", "#d55e00", "#7f2704"]
 )
+_SHADES = ["#efe9dc", "#9ecae1", "#2171b5", "#08306b"]
+RECOVERED: dict[str, Any] = {  # how shares of a body that came back are drawn
+    "cmap": LinearSegmentedColormap.from_list("recovered", _SHADES).with_extremes(under=ORANGE),
+    "vmin": 0,
+    "vmax": 1,
+}
+ORGANISM_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#e69f00", "#56b4e9", INK, MUTED)  # of the first, the second, ...
 STYLE: dict[Any, Any] = {
     "font.size": 9.5,
     "font.family": "DejaVu Sans",
@@ -116,11 +124,41 @@ def draw_outline(ax: Axes, mask: np.ndarray) -> None:
     ax.add_collection(LineCollection(segments, colors=MUTED, linewidths=0.5, capstyle="round"))
 
 
-def add_colour_bar(axes: Any, image: Any, label: str, location: str = "right") -> None:
+def organism_legend(figure: Figure, names: Sequence[str]) -> None:
+    """A legend of several organisms below a figure; one needs none."""
+    if len(names) > 1:
+        colours = (ORGANISM_COLOURS * len(names))[: len(names)]
+        lines = [Line2D([], [], color=colour, marker="o", mfc="none", lw=1.6) for colour in colours]
+        figure.legend(lines, names, loc="outside lower center", ncols=min(4, len(names)))
+
+
+def nearest_map(
+    ax: Axes, body: np.ndarray, centres: np.ndarray, values: np.ndarray, window: tuple[slice, slice], radius: float
+) -> Any:
+    """Each cell of a body (y, x) in the colour of the nearest of some centres (point, 2).
+
+    Centres are dots, or crosses where there is no value; the bar below is as long as a disc of the radius is wide.
+    """
+    shown = np.full(body.shape, np.nan)
+    if len(centres):
+        cells = np.argwhere(body)
+        shown[body] = values[np.square(cells[:, None] - centres[None]).sum(-1).argmin(1)]
+    image = ax.imshow(shown[window], **RECOVERED)
+    draw_outline(ax, body[window])
+    for (y, x), value in zip(centres - np.array([window[0].start, window[1].start]), values, strict=True):
+        marker, size = (".", 2) if np.isfinite(value) else ("x", 4)
+        ax.plot(x, y, marker=marker, ms=size, color=MUTED)
+    below = window[0].stop - window[0].start + 1.5
+    ax.plot([0, 2 * radius], [below] * 2, color=INK, lw=1.5, solid_capstyle="butt", clip_on=False)
+    hide_frame(ax)
+    return image
+
+
+def add_colour_bar(axes: Any, image: Any, label: str, location: str = "right", extend: str = "neither") -> None:
     """A bar of colours next to or below the axes that share its scale."""
     first = np.ravel(axes)[0]
     slim = {"shrink": 0.62, "aspect": 22, "pad": 0.02} if location == "bottom" else {"fraction": 0.05, "pad": 0.03}
-    bar = first.figure.colorbar(image, ax=axes, location=location, **slim)
+    bar = first.figure.colorbar(image, ax=axes, location=location, extend=extend, **slim)
     bar.outline.set_visible(False)
     bar.set_label(label)
     bar.locator = MaxNLocator(4, symmetric=True)

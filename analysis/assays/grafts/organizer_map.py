@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from analysis import metrics
 from analysis.assays.grafts.grafting import GraftRuns, States, pictures_of
 from analysis.assays.grafts.matching import BodyTemplate, best_fit, picture_mse
-from analysis.assays.regeneration.wound_map import hole_grid
+from analysis.geometry import hole_grid
 from analysis.rollouts import grow_runs
 from nca import edits
 from nca.damage import disc

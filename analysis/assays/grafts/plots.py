@@ -14,7 +14,6 @@ from matplotlib.patches import Circle
 from analysis.assays.grafts.config import GraftConfig
 from analysis.assays.grafts.grafting import COLOUR, GRAFT, HIDDEN, RANDOM, SHAM
 from analysis.assays.grafts.run import GraftResult
-from analysis.assays.regeneration.plots import nearest_map, recovered_colour_bar
 from analysis.report import plots
 from analysis.report.format import plural
 from analysis.report.plots import BLUE, FAINT, GREEN, INK, MUTED, ORANGE, PURPLE
@@ -147,7 +146,7 @@ def _map_figure(
     centres, image = np.stack([data.centre_y.values, data.centre_x.values], -1), None
     for ax, title, values, radius in zip(axes[0], titles, maps, radii, strict=False):
         own = data.radius.values == radius
-        image = nearest_map(ax, body, centres[own], values[own], window, radius)
+        image = plots.nearest_map(ax, body, centres[own], values[own], window, radius)
         ax.set_title(title, fontsize=8.5)
     for ax, n in zip(axes[0, len(titles) :], shown, strict=True):
         plots.draw_body(ax, data.picture.values[n][grown])
@@ -157,5 +156,5 @@ def _map_figure(
             _draw_ring(ax, ring, grown)
     for ax in axes[0]:
         ax.set_anchor("N")
-    recovered_colour_bar(axes, image, label, below=ring is None)
+    plots.add_colour_bar(axes, image, label, extend="neither" if ring else "min")
     return figure

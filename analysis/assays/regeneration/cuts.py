@@ -75,10 +75,7 @@ def measure_cuts(organism: Organism, controls: Controls, tick: Tick | None = Non
 
 
 def measure_wounds(
-    organism: Organism,
-    controls: Controls,
-    regions: Mapping[str, Bool[np.ndarray, "y x"]],
-    tick: Tick | None = None,
+    organism: Organism, controls: Controls, regions: Mapping[str, Bool[np.ndarray, "y x"]], tick: Tick | None = None
 ) -> xr.Dataset:
     """Wound every run and let it go on.
 

@@ -6,57 +6,42 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from analysis import metrics
-from analysis.assays.regeneration.recovery_time import kaplan_meier, recovery_times
+from analysis.assays.regeneration.recovery_time import kaplan_meier, recovery_times, wound_table
 from analysis.assays.regeneration.run import RegenerationResult
 from analysis.report import plots
 from analysis.report.format import as_given, plural
-from analysis.report.plots import FAINT, GREEN, INK, MUTED, ORANGE
+from analysis.report.model import SvgFigure, svg_figure
+from analysis.report.plots import FAINT, GREEN, MUTED, ORGANISM_COLOURS
 from nca.damage import CUTS
 
-_COLOURS = (plots.BLUE, ORANGE, GREEN, plots.PURPLE, "#e69f00", "#56b4e9", INK, MUTED)
 _LEAST, _MOST = -1.0, 1.25  # of recovered, in the figure of the cuts
-_SHADES = ["#efe9dc", "#9ecae1", "#2171b5", "#08306b"]
-_RECOVERED = LinearSegmentedColormap.from_list("recovered", _SHADES).with_extremes(under=ORANGE)
+_RECOVERED = "recovered (orange: below 0)"
 
 
-def organism_colour(n: int) -> str:
-    """The colour of the n-th organism."""
-    return _COLOURS[n % len(_COLOURS)]
-
-
-def organism_legend(figure: Figure, names: Sequence[str]) -> None:
-    """A legend of organisms below a figure."""
-    lines = [Line2D([], [], color=organism_colour(n), marker="o", mfc="none", lw=1.6) for n in range(len(names))]
-    figure.legend(lines, names, loc="outside lower center", ncols=min(4, len(names)))
-
-
-def regeneration_figures(results: Sequence[RegenerationResult]) -> dict[str, tuple[Figure, str]]:
-    """The figures that there are results for, by name, each with its caption."""
-    makers = {
-        "five-cuts": _plot_cuts,
-        "cut-portraits": _plot_portraits,
-        "time-to-regenerate": _plot_recovery_times,
+def regeneration_figures(results: Sequence[RegenerationResult]) -> list[SvgFigure]:
+    """The figures that there are results for."""
+    makers: dict[str, Any] = {
+        "five-cuts": results and _plot_cuts,
+        "cut-portraits": results and _plot_portraits,
+        "time-to-regenerate": results and _plot_recovery_times,
         "half-planes": any(result.half_planes for result in results) and _plot_half_planes,
         "wound-map": any(result.holes for result in results) and _plot_wound_map,
     }
-    return {name: maker(results) for name, maker in makers.items() if maker}
+    with plots.style():
+        return [svg_figure(name, *maker(results)) for name, maker in makers.items() if maker]
 
 
 def _plot_cuts(results: Sequence[RegenerationResult]) -> tuple[Figure, str]:
     """Recovered after each cut, every run, organism by organism."""
     figure, axes = plots.new_figure(1, 1, 1.2 + 0.2 * len(CUTS) * (1 + len(results)))
     ax, pitch, least = axes[0, 0], 0.8 / len(results), 0.0
-    for n, result in enumerate(results):
+    for n, (result, colour) in enumerate(zip(results, ORGANISM_COLOURS * len(results), strict=False)):
         for row, name in enumerate(CUTS):
             recovered = result.cuts.recovered.sel(wound=name).values
-            _runs_and_median(ax, recovered, row - 0.4 + pitch * (n + 0.5), pitch, organism_colour(n))
+            _runs_and_median(ax, recovered, row - 0.4 + pitch * (n + 0.5), pitch, colour)
             least = min([least, *recovered[~np.isnan(recovered)]])
     for row in range(1, len(CUTS)):
         ax.axhline(row - 0.5, color=FAINT, lw=0.5)
@@ -66,7 +51,7 @@ def _plot_cuts(results: Sequence[RegenerationResult]) -> tuple[Figure, str]:
     left = _LEAST - 0.12 if least < -0.1 else -0.12
     ax.set(ylim=(len(CUTS) - 0.5, -0.5), xlim=(left, _MOST), xlabel="recovered", ylabel="cut")
     ax.tick_params(axis="y", length=0)
-    organism_legend(figure, [result.organism.name for result in results])
+    plots.organism_legend(figure, [result.organism.name for result in results])
     config = results[0].config
     arrows = f" Arrow heads at the left: runs below {as_given(_LEAST)}." if least < _LEAST else ""
     return figure, (
@@ -95,9 +80,8 @@ def _plot_recovery_times(results: Sequence[RegenerationResult]) -> tuple[Figure,
     """Kaplan-Meier curves of the time to regenerate, cut by cut."""
     figure, axes = plots.new_figure(1, len(CUTS), 2.5, sharey=True, sharex=True)
     for ax, name in zip(axes[0], CUTS, strict=True):
-        for n, result in enumerate(results):
-            cuts = result.cuts.sel(wound=[name])
-            times, censored = recovery_times(cuts)
+        for result, colour in zip(results, ORGANISM_COLOURS * len(results), strict=False):
+            times, censored = recovery_times(result.cuts.sel(wound=[name]))
             steps, share, low, high = kaplan_meier(times[0], censored[0])
             if not steps.size:
                 continue
@@ -105,13 +89,13 @@ def _plot_recovery_times(results: Sequence[RegenerationResult]) -> tuple[Figure,
             # Each level is drawn to the next step, so that a band without a level ends where its share does.
             at = np.repeat(steps, 2)[1:-1]
             band = [np.repeat(bound, 2) for bound in (low, high)]
-            ax.fill_between(at, *band, color=organism_colour(n), alpha=0.14, lw=0)
-            ax.plot(at, np.repeat(share, 2), color=organism_colour(n), lw=1.6)
+            ax.fill_between(at, *band, color=colour, alpha=0.14, lw=0)
+            ax.plot(at, np.repeat(share, 2), color=colour, lw=1.6)
         ax.set_title(name)
         ax.set(ylim=(-0.03, 1.03))
     axes[0, 0].set_ylabel("share not yet regenerated")
     axes[0, len(CUTS) // 2].set_xlabel("steps after the cut")
-    organism_legend(figure, [result.organism.name for result in results])
+    plots.organism_legend(figure, [result.organism.name for result in results])
     config = results[0].config
     return figure, (
         "Kaplan-Meier curves of the steps until 90 % of the damage is recovered, measured every 20 steps over "
@@ -156,15 +140,23 @@ def _plot_half_planes(results: Sequence[RegenerationResult]) -> tuple[Figure, st
     figure, axes = plots.new_figure(rows, columns, 0.7 + 2.2 * rows, sharex=True)
     for ax in axes.ravel()[len(shown) :]:
         ax.set_visible(False)
-    image = None
     for ax, result in zip(axes.ravel(), shown, strict=False):
-        image = _half_plane_map(ax, result.half_planes)
+        table = wound_table(result.half_planes)
+        grid = table.pivot(index="offset", columns="angle", values="recovered")
+        image = ax.imshow(grid, origin="lower", aspect="auto", **plots.RECOVERED)
+        lost = table[table.recovered.isna()]
+        ax.plot(grid.columns.get_indexer(lost.angle), grid.index.get_indexer(lost.offset), "x", color=MUTED, ms=4)
+        spacing = max(1, len(grid.columns) // 4)
+        ax.set_xticks(range(0, len(grid.columns), spacing), [f"{a:g}" for a in grid.columns[::spacing]])
+        ax.set_yticks(range(len(grid)), [f"{o:+g}".replace("-", "−") if o else "0" for o in grid.index])
+        ax.tick_params(length=0)
+        ax.spines[:].set_visible(False)
         ax.set_title(result.organism.name)
     for ax in axes[:, 0]:
         ax.set_ylabel("offset (cells)")
     for ax in axes[-1]:
         ax.set_xlabel("direction cut away (degrees; 0 right, 90 down)" if columns == 1 else "direction (°)")
-    recovered_colour_bar(axes, image)
+    plots.add_colour_bar(axes, image, _RECOVERED, extend="min")
     return figure, (
         f"Share recovered after half planes are cut away, median of {plural(results[0].config.map_runs, 'run')}: by "
         "direction (0° right, 90° down), and by the offset of the edge from the canvas’s middle (negative takes more "
@@ -172,93 +164,31 @@ def _plot_half_planes(results: Sequence[RegenerationResult]) -> tuple[Figure, st
     )
 
 
-def _half_plane_map(ax: Axes, planes: xr.Dataset) -> Any:
-    angles, offsets = (sorted(set(planes[name].values.tolist())) for name in ("angle", "offset"))
-    medians = np.full((len(offsets), len(angles)), np.nan)
-    for w in range(planes.sizes["wound"]):
-        at = offsets.index(float(planes.offset[w])), angles.index(float(planes.angle[w]))
-        medians[at] = metrics.median_interval(planes.recovered.values[w], resamples=1)[0]
-        if not np.isfinite(medians[at]):
-            ax.plot(at[1], at[0], "x", color=MUTED, ms=4)
-    image = _squares(ax, medians)
-    spacing = max(1, len(angles) // 4)
-    ax.set_xticks(range(0, len(angles), spacing), [f"{a:g}" for a in angles[::spacing]])
-    ax.set_yticks(range(len(offsets)), [f"{o:+g}".replace("-", "−") if o else "0" for o in offsets])
-    ax.tick_params(length=0)
-    for spine in ax.spines.values():
-        spine.set_visible(False)
-    return image
-
-
 def _plot_wound_map(results: Sequence[RegenerationResult]) -> tuple[Figure, str]:
     """Recovered by the place of a hole, drawn on the body: a row for each radius where there are several organisms."""
     shown = [result for result in results if result.holes]
-    radii = sorted({r for result in shown for r in result.holes.radius.values.tolist()})
+    tables = [wound_table(result.holes) for result in shown]
+    radii = sorted({radius for table in tables for radius in table.radius})
     windows = [plots.body_window(result.holes.body.values) for result in shown]
     tall = max((w[0].stop - w[0].start) / (w[1].stop - w[1].start) for w in windows)
     side = min(2.6, (plots.WIDTH - 0.8) / max(len(radii), len(shown)))
     several = len(shown) > 1
     rows, columns = (len(radii), len(shown)) if several else (1, len(radii))
     figure, axes = plots.new_figure(rows, columns, rows * (side * tall + 0.25) + 0.5)
-    grid, image = axes if several else axes.T, None
-    for n, (result, window) in enumerate(zip(shown, windows, strict=True)):
-        for r, radius in enumerate(radii):
-            ax, holes = grid[r, n], result.holes.sel(wound=result.holes.radius == radius)
-            centres = np.stack([holes.centre_y.values, holes.centre_x.values], -1)
-            medians = np.array([metrics.median_interval(runs, resamples=1)[0] for runs in holes.recovered.values])
-            image = nearest_map(ax, result.holes.body.values, centres, medians, window, radius)
-            if r == 0 and several:
-                ax.set_title(result.organism.name)
-            if n == 0:
-                (ax.set_ylabel if several else ax.set_title)(f"hole of radius {radius:g} cells")
-    recovered_colour_bar(axes, image)
+    grid = axes if several else axes.T
+    for column, result, table, window in zip(grid.T, shown, tables, windows, strict=True):
+        for ax, radius in zip(column, radii, strict=True):
+            holes = table[table.radius == radius]
+            centres = holes[["centre_y", "centre_x"]].to_numpy()
+            body = result.holes.body.values
+            image = plots.nearest_map(ax, body, centres, holes.recovered.to_numpy(), window, radius)
+        if several:
+            column[0].set_title(result.organism.name)
+    for ax, radius in zip(grid[:, 0], radii, strict=True):
+        (ax.set_ylabel if several else ax.set_title)(f"hole of radius {radius:g} cells")
+    plots.add_colour_bar(axes, image, _RECOVERED, extend="min")
     return figure, (
         "Where a hole does not regenerate: each cell of the body has the colour of the nearest hole (dots: centres), "
         f"median of {plural(results[0].config.map_runs, 'run')}; the bar below is as long as the hole is wide. "
         "Crosses: not defined."
     )
-
-
-def nearest_map(
-    ax: Axes,
-    body: np.ndarray,
-    centres: np.ndarray,
-    values: np.ndarray,
-    window: tuple[slice, slice],
-    radius: float,
-) -> Any:
-    """Each cell of a body (y, x) in the colour of the nearest of some centres (point, 2).
-
-    Centres are dots, or crosses where there is no value; the bar below is as long as a disc of the radius is wide.
-    """
-    shown = np.full(body.shape, np.nan)
-    if len(centres):
-        cells = np.argwhere(body)
-        shown[body] = values[np.square(cells[:, None] - centres[None]).sum(-1).argmin(1)]
-    image = _squares(ax, shown[window])
-    ax.set_aspect("equal")
-    ax.invert_yaxis()
-    plots.draw_outline(ax, body[window])
-    for (y, x), value in zip(centres - np.array([window[0].start, window[1].start]), values, strict=True):
-        marker, size = (".", 2) if np.isfinite(value) else ("x", 4)
-        ax.plot(x, y, marker=marker, ms=size, color=MUTED)
-    below = window[0].stop - window[0].start + 1.5
-    ax.plot([0, 2 * radius], [below] * 2, color=INK, lw=1.5, solid_capstyle="butt", clip_on=False)
-    plots.hide_frame(ax)
-    return image
-
-
-def _squares(ax: Axes, values: np.ndarray) -> Any:
-    """Values (row, column) as squares about whole numbers, NaN left empty."""
-    edges = [np.arange(n + 1) - 0.5 for n in values.shape[::-1]]
-    return ax.pcolormesh(
-        *edges, np.ma.masked_invalid(values), cmap=_RECOVERED, vmin=0, vmax=1, lw=0.4, edgecolor="face"
-    )
-
-
-def recovered_colour_bar(axes: Any, image: Any, label: str = "recovered (orange: below 0)", below: bool = True) -> None:
-    """The colour bar of shares recovered, with a tip for values below 0 where there can be any."""
-    figure = np.ravel(axes)[0].figure
-    bar = figure.colorbar(image, ax=axes, extend="min" if below else "neither", fraction=0.05, pad=0.03)
-    bar.outline.set_visible(False)
-    bar.set_label(label)

@@ -50,49 +50,41 @@ def kaplan_meier(
     return (np.r_[0, survival.quantiles], *(np.r_[1, np.asarray(column, float)] for column in columns))
 
 
-def overshoot(wounds: xr.Dataset) -> Float[np.ndarray, "wound run"]:
-    """The most by which a wounded body ever exceeds the mature cells of its control, as a share of them; at least 0."""
-    control = wounds.mature_cells_control.where(wounds.mature_cells_control > 0)
-    excess = (wounds.mature_cells / control - 1).transpose("wound", "run", "step")
-    return np.maximum(excess.max("step").values, 0.0)
-
-
-def is_bistable(recovered: Float[np.ndarray, " run"]) -> bool:
-    """Whether some runs regenerate (0.9 and more) while others stay below 0.5."""
-    defined = recovered[~np.isnan(recovered)]
-    return bool((defined >= REGENERATED).any() and (defined < POOR).any())
-
-
 def wound_table(wounds: xr.Dataset) -> pd.DataFrame:
     """A row for each wound.
 
     Returns:
         wound; recovered, the median over runs with recovered_low and recovered_high of its 95 % bootstrap interval;
-        runs; defined_runs; "run 0", "run 1", ...: recovered by run; bistable (see `is_bistable`); steps_to_90, the
-        median time to 90 % (NaN: not reached by half of the runs); regenerated_runs, that ever reached 90 %;
-        overshoot and max_overshoot; overgrown_runs, exploded_runs; cells_changed; and the numbers of half planes
-        (angle, offset) or holes (radius, y, x) with the share removed.
+        runs; defined_runs; "run 0", "run 1", ...: recovered by run; bistable: some runs recover 0.9 and more, others
+        less than 0.5; steps_to_90, the median time to 90 % (NaN: not reached by half of the runs); regenerated_runs,
+        that ever reached 90 %; overshoot and max_overshoot, over runs, of the most by which a wounded body ever exceeds
+        the mature cells of its control, as a share of them, at least 0; overgrown_runs, exploded_runs; cells_changed;
+        and the numbers of half planes (angle, offset) or holes (radius, centre_y, centre_x) with the share removed.
     """
     times, censored = recovery_times(wounds)
-    excess = overshoot(wounds)
+    control = wounds.mature_cells_control.where(wounds.mature_cells_control > 0)
+    overshoot = np.maximum((wounds.mature_cells / control - 1).max("step"), 0.0)
     rows = []
     for w, name in enumerate(wounds.wound.values.tolist()):
         recovered = wounds.recovered.values[w]
+        defined = ~np.isnan(recovered)
         steps, share, _, _ = kaplan_meier(times[w], censored[w])
         half = steps[share <= 0.5]
         median, low, high = metrics.median_interval(recovered)
         rows.append(
             {"wound": name, "recovered": median, "recovered_low": low, "recovered_high": high}
-            | {"runs": len(recovered), "defined_runs": int((~np.isnan(recovered)).sum())}
+            | {"runs": len(recovered), "defined_runs": int(defined.sum())}
             | {f"run {r}": value for r, value in zip(wounds.run.values, recovered, strict=True)}
-            | {"bistable": is_bistable(recovered), "steps_to_90": half[0] if half.size else np.nan}
-            | {"regenerated_runs": int((~censored[w] & ~np.isnan(recovered)).sum())}
-            | {"overshoot": float(np.median(excess[w])), "max_overshoot": float(excess[w].max())}
-            | {f"{event}_runs": int((wounds[event].values[w] >= 0).sum()) for event in ("overgrown", "exploded")}
-            | {"cells_changed": float(np.median(wounds.cells_changed.values[w]))}
+            | {"bistable": bool((recovered >= REGENERATED).any() and (recovered < POOR).any())}
+            | {"steps_to_90": half[0] if half.size else np.nan}
+            | {"regenerated_runs": int((~censored[w] & defined).sum())}
         )
-    frame = pd.DataFrame(rows)
-    for name in ("angle", "offset", "radius", "centre_y", "centre_x", "removed"):
-        if name in wounds:
-            frame[name] = wounds[name].values
-    return frame
+    frame = pd.DataFrame(rows).assign(
+        overshoot=overshoot.median("run").values,
+        max_overshoot=overshoot.max("run").values,
+        overgrown_runs=(wounds.overgrown >= 0).sum("run").values,
+        exploded_runs=(wounds.exploded >= 0).sum("run").values,
+        cells_changed=wounds.cells_changed.median("run").values,
+    )
+    numbers = ("angle", "offset", "radius", "centre_y", "centre_x", "removed")
+    return frame.assign(**{name: wounds[name].values for name in numbers if name in wounds})

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from analysis import metrics
 from analysis.assays.regeneration.cuts import MARGIN, POOR, REGENERATED
 from analysis.assays.regeneration.plots import regeneration_figures
 from analysis.assays.regeneration.recovery_time import wound_table
 from analysis.assays.regeneration.run import RegenerationResult
-from analysis.report import plots
 from analysis.report.format import number, percent, plural
-from analysis.report.model import Claim, Section, SvgFigure, evidence, svg_figure
+from analysis.report.model import Claim, Section, evidence
 from nca.damage import CUTS
 
 _NAME = "regeneration"
@@ -25,106 +25,96 @@ def sections(results: Sequence[RegenerationResult]) -> list[Section]:
     """One section, in which several organisms share tables and figures."""
     cut = [result for result in results if not result.no_body]
     tables = _tables(cut)
+    reasons = [(r.organism.name, r.no_body) for r in results] + [(r.organism.name, _lost_controls(r)) for r in cut]
     return [
         Section(
             _NAME,
             "Regeneration",
-            [claim for result in cut for claim in claims(result)],
-            figures=_figures(cut) if cut else (),
+            [claim for result in cut for claim in _claims(result)],
+            figures=regeneration_figures(cut),
             lookup={"Five cuts": tables["five-cuts"].round(2).replace(-np.inf, "exploded")} if cut else {},
             tables=tables,
             method=_method(results[0]),
-            skipped=[f"{r.organism.name}: {r.no_body}" for r in results if r.no_body]
-            + [reason for result in cut for reason in _lost_controls(result)],
+            skipped=[f"{name}: {reason}" for name, reason in reasons if reason],
             data={_NAME if len(cut) == 1 else f"{_NAME}-{n}": result.cuts for n, result in enumerate(cut, 1)},
         )
     ]
 
 
-def claims(result: RegenerationResult) -> list[Claim]:
+def _claims(result: RegenerationResult) -> list[Claim]:
     """What one organism regenerates, the check of the empty margin last."""
-    return [
-        _five_cuts(result),
-        *([_follow_up(result)] if result.follow_up else []),
-        *([_wound_map(result, "half plane")] if result.half_planes else []),
-        *([_wound_map(result, "hole")] if result.holes else []),
-        _margin(result),
-    ]
+    claims = [_five_cuts(result)]
+    claims += [_follow_up(result)] if result.follow_up else []
+    maps = {"half plane": result.half_planes, "hole": result.holes}
+    return [*claims, *(_wound_map(result, kind, outcome) for kind, outcome in maps.items() if outcome), _margin(result)]
 
 
-def _rows(quantity: str, row: Any) -> list[dict[str, Any]]:
+def _row(quantity: str, measure: str, value: Any, n: int, unit: str = "runs", **columns: Any) -> dict[str, Any]:
+    return {"quantity": quantity, "measure": measure, "value": value, **columns, "n": n, "unit": unit}
+
+
+def _rows(quantity: str, wound: Any) -> list[dict[str, Any]]:
     """Evidence of a wound: share recovered, and the time that it takes."""
-    count = {"n": int(row.defined_runs), "unit": "runs"}
-    recovered = {"value": row.recovered, "low": row.recovered_low, "high": row.recovered_high}
-    rows = [{"quantity": quantity, "measure": "recovered"} | recovered | count]
-    if np.isfinite(row.steps_to_90):
-        rows.append({"quantity": quantity, "measure": "steps to 90 % (median)", "value": row.steps_to_90} | count)
-    regenerated = {"value": row.regenerated_runs, "measure": "runs that reach 90 %"}
-    return [*rows, {"quantity": quantity} | regenerated | count]
+    n = int(wound.defined_runs)
+    rows = [_row(quantity, "recovered", wound.recovered, n, low=wound.recovered_low, high=wound.recovered_high)]
+    if np.isfinite(wound.steps_to_90):
+        rows.append(_row(quantity, "steps to 90 % (median)", wound.steps_to_90, n))
+    return [*rows, _row(quantity, "runs that reach 90 %", wound.regenerated_runs, n)]
 
 
 def _five_cuts(result: RegenerationResult) -> Claim:
-    """How many of the five cuts a body regenerates from, and which runs disagree."""
-    rows = wound_table(result.cuts).set_index("wound", drop=False).loc[list(CUTS)]
-    name, step = result.organism.name, result.config.eval_steps
-    regenerated = [cut for cut in CUTS if rows.recovered[cut] >= REGENERATED]
+    """How many of the five cuts a body regenerates from, in how many runs, and which runs disagree."""
+    wounds = wound_table(result.cuts).set_index("wound", drop=False).loc[list(CUTS)]
+    name, runs, by_run = result.organism.name, result.config.runs, result.cuts.recovered
+    regenerated = [cut for cut in CUTS if wounds.recovered[cut] >= REGENERATED]
+    complete = int((by_run.sel(wound=regenerated) >= REGENERATED).all("wound").sum())
+    in_runs = "every run" if complete == runs else f"{complete} of {plural(runs, 'run')}"
+    each = f"; after {'it' if len(regenerated) == 1 else 'all of these'} in {in_runs}" if regenerated else ""
     text = (
-        f"{name} recovers {percent(REGENERATED)} or more of the damage within {step} steps after {len(regenerated)} of "
-        f"{int(rows.recovered.notna().sum())} cuts (median of {plural(result.config.runs, 'run')})."
+        f"{name} recovers {percent(REGENERATED)} or more of the damage within {result.config.eval_steps} steps after "
+        f"{len(regenerated)} of {int(wounds.recovered.notna().sum())} cuts (median of {plural(runs, 'run')}{each})."
     )
-    if rows.recovered.isna().all():
+    if wounds.recovered.isna().all():
         text = f"{name}: the share recovered is not defined after any cut."
     split = []
-    for cut in CUTS:
-        recovered = result.cuts.recovered.sel(wound=cut).values
-        if rows.bistable[cut]:
-            poor = np.flatnonzero(recovered < POOR).tolist()
-            split.append(f"{cut} ({'run' if len(poor) == 1 else 'runs'} {', '.join(map(str, poor))})")
+    for cut in wounds.wound[wounds.bistable]:
+        poor = np.flatnonzero(by_run.sel(wound=cut).values < POOR).tolist()
+        split.append(f"{cut} ({'run' if len(poor) == 1 else 'runs'} {', '.join(map(str, poor))})")
     note = f"Runs disagree; some recover {percent(REGENERATED)}, others less than {percent(POOR)}: {', '.join(split)}."
-    numbers = {"organism": name, "regenerated": regenerated, "wounds": rows.to_dict("records")}
-    table = evidence(*(row for cut in CUTS for row in _rows(f"{cut} cut", rows.loc[cut])))
+    numbers = {"organism": name, "regenerated": regenerated, "complete_runs": complete}
+    numbers["wounds"] = wounds.to_dict("records")
+    table = evidence(*(row for cut in CUTS for row in _rows(f"{cut} cut", wounds.loc[cut])))
     return Claim(_NAME, text, table, numbers, note if split else "")
 
 
 def _follow_up(result: RegenerationResult) -> Claim:
     """What became of cut bodies long after."""
-    late = result.follow_up
-    fates = late.fate.sel(wound=list(CUTS)).values
-    counts = {fate: int((fates == fate).sum()) for fate in sorted(set(fates.ravel()))}
-    rows = [
-        {"quantity": f"{cut} cut", "measure": f"runs {fate}", "value": int((fates[n] == fate).sum())}
-        | {"n": late.sizes["run"], "unit": "runs"}
-        for n, cut in enumerate(CUTS)
-        for fate in counts
-        if (fates[n] == fate).any()
-    ]
-    controls = {"value": int(late.control_has_body.sum()), "n": late.sizes["run"], "unit": "runs"}
-    rows.append({"quantity": "uncut controls", "measure": "runs with a body"} | controls)
+    late, runs = result.follow_up, result.follow_up.sizes["run"]
+    fates = late.fate.sel(wound=list(CUTS)).to_series()
+    counts, per_cut = fates.value_counts().sort_index(), ((cut, fates[cut].value_counts().sort_index()) for cut in CUTS)
+    rows = [_row(f"{cut} cut", f"runs {fate}", n, runs) for cut, own in per_cut for fate, n in own.items()]
+    rows.append(_row("uncut controls", "runs with a body", int(late.control_has_body.sum()), runs))
     text = (
         f"{result.organism.name}: by step {result.config.follow_up_step}, {counts.get('regenerated', 0)} of "
         f"{plural(fates.size, 'cut run')} have regenerated ({', '.join(f'{n} {fate}' for fate, n in counts.items())})."
     )
-    numbers = {"organism": result.organism.name, "fates": counts}
-    return Claim(_NAME, text, evidence(*rows), numbers)
+    return Claim(_NAME, text, evidence(*rows), {"organism": result.organism.name, "fates": counts.to_dict()})
 
 
-def _wound_map(result: RegenerationResult, kind: str) -> Claim:
+def _wound_map(result: RegenerationResult, kind: str, outcome: xr.Dataset) -> Claim:
     """How many of many wounds a body regenerates from, and the worst one."""
-    outcome = result.half_planes if kind == "half plane" else result.holes
     table = wound_table(outcome)
     defined, name = table[table.recovered.notna()], result.organism.name
     if defined.empty:
         return Claim(_NAME, f"{name}: the share recovered is not defined after any {kind}.", evidence())
     good = int((defined.recovered >= REGENERATED).sum())
     worst = defined.loc[defined.recovered.idxmin()]
-    count = {"n": len(defined), "unit": f"{kind}s"}
-    rows = [{"quantity": f"all {kind}s", "measure": "recovered (median)", "value": defined.recovered.median()} | count]
+    rows = [_row(f"all {kind}s", "recovered (median)", defined.recovered.median(), len(defined), f"{kind}s")]
     rows += _rows(worst.wound, worst)
     rows.append({"quantity": worst.wound, "measure": "share of the body removed", "value": worst.removed})
-    if kind == "hole":
-        for radius, holes in defined.groupby("radius"):
-            regenerated = {"measure": "holes regenerated", "value": int((holes.recovered >= REGENERATED).sum())}
-            rows.append({"quantity": f"radius {radius:g}"} | regenerated | {"n": len(holes), "unit": "holes"})
+    for radius, holes in defined.groupby("radius") if kind == "hole" else ():
+        regenerated = int((holes.recovered >= REGENERATED).sum())
+        rows.append(_row(f"radius {radius:g}", "holes regenerated", regenerated, len(holes), "holes"))
     text = (
         f"{name} recovers {percent(REGENERATED)} or more of the damage after {good} of {plural(len(defined), kind)} "
         f"(median of {plural(outcome.sizes['run'], 'run')}); the worst recovers {number(worst.recovered)}."
@@ -142,24 +132,20 @@ def _margin(result: RegenerationResult) -> Claim:
         return Claim(_NAME, f"{name} has no empty margin for a control cut: {reason}.", evidence())
     difference = float(cuts.final_difference.sel(wound=MARGIN).max())
     change = "nothing" if difference == 0 else f"the final state by {difference:g}, which it must not"
-    row = {"quantity": MARGIN, "measure": "largest difference from the uncut control", "value": difference}
-    return Claim(
-        _NAME,
-        f"{name}: a cut in the empty margin changes {change}.",
-        evidence(row | {"n": result.config.runs, "unit": "runs"}),
-        {"organism": name, "final_difference": difference},
-    )
+    row = _row(MARGIN, "largest difference from the uncut control", difference, result.config.runs)
+    numbers = {"organism": name, "final_difference": difference}
+    return Claim(_NAME, f"{name}: a cut in the empty margin changes {change}.", evidence(row), numbers)
 
 
-def _lost_controls(result: RegenerationResult) -> list[str]:
-    """Why the share recovered is not defined where the uncut controls lose their bodies."""
+def _lost_controls(result: RegenerationResult) -> str:
+    """Why the share recovered is not defined where the uncut controls lose their bodies; empty where none does."""
     mse, empty = result.cuts.mse_control.values[:, -1], result.cuts.mse_empty.values[:, -1]
     lost = int((~np.asarray(metrics.has_body(mse, empty))).sum())
     reason = (
-        f"{result.organism.name}: the share recovered is not defined in {lost} of {plural(len(mse), 'run')}, whose "
-        f"uncut control itself has lost the body by step {result.config.end_step}."
+        f"the share recovered is not defined in {lost} of {plural(len(mse), 'run')}, whose uncut control itself has "
+        f"lost the body by step {result.config.end_step}."
     )
-    return [reason] if lost else []
+    return reason if lost else ""
 
 
 def _tables(results: Sequence[RegenerationResult]) -> dict[str, pd.DataFrame]:
@@ -178,12 +164,6 @@ def _tables(results: Sequence[RegenerationResult]) -> dict[str, pd.DataFrame]:
             frame.insert(0, "organism", result.organism.name)
             parts.setdefault(name, []).append(frame)
     return {name: pd.concat(frames, ignore_index=True) for name, frames in parts.items()}
-
-
-def _figures(results: Sequence[RegenerationResult]) -> list[SvgFigure]:
-    with plots.style():
-        made = regeneration_figures(results).items()
-        return [svg_figure(name, figure, caption) for name, (figure, caption) in made]
 
 
 def _method(result: RegenerationResult) -> str:

@@ -11,7 +11,8 @@ import xarray as xr
 from analysis import metrics
 from analysis.assays.regeneration.config import RegenerationConfig
 from analysis.assays.regeneration.cuts import follow_up, measure_cuts
-from analysis.assays.regeneration.wound_map import half_planes, hole_grid, map_wounds
+from analysis.assays.regeneration.wound_map import half_planes, map_wounds
+from analysis.geometry import hole_grid
 from analysis.paired import Controls, measured_steps, run_controls
 from analysis.progress import Log, Progress, silent
 from analysis.report.notebook import ReportHtml

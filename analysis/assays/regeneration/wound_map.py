@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import product
 
 import numpy as np
@@ -10,12 +9,12 @@ import xarray as xr
 from jaxtyping import Bool
 
 from analysis.assays.regeneration.cuts import measure_wounds
+from analysis.geometry import Wounds
 from analysis.paired import Controls
 from analysis.rollouts import Tick
-from nca.damage import disc, half_plane
+from nca.damage import half_plane
 from nca.organism import Organism
 
-Wounds = Mapping[str, tuple[Bool[np.ndarray, "y x"], dict[str, float]]]  # region and numbers, by name
 _OFFSETS = (-0.5, -0.25, 0.0, 0.25, 0.5)  # of half planes, as shares of the body's reach
 _BATCH = 16  # wounds whose final states are held at once
 
@@ -32,34 +31,14 @@ def half_planes(body: Bool[np.ndarray, "y x"], angles: int) -> Wounds:
     offsets = sorted({float(round(share * reach)) for share in _OFFSETS})
     wounds = {}
     for angle, offset in product(np.arange(angles) * 360 / max(angles, 1), offsets):
-        region = half_plane(body.shape, np.radians(angle), offset)
+        region = half_plane(body.shape, angle, offset)
         if 0 < (region & body).sum() < body.sum():
             wounds[f"{angle:g} degrees, {offset:+g} cells"] = region, {"angle": float(angle), "offset": offset}
     return wounds
 
 
-def hole_grid(body: Bool[np.ndarray, "y x"], radii: tuple[float, ...], points: int) -> Wounds:
-    """Discs of each radius about approximately `points` cells of the body, on a square grid through its middle.
-
-    Their numbers are radius, centre_y and centre_x (cells).
-    """
-    spacing = max(1, round(float(np.sqrt(body.sum() / points))))
-    y, x = np.nonzero(body)
-    rows, columns = (np.arange(round(v.mean()) % spacing, n, spacing) for v, n in zip((y, x), body.shape, strict=True))
-    wounds = {}
-    for radius, centre in product(radii, product(rows.tolist(), columns.tolist())):
-        if body[centre]:
-            numbers = {"radius": float(radius), "centre_y": float(centre[0]), "centre_x": float(centre[1])}
-            wounds[f"radius {radius:g} at {centre[0]},{centre[1]}"] = disc(body.shape, centre, radius), numbers
-    return wounds
-
-
 def map_wounds(
-    organism: Organism,
-    controls: Controls,
-    wounds: Wounds,
-    body: Bool[np.ndarray, "y x"],
-    tick: Tick | None = None,
+    organism: Organism, controls: Controls, wounds: Wounds, body: Bool[np.ndarray, "y x"], tick: Tick | None = None
 ) -> xr.Dataset:
     """Outcome of many wounds: what `measure_wounds` returns, without pictures, with the wounds' numbers, the share of
     the body that each removes, and the body; empty where there are no wounds."""

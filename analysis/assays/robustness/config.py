@@ -9,11 +9,7 @@ from typing import Any
 from nca.errors import UserError
 from nca.validation import check_at_least, convert_to_tuples, replace_defaults
 
-_FULL: dict[str, Any] = {
-    "runs": 16,
-    "eval_steps": 500,
-    "canvas_margins": (8, 6, 4, 3, 2, 1, 0, -1, -2, -4, -8),
-}
+_FULL: dict[str, Any] = {"runs": 16, "eval_steps": 500, "canvas_margins": (8, 6, 4, 3, 2, 1, 0, -1, -2, -4, -8)}
 RENAMED_OPTIONS = {
     "--at": "--adult-step",
     "--horizon": "--eval-steps",

@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.assays.regeneration.plots import organism_colour, organism_legend
 from analysis.assays.robustness.dose_response import PERTURBATIONS, dose_summary
 from analysis.assays.robustness.run import RobustnessResult
 from analysis.report import plots
 from analysis.report.format import as_given, plural
-from analysis.report.plots import FAINT, GREEN, MUTED
+from analysis.report.model import SvgFigure, svg_figure
+from analysis.report.plots import FAINT, GREEN, MUTED, ORGANISM_COLOURS
 
 _MIN_DRAWN = -1.0  # lower fitness is drawn here
 
 
-def robustness_figures(results: Sequence[RobustnessResult]) -> dict[str, tuple[Figure, str]]:
-    """The figures that there are results for, with their captions, by name."""
-    figures: dict[str, tuple[Figure, str]] = {}
+def robustness_figures(results: Sequence[RobustnessResult]) -> list[SvgFigure]:
+    """The figures that there are results for."""
+    makers: dict[str, Any] = {
+        "dose-response": any(len(result.doses) for result in results) and _plot_dose_response,
+        "return-to-control": any(result.returns for result in results) and _plot_returns,
+        "spread-between-runs": results and results[0].config.runs > 1 and _plot_spread,
+    }
     with plots.style():
-        if any(len(result.doses) for result in results):
-            figures["dose-response"] = _plot_dose_response(results)
-        if any(result.returns for result in results):
-            figures["return-to-control"] = _plot_returns(results)
-        if results and results[0].config.runs > 1:
-            figures["spread-between-runs"] = _plot_spread(results)
-    return figures
+        return [svg_figure(name, *maker(results)) for name, maker in makers.items() if maker]
 
 
 def _plot_dose_response(results: Sequence[RobustnessResult]) -> tuple[Figure, str]:
@@ -41,11 +40,11 @@ def _plot_dose_response(results: Sequence[RobustnessResult]) -> tuple[Figure, st
         ax.set_visible(False)
     for ax, name in zip(axes.ravel(), shown, strict=False):
         label, dose_label = PERTURBATIONS[name]
-        for n, result in enumerate(results):
+        for result, colour in zip(results, ORGANISM_COLOURS * len(results), strict=False):
             doses = result.doses[result.doses.perturbation == name]
             if len(doses):
                 trained = result.organism.rule.spec.fire_rate if name.startswith("fire_rate") else None
-                _draw_curve(ax, doses, organism_colour(n), trained)
+                _draw_curve(ax, doses, colour, trained)
         if name.endswith(("noise", "noise_per_step")):
             tried = sorted({dose for r in results for dose in r.doses[r.doses.perturbation == name].dose})
             ax.set_xscale("log")
@@ -60,7 +59,7 @@ def _plot_dose_response(results: Sequence[RobustnessResult]) -> tuple[Figure, st
         ax.set_xlabel(dose_label, fontsize=8)
     for ax in axes[:, 0]:
         ax.set_ylabel("fitness")
-    organism_legend(figure, [result.organism.name for result in results])
+    plots.organism_legend(figure, [result.organism.name for result in results])
     config = results[0].config
     return figure, (
         f"Fitness against dose: every one of {plural(config.runs, 'run')} (dots), the median and its bootstrap "
@@ -118,16 +117,16 @@ def _plot_spread(results: Sequence[RobustnessResult]) -> tuple[Figure, str]:
     """Distances between runs as bodies grow."""
     figure, axes = plots.new_figure(1, 2, 2.6, sharey=True)
     for ax, (name, title) in zip(axes[0], (("picture", "picture"), ("hidden", "hidden channels")), strict=True):
-        for n, result in enumerate(results):
+        for result, colour in zip(results, ORGANISM_COLOURS * len(results), strict=False):
             if name not in result.spread or not result.spread.sizes["pair"]:
                 continue
             distance = result.spread[name].values
-            ax.plot(result.spread.step, distance.T, color=organism_colour(n), lw=0.4, alpha=0.35)
-            ax.plot(result.spread.step, np.nanmedian(distance, 0), "o-", color=organism_colour(n), ms=3, lw=1.7)
+            ax.plot(result.spread.step, distance.T, color=colour, lw=0.4, alpha=0.35)
+            ax.plot(result.spread.step, np.nanmedian(distance, 0), "o-", color=colour, ms=3, lw=1.7)
         ax.set(xlabel="step", ylim=(0, None))
         ax.set_title(title, fontsize=9)
     axes[0, 0].set_ylabel("distance between two runs\n(of their norm)")
-    organism_legend(figure, [result.organism.name for result in results])
+    plots.organism_legend(figure, [result.organism.name for result in results])
     return figure, (
         f"Distance between runs as bodies grow: every pair of {plural(results[0].config.runs, 'run')} (thin) and the "
         "median, as a share of the norm of the picture (left) and of the hidden channels (right)."

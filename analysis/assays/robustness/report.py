@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.assays.robustness import plots
 from analysis.assays.robustness.canalization import canalization
 from analysis.assays.robustness.config import RobustnessConfig
 from analysis.assays.robustness.dose_response import PERTURBATIONS, dose_summary
+from analysis.assays.robustness.plots import robustness_figures
 from analysis.assays.robustness.run import RobustnessResult
 from analysis.report.format import as_given, interval_label, number, plural
-from analysis.report.model import Claim, Section, evidence, svg_figure
+from analysis.report.model import Claim, Section, evidence
 
 _NAME = "robustness"
 _TOLERATED = 0.9  # fitness from which on a dose counts as tolerated
@@ -30,7 +30,7 @@ def sections(results: Sequence[RobustnessResult]) -> list[Section]:
         _NAME,
         "Robustness",
         claims,
-        figures=[svg_figure(key, *figure) for key, figure in plots.robustness_figures(shown).items()],
+        figures=robustness_figures(shown),
         tables=_tables(shown),
         method=_method(results[0].config),
         skipped=skipped,

@@ -7,7 +7,7 @@ from helpers import bodies
 
 from analysis.assays.regeneration.config import RegenerationConfig
 from analysis.assays.regeneration.plots import _plot_recovery_times
-from analysis.assays.regeneration.recovery_time import is_bistable, kaplan_meier, overshoot, recovery_times
+from analysis.assays.regeneration.recovery_time import kaplan_meier, recovery_times, wound_table
 from analysis.assays.regeneration.run import RegenerationResult
 from nca.damage import CUTS
 
@@ -23,6 +23,8 @@ def wounds_of(courses, steps, names=("planted",)):
         "recovered": (("wound", "run"), 1 - mse[:, :, -1]),
         "mature_cells": (("wound", "run", "step"), 100 * (1 - mse)),
         "mature_cells_control": (("run", "step"), np.full(mse.shape[1:], 80)),
+        **{name: (("wound", "run"), np.full(mse.shape[:2], -1)) for name in ("overgrown", "exploded")},
+        "cells_changed": (("wound", "run"), np.full(mse.shape[:2], 40)),
     }
     return xr.Dataset(data, {"wound": list(names), "run": np.arange(runs), "step": steps})
 
@@ -40,7 +42,8 @@ def test_what_is_not_defined_has_no_recovery_time():
 
 def test_the_overshoot_is_the_largest_excess_over_the_controls_cells():
     wounds = wounds_of([[0, 1.2, 1.0], [0, 0.5, 0.6]], [200, 220, 240])
-    np.testing.assert_allclose(overshoot(wounds), [[0.5, 0.0]])
+    row = wound_table(wounds).iloc[0]
+    assert (row.overshoot, row.max_overshoot) == (pytest.approx(0.25), pytest.approx(0.5))
 
 
 def test_kaplan_meier_is_worked_out_by_hand():
@@ -71,6 +74,6 @@ def test_bands_reach_the_step_at_which_the_share_falls_to_0():
 
 
 def test_runs_that_disagree_are_bistable():
-    assert is_bistable(np.array([0.98, -2.09, 0.92]))
-    assert not is_bistable(np.array([0.7, 0.95, 0.92]))
-    assert not is_bistable(np.array([-3.0, 0.1, np.nan]))
+    for recovered, disagree in (([0.98, -2.09, 0.92], True), ([0.7, 0.95, 0.92], False), ([-3.0, 0.1, np.nan], False)):
+        courses = np.stack([np.zeros(3), recovered], 1)
+        assert wound_table(wounds_of(courses, [200, 220])).bistable[0] == disagree

@@ -1,5 +1,7 @@
 """Regeneration of bodies that keep, lose, fill or miss what a wound takes: runs, report, options and the command."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from helpers import bodies
@@ -11,8 +13,8 @@ from analysis.assays.regeneration.cuts import MARGIN
 from analysis.assays.regeneration.recovery_time import recovery_times, wound_table
 from analysis.assays.regeneration.report import sections
 from analysis.assays.regeneration.run import run
-from analysis.assays.regeneration.wound_map import hole_grid
 from analysis.cli.main import main
+from analysis.geometry import hole_grid
 from analysis.paired import run_edited
 from nca.damage import CUTS
 from nca.organism import Organism
@@ -49,6 +51,25 @@ def test_what_is_claimed_of_a_body_that_keeps_what_it_has(static):
         "standing recovers 90 % or more of the damage after 0 of 5 holes (median of 2 runs); the worst recovers 0.00.",
         "standing: a cut in the empty margin changes nothing.",
     ]
+
+
+def test_it_is_reported_in_how_many_runs_every_cut_regenerates(static):
+    recovered = static.cuts.recovered.copy()
+    recovered.loc[{"wound": ["top", "left"]}] = 0.95
+    every = replace(static, cuts=static.cuts.assign(recovered=recovered))
+    assert (
+        section_of(every)
+        .claims[0]
+        .text.endswith("after 2 of 5 cuts (median of 2 runs; after all of these in every run).")
+    )
+    recovered = recovered.copy()
+    recovered.loc[{"wound": "left"}] = [0.86, 0.96]
+    one = replace(static, cuts=static.cuts.assign(recovered=recovered))
+    assert (
+        section_of(one)
+        .claims[0]
+        .text.endswith("after 2 of 5 cuts (median of 2 runs; after all of these in 1 of 2 runs).")
+    )
 
 
 def test_a_body_that_keeps_what_it_has_regenerates_nothing(static):
