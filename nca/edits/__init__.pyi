@@ -1,3 +1,4 @@
+from .constructors import Donor as Donor
 from .constructors import add as add
 from .constructors import clamp as clamp
 from .constructors import erase as erase
@@ -10,7 +11,6 @@ from .constructors import project as project
 from .constructors import resample as resample
 from .constructors import scale as scale
 from .constructors import steer as steer
-from .donors import Donor as Donor
 from .edit import FOREVER as FOREVER
 from .edit import MODES as MODES
 from .edit import SITES as SITES
@@ -18,7 +18,6 @@ from .edit import Edit as Edit
 from .edit import apply as apply
 from .edit import entries as entries
 from .edit import index_of as index_of
-from .edit import lasting as lasting
 from .edit import stack as stack
 from .serialization import from_json as from_json
 from .serialization import load as load

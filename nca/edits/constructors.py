@@ -1,9 +1,12 @@
-"""Constructors of edits, one function for each kind of change; keywords select site, channels, filters and units."""
+"""Constructors of edits, one function for each kind of change; keywords select site, channels, filters and units.
+
+A value taken from a run, the `Donor`, is recorded as the run that it comes from, and computed anew when needed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
@@ -11,13 +14,63 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from nca.damage import disc
-from nca.edits.donors import Donor, DonorValue, mature_mean, move_state
 from nca.edits.edit import FOREVER, Edit, Selection, entries
 from nca.errors import UserError
+from nca.perception import mature
+from nca.rollout import grow, run_key
 
 if TYPE_CHECKING:
     from nca.organism import Organism
     from nca.rule import Rule
+
+States = Float[np.ndarray, "y x channel"]
+
+
+@dataclass(frozen=True, eq=False)
+class Donor:
+    """The state of a run at a step, to clamp to, resample from or graft.
+
+    Attributes:
+        organism: what grows.
+        step: the step whose state is taken.
+        seed: seed of the run's key.
+        run: number of the run.
+        edits: edits made during the run.
+        canvas: (y, x), if not the organism's own.
+    """
+
+    organism: Organism
+    step: int
+    seed: int = 0
+    run: int = 0
+    edits: Sequence[Edit] = ()
+    canvas: tuple[int, int] | None = None
+
+    def state(self) -> States:
+        """The state, grown when this is called."""
+        if self.step < 1:
+            return np.asarray(self.organism.initial_state(self.canvas))
+        key = run_key(self.seed, self.run)
+        return np.asarray(grow(self.organism, self.step, key=key, canvas=self.canvas, edits=self.edits))
+
+
+@dataclass(frozen=True, eq=False)
+class DonorValue:
+    """A value taken from a donor.
+
+    Attributes:
+        donor: the run and step.
+        how: how the value follows from the donor, a key of `DERIVATIONS`.
+        details: arguments of that derivation, plain JSON values.
+    """
+
+    donor: Donor
+    how: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def compute(self) -> np.ndarray:
+        """The value, computed when this is called."""
+        return DERIVATIONS[self.how](self.donor.state(), self.donor.organism, **self.details)
 
 
 def scale(organism: Organism | Rule, factor: float, **selection: Any) -> Edit:
@@ -52,9 +105,7 @@ def freeze(organism: Organism | Rule, **selection: Any) -> Edit:
 
 def resample(organism: Organism | Rule, donor: Donor | Array | np.ndarray, **selection: Any) -> Edit:
     """Set to another run's values in the same cells: a `Donor`, or its state (y, x, channel)."""
-    source = DonorValue(donor, "state") if isinstance(donor, Donor) else None
-    edit = _edit(organism, "set", donor if source is None else source.compute(), **selection)
-    return replace(edit, donor=source)
+    return _set_from_donor(organism, donor, "state", selection)[0]
 
 
 def mean(organism: Organism, donor: Donor | Array | np.ndarray, **selection: Any) -> Edit:
@@ -67,12 +118,8 @@ def mean(organism: Organism, donor: Donor | Array | np.ndarray, **selection: Any
         donor: a `Donor`, or a state (y, x, channel), usually the run's own at the first step.
         **selection: channels.
     """
-    from nca.perception import mature
-
-    state = donor.state() if isinstance(donor, Donor) else np.asarray(donor)
-    edit = _edit(organism, "set", mature_mean(state, organism), **selection)
-    source = DonorValue(donor, "mean") if isinstance(donor, Donor) else None
-    return replace(edit, donor=source).where(np.asarray(mature(organism.rule, jnp.asarray(state))))
+    edit, state = _set_from_donor(organism, donor, "mean", selection)
+    return edit.where(np.asarray(mature(organism.rule, jnp.asarray(state))))
 
 
 def follow(organism: Organism | Rule, path: Float[Any, "time y x entry"], **selection: Any) -> Edit:
@@ -144,12 +191,9 @@ def graft(
         turn: degrees by which the piece is turned, clockwise as seen.
         **selection: channels.
     """
-    details: dict[str, Any] = {"source": [float(n) for n in source], "target": [float(n) for n in target]}
-    details["turn"] = float(turn)
-    state = donor.state() if isinstance(donor, Donor) else np.asarray(donor)
-    edit = _edit(organism, "set", move_state(state, **details), **selection)
-    value = DonorValue(donor, "moved", details) if isinstance(donor, Donor) else None
-    return replace(edit, donor=value).where(disc(state.shape[:2], (target[0], target[1]), radius))
+    piece = {"source": [float(n) for n in source], "target": [float(n) for n in target], "turn": float(turn)}
+    edit, state = _set_from_donor(organism, donor, "moved", selection, **piece)
+    return edit.where(disc(state.shape[:2], (target[0], target[1]), radius))
 
 
 def _over_all_entries(organism: Organism | Rule, values: Any, selection: Any) -> np.ndarray:
@@ -184,3 +228,53 @@ def _edit(
     if not bool(jnp.isfinite(array).all()):
         raise UserError(f"An edit needs a finite value, got {value}.")
     return Edit(site, mode, jnp.asarray(selected), None, array, jnp.int32(0), jnp.int32(FOREVER))
+
+
+def _set_from_donor(
+    organism: Any, donor: Donor | Array | np.ndarray, how: str, selection: Mapping[str, Any], **details: Any
+) -> tuple[Edit, States]:
+    """The edit that sets what follows from a donor's state, which it records, or from a given state; and the state."""
+    state = donor.state() if isinstance(donor, Donor) else np.asarray(donor)
+    edit = _edit(organism, "set", DERIVATIONS[how](state, organism, **details), **selection)
+    return replace(edit, donor=DonorValue(donor, how, details) if isinstance(donor, Donor) else None), state
+
+
+def _move_state(state: States, source: Sequence[float], target: Sequence[float], turn: float = 0.0) -> States:
+    """A state moved so that the cell at `source` (y, x) comes to lie at `target`, and turned about it.
+
+    Args:
+        state: what moves; beyond its canvas there is nothing.
+        source: the cell that is moved to `target`.
+        target: its new position.
+        turn: degrees from x towards y (clockwise as seen). Multiples of 90 move cells as they are; other angles
+            interpolate between cells.
+    """
+    import scipy.ndimage
+
+    angle = np.radians(turn)
+    cos, sin = (float(np.round(f(angle), 12)) for f in (np.cos, np.sin))
+    matrix = np.array([[cos, -sin], [sin, cos]])  # of (y, x), from the new position to the old
+    offset = np.asarray(source, float) - matrix @ np.asarray(target, float)
+    order = 0 if turn % 90 == 0 else 1
+    moved = [scipy.ndimage.affine_transform(state[..., c], matrix, offset, order=order) for c in range(state.shape[2])]
+    return np.stack(moved, -1)
+
+
+def _mature_mean(state: States, organism: Organism) -> Float[np.ndarray, " channel"]:
+    """The mean state of mature cells.
+
+    Raises:
+        UserError: there is no mature cell.
+    """
+    cells = state[np.asarray(mature(organism.rule, jnp.asarray(state)))]
+    if not len(cells):
+        raise UserError("A mean over mature cells needs a body; this state has no mature cell.")
+    return cells.mean(0, dtype=np.float64)
+
+
+# What is taken from a state of an organism.
+DERIVATIONS: dict[str, Callable[..., np.ndarray]] = {
+    "state": lambda state, organism: state,
+    "mean": _mature_mean,
+    "moved": lambda state, organism, **details: _move_state(state, **details),
+}

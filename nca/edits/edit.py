@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Float, Int
 from nca.errors import UserError
 
 if TYPE_CHECKING:
-    from nca.edits.donors import DonorValue
+    from nca.edits.constructors import DonorValue
     from nca.rule import Rule
 
 SITES = ("state", "perception", "pre", "post", "delta", "fire", "update", "alive")
@@ -45,7 +45,8 @@ class Edit:
         site: where in the step, one of `SITES` (pre2, post2, ... in deeper rules).
         mode: "set" to value; "scale" by it; "add" it; add "noise" of that standard deviation;
             "project" on directions; "follow" value[t - first] step by step.
-        entries: True for those of the site's last axis that change: channels; hidden units of pre and post; features `filter * channels + channel` of perception.
+        entries: True for those of the site's last axis that change: channels; hidden units of pre and post;
+            features `filter * channels + channel` of perception.
         region: True for the cells that change; None is everywhere, on any canvas.
         value: a number, or an array that broadcasts to (y, x, entry); of "follow" (time, y, x, entry);
             of "project" (2 k + 1, entry): k directions, the same times what is taken off, and an offset.
@@ -131,11 +132,6 @@ def _edited_everywhere(edit: Edit, number: int, values: Array, t: Any, key: Any)
     if edit.mode == "set":
         return jnp.broadcast_to(edit.value, values.shape)
     return values * edit.value if edit.mode == "scale" else values + edit.value
-
-
-def lasting(edits: Sequence[Edit]) -> list[Edit]:
-    """The edits that hold values, and so show in the state after the last step too."""
-    return [e for e in edits if e.mode in ("set", "follow")]
 
 
 def stack(edits: Sequence[Edit]) -> Edit:

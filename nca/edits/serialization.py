@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from nca.edits.donors import DERIVATIONS, Donor, DonorValue
+from nca.edits.constructors import DERIVATIONS, Donor, DonorValue
 from nca.edits.edit import FOREVER, MODES, SITES, Edit
 from nca.errors import UserError
 from nca.io import bundled, write_file

@@ -10,7 +10,7 @@ from helpers.makers import blobs, creeping_rule, organism, random_rule
 from helpers.plain import plain_states
 
 from nca import edits, sparse
-from nca.edits.donors import Donor, move_state
+from nca.edits.constructors import Donor, _move_state
 from nca.errors import UserError
 from nca.perception import mature
 from nca.rollout import grow, run_key, trajectory
@@ -165,15 +165,15 @@ def test_a_donor_is_grown_when_it_is_used(body):
 def test_a_moved_state_is_turned_about_the_cell_that_moves():
     state = np.zeros((7, 7, 1), np.float32)
     state[2, 3], state[2, 4] = 1.0, 2.0  # 2 lies right of 1
-    straight = move_state(state, (2, 3), (4, 2))
+    straight = _move_state(state, (2, 3), (4, 2))
     assert straight[4, 2, 0] == 1
     assert straight[4, 3, 0] == 2
     assert straight.sum() == 3
-    turned = move_state(state, (2, 3), (4, 2), turn=90)  # clockwise: right becomes down
+    turned = _move_state(state, (2, 3), (4, 2), turn=90)  # clockwise: right becomes down
     assert turned[4, 2, 0] == 1
     assert turned[5, 2, 0] == 2
     assert turned.sum() == 3
-    halfway = move_state(state, (2, 3), (3, 3), turn=45)
+    halfway = _move_state(state, (2, 3), (3, 3), turn=45)
     assert halfway[3, 3, 0] == pytest.approx(1)
     assert halfway.sum() == pytest.approx(3, abs=0.5)
 
