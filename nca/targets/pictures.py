@@ -6,21 +6,25 @@ alpha, so that averaging pixels never mixes in the colour of what is invisible.
 
 import difflib
 import os
+import unicodedata
 import warnings
+from io import BytesIO
 from numbers import Integral
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageColor
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from nca.errors import UserError
 from nca.targets.drawings import DRAWINGS, UNITS, draw
-from nca.targets.emoji import draw_emoji, is_emoji
 
 SIZES = 4, 512  # of a target, in cells on a side
 MAX_PIXELS = 4096  # on a side of a picture file
 FORMATS = "PNG", "GIF", "WEBP", "JPEG", "BMP"
 VISIBLE = 0.1  # alpha of a living cell
+EMOJI_FONT = "NotoColorEmoji.ttf"
+EMOJI_SIZE = 109
+FONT_FOLDERS = "/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts"
 _NEAR = 32  # largest difference of a colour, in bytes, that still counts as the background
 
 
@@ -77,8 +81,8 @@ def _pixels(source: str | os.PathLike[str], size: int, background: str | None) -
         return draw(source, scale=min(16, MAX_PIXELS // size) * size / UNITS)
     if os.path.isfile(source):
         return _remove_background(_read_picture(source), background, source)
-    if isinstance(source, str) and is_emoji(source):
-        return draw_emoji(source)
+    if isinstance(source, str) and _is_emoji(source):
+        return _draw_emoji(source)
     raise _missing_file(source)
 
 
@@ -96,12 +100,54 @@ def _unknown_drawing(name: str) -> UserError:
     return UserError(f"There is no drawing {name!r} among {', '.join(DRAWINGS)}{guess}")
 
 
+def _is_emoji(text: str) -> bool:
+    """Whether a text looks like an emoji rather than a name or path."""
+    # Emoji newer than Python's tables have no category yet, which reads "Cn".
+    return not any(map(str.isascii, text)) and unicodedata.category(text[:1] or "a") in ("So", "Cn")
+
+
+def _draw_emoji(text: str) -> np.ndarray:
+    """The (h, w, 4) bytes of one emoji in the installed font, whose bitmaps have one size only.
+
+    Raises:
+        UserError: the font is missing or damaged, has no such emoji, or draws it as several.
+    """
+    try:
+        # By its bytes: of an unreadable file, Pillow would look for another of that name.
+        font = ImageFont.truetype(BytesIO(Path(_font_path()).read_bytes()), EMOJI_SIZE)
+    except OSError as error:
+        raise UserError(f"{EMOJI_FONT} is damaged; install fonts-noto-color-emoji again.") from error
+    sheet = Image.new("RGBA", (4 * EMOJI_SIZE, 2 * EMOJI_SIZE))
+    ImageDraw.Draw(sheet).text((0, 0), text, font=font, embedded_color=True)
+    pixels = np.asarray(sheet)
+    if not pixels[..., 3].any():
+        raise UserError(f"{EMOJI_FONT} has no picture of {text!r}; use another emoji.")
+    columns = np.flatnonzero(pixels[..., 3].any(axis=0))
+    if columns[-1] - columns[0] + 1 > 1.5 * EMOJI_SIZE:
+        raise UserError(f"One emoji is needed, but {text!r} is drawn as several; use only one.")
+    return pixels
+
+
+def _font_path() -> str:
+    for folder in FONT_FOLDERS:
+        for path in sorted(Path(folder).expanduser().rglob(EMOJI_FONT)):
+            return str(path)
+    raise UserError(
+        f"An emoji needs the font {EMOJI_FONT}, which is not installed; install the package "
+        "fonts-noto-color-emoji, or use a picture file."
+    )
+
+
 def _read_picture(path: str | os.PathLike[str]) -> np.ndarray:
     """The (h, w, 4) bytes of a picture file."""
     # Pillow's readers raise almost anything on a broken file, and warn of large ones.
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as image:
-            _check_header(image, path)
+            # Refused before its pixels are decoded: a picture that would be too large, or misread.
+            if max(image.size) > MAX_PIXELS:
+                raise _too_large(path, f"{image.width} x {image.height}")
+            if image.mode.startswith(("I", "F")):
+                raise UserError(f"{path} has 16-bit greys; save it as an 8-bit RGBA picture.")
             return np.asarray(image.convert("RGBA"))
     except UserError:
         raise
@@ -111,14 +157,6 @@ def _read_picture(path: str | os.PathLike[str]) -> np.ndarray:
         raise _too_large(path, "far more") from error
     except Exception as error:
         raise UserError(f"{path} is not a readable picture or is cut short; save it again as a PNG file.") from error
-
-
-def _check_header(image: Image.Image, path: object) -> None:
-    """Refuse, before its pixels are decoded, a picture that would be too large or misread."""
-    if max(image.size) > MAX_PIXELS:
-        raise _too_large(path, f"{image.width} x {image.height}")
-    if image.mode.startswith(("I", "F")):
-        raise UserError(f"{path} has 16-bit greys; save it as an 8-bit RGBA picture.")
 
 
 def _too_large(path: object, size: str) -> UserError:
@@ -151,20 +189,16 @@ def _remove_background(pixels: np.ndarray, background: str | None, path: object)
 def _background_colour(pixels: np.ndarray, background: str, path: object) -> np.ndarray:
     """The (3,) bytes of the colour that `background` names."""
     if background == "auto":
-        return _corner_colour(pixels, path)
+        corners = pixels[[0, 0, -1, -1], [0, -1, 0, -1], :3].astype(int)
+        if np.ptp(corners, axis=0).max() > _NEAR:
+            raise UserError(f"The corners of {path} differ in colour; name the background colour.")
+        return np.median(corners, axis=0)
     try:
         return np.asarray(ImageColor.getrgb(background)[:3])
     except ValueError as error:
         raise UserError(
             f"The background is a colour such as 'white' or '#ffffff', or 'auto', not {background!r}."
         ) from error
-
-
-def _corner_colour(pixels: np.ndarray, path: object) -> np.ndarray:
-    corners = pixels[[0, 0, -1, -1], [0, -1, 0, -1], :3].astype(int)
-    if np.ptp(corners, axis=0).max() > _NEAR:
-        raise UserError(f"The corners of {path} differ in colour; name the background colour.")
-    return np.median(corners, axis=0)
 
 
 def _connected_to_border(mask: np.ndarray) -> np.ndarray:

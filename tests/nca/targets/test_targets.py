@@ -11,7 +11,7 @@ from PIL import Image
 
 from nca.errors import UserError
 from nca.organism import pad_to_canvas
-from nca.targets import describe, emoji, names, target
+from nca.targets import describe, names, pictures, target
 
 DISTANCE = 0.1
 
@@ -265,13 +265,13 @@ def test_a_palette_picture_keeps_its_transparency(tmp_path):
 
 
 def test_an_emoji_without_its_font_says_which_package_to_install(monkeypatch, tmp_path):
-    monkeypatch.setattr(emoji, "FONT_FOLDERS", (str(tmp_path),))
+    monkeypatch.setattr(pictures, "FONT_FOLDERS", (str(tmp_path),))
     assert "install the package fonts-noto-color-emoji" in mistake("🦎")
 
 
 def test_a_damaged_emoji_font_is_named(monkeypatch, tmp_path):
-    (tmp_path / emoji.EMOJI_FONT).write_bytes(b"not a font")
-    monkeypatch.setattr(emoji, "FONT_FOLDERS", (str(tmp_path),))
+    (tmp_path / pictures.EMOJI_FONT).write_bytes(b"not a font")
+    monkeypatch.setattr(pictures, "FONT_FOLDERS", (str(tmp_path),))
     assert "is damaged" in mistake("🦎")
 
 
