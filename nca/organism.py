@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from nca.errors import UserError
-from nca.rule import Rule, check_shapes
-from nca.spec import Spec
+from nca.rule import Rule
+from nca.spec import Spec, colour_channels
 
 MAX_SIDE = 2048
 
@@ -45,7 +45,6 @@ class Organism:
     metrics: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_shapes(self.rule)
         seed = _one_cell(self.rule.spec) if self.seed is None else jnp.asarray(self.seed, jnp.float32)
         if seed.ndim != 3 or seed.shape[2] != self.rule.spec.channels or 0 in seed.shape:
             raise UserError(f"A seed must be (y, x, {self.rule.spec.channels}), got {tuple(seed.shape)}.")
@@ -124,6 +123,4 @@ def pad_to_canvas(patch: np.ndarray, canvas: tuple[int, int], name: str) -> Floa
 
 def _one_cell(spec: Spec) -> Float[Array, "1 1 channel"]:
     """The seed of Mordvintsev et al. 2020: alpha and hidden channels 1, colours 0."""
-    has_colours = spec.channels >= 4 and spec.alpha <= 3
-    colours = spec.colours or ([c for c in range(4) if c != spec.alpha] if has_colours else [])
-    return jnp.ones((1, 1, spec.channels)).at[..., jnp.array(colours, int)].set(0.0)
+    return jnp.ones((1, 1, spec.channels)).at[..., jnp.array(colour_channels(spec), int)].set(0.0)

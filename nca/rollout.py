@@ -24,7 +24,7 @@ from jax import lax
 from jax.custom_batching import sequential_vmap
 from jaxtyping import Array, Bool, Float
 
-from nca.edits.edit import Edit, apply, entries, lasting
+from nca.edits.edit import Edit, apply, entries
 from nca.errors import UserError
 from nca.organism import Organism, check_canvas
 from nca.rule import Rule
@@ -209,7 +209,8 @@ def _roll_once(plan: _Plan, layout: Layout, floats: list[Array], others: list[Ar
         state, states = scan_in_windows(advance, rule, state, edits, start, plan.steps, plan.record)
     else:
         state, states = advance(edits, state, jnp.int32(0), plan.steps, lambda field: field)
-    state = apply(lasting(edits), "state", state, start + plan.steps, key)
+    # Edits that hold values show in the state after the last step too.
+    state = apply([e for e in edits if e.mode in ("set", "follow")], "state", state, start + plan.steps, key)
     return jnp.concatenate([states, state[None]]).at[0].set(first_state) if plan.record else state
 
 

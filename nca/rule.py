@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from nca.errors import UserError
-from nca.spec import PERCEPTIONS, Spec, channel_names
+from nca.spec import PERCEPTIONS, Spec, channel_names, colour_channels
 
 
 class _Fixed(nnx.Variable):
@@ -46,6 +46,7 @@ class Rule(nnx.Module):
         self.biases = nnx.List([nnx.Param(jnp.asarray(b, jnp.float32)) for b in biases])
         self.kernels = None if kernels is None else nnx.Param(jnp.asarray(kernels, jnp.float32))
         self.angle = _Fixed(jnp.asarray(angle, jnp.float32))
+        _check_shapes(self)
 
     @classmethod
     def from_arrays(
@@ -82,9 +83,7 @@ class Rule(nnx.Module):
             jnp.zeros(w.shape[1]) if b is None else jnp.asarray(b, jnp.float32)
             for w, b in zip(matrices, [None] * len(matrices) if biases is None else biases, strict=True)
         ]
-        rule = cls(Spec(**conventions), matrices, vectors, kernels, angle)
-        check_shapes(rule)
-        return rule
+        return cls(Spec(**conventions), matrices, vectors, kernels, angle)
 
     @property
     def filters(self) -> tuple[str, ...]:
@@ -141,7 +140,7 @@ def init_rule(key: Array, spec: Spec | None = None, hidden_size: int = 128) -> R
     return Rule(spec, weights, [jnp.zeros(hidden_size), jnp.zeros(spec.channels)], kernels)
 
 
-def check_shapes(rule: Rule) -> None:
+def _check_shapes(rule: Rule) -> None:
     """Raise `UserError` where the arrays of a rule do not fit each other or its conventions."""
     spec, sizes = rule.spec, [tuple(w.shape) for w in rule.weights]
     learned = spec.perception == "learned"
@@ -174,8 +173,8 @@ def to_rgba(spec: Spec, state: Float[Array, "*grid channel"]) -> Float[Array, "*
     A rule without colour channels is shown in grey, by its alpha.
     """
     alpha = jnp.clip(state[..., spec.alpha], 0.0, 1.0)[..., None]
-    if spec.colours is None and (spec.channels < 4 or spec.alpha > 3):
+    colours = colour_channels(spec)
+    if not colours:
         return jnp.concatenate([alpha * 0.4] * 3 + [alpha], axis=-1)
-    colours = spec.colours or [c for c in range(4) if c != spec.alpha]
     rgb = jnp.clip(state[..., jnp.array(colours)], 0.0, 1.0)
     return jnp.concatenate([rgb if spec.premultiplied else rgb * alpha, alpha], axis=-1)

@@ -145,13 +145,16 @@ class Spec:
             raise UserError(f"The rule's conventions do not hold: {error}") from error
 
 
+def colour_channels(spec: Spec) -> list[int]:
+    """The channels of red, green and blue: the first four but alpha, unless the spec names them; may be none."""
+    if spec.colours is not None:
+        return list(spec.colours)
+    return [c for c in range(4) if c != spec.alpha] if spec.channels >= 4 and spec.alpha <= 3 else []
+
+
 def channel_names(spec: Spec) -> tuple[str, ...]:
     """The names of the channels by position: r, g, b, alpha, h0, h1, ..."""
-    named = {spec.alpha: "alpha"}
-    if spec.colours is not None:
-        named |= dict(zip(spec.colours, COLOURS, strict=True))
-    elif spec.channels >= 4 and spec.alpha <= 3:
-        named |= dict(zip((c for c in range(4) if c != spec.alpha), COLOURS, strict=True))
+    named = {spec.alpha: "alpha", **dict(zip(colour_channels(spec), COLOURS, strict=False))}
     hidden = count()
     return tuple(named.get(c) or f"h{next(hidden)}" for c in range(spec.channels))
 

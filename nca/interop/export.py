@@ -70,9 +70,8 @@ def _conventions(organism: Organism, **changes: Any) -> dict[str, Any]:
 
 def _seed_kind(organism: Organism) -> Any:
     """The kind of the organism's seed, for a file that has no room for its cells."""
-    spec, seed = organism.rule.spec, np.asarray(organism.seed)
-    for kind in ("hidden", "alpha", "rgba", "ones"):
-        if np.array_equal(seed, seed_cells(kind, spec.channels, spec.alpha, spec.colours, None)):
+    for kind in ("ones", "hidden", "alpha", "rgba"):  # of a rule without colours, "hidden" is "ones"
+        if np.array_equal(organism.seed, seed_cells(kind, organism.rule.spec)):
             return kind
     raise UserError("Web JSON has no room for a seed of its own kind; export to npz, torch or onnx instead.")
 
@@ -82,12 +81,12 @@ def _layer_arrays(rule: Rule) -> tuple[list[np.ndarray], list[np.ndarray]]:
     return [np.asarray(w[...]) for w in rule.weights], [np.asarray(b[...]) for b in rule.biases]
 
 
-def _grouped_convolution(rule: Rule) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Perception as kernels (channel * filter, 1, 3, 3) of a grouped convolution, and weights in its order."""
+def _grouped_convolution(rule: Rule) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
+    """Perception as kernels (channel * filter, 1, 3, 3) of a grouped convolution, weights in its order, and biases."""
     spec = rule.spec
     if spec.perception in ("isotropic", "steered"):
         raise UserError(f"A perception that is {spec.perception} is not a convolution; export to npz instead.")
-    weights, _ = _layer_arrays(rule)
+    weights, biases = _layer_arrays(rule)
     if rule.kernels is not None:
         kernels = np.asarray(rule.kernels[...])
     else:
@@ -99,7 +98,7 @@ def _grouped_convolution(rule: Rule) -> tuple[np.ndarray, list[np.ndarray]]:
     filters, channels = kernels.shape[0], spec.channels
     grouped = np.broadcast_to(kernels, (filters, channels, 3, 3)).swapaxes(0, 1).reshape(-1, 1, 3, 3)
     first = weights[0].reshape(filters, channels, -1).swapaxes(0, 1).reshape(weights[0].shape)
-    return grouped, [first, *weights[1:]]
+    return grouped, [first, *weights[1:]], biases
 
 
 def _to_npz(organism: Organism) -> bytes:
@@ -126,8 +125,7 @@ def _to_torch(organism: Organism) -> bytes:
     It fits `perception = Conv2d(C, K*C, 3, groups=C, bias=False)` and `update = Sequential(Conv2d, ReLU,
     Conv2d)`.
     """
-    kernels, weights = _grouped_convolution(organism.rule)
-    _, biases = _layer_arrays(organism.rule)
+    kernels, weights, biases = _grouped_convolution(organism.rule)
     model: dict[str, Any] = {"perception.weight": kernels}
     for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
         model |= {f"update.{2 * i}.weight": weight.T[:, :, None, None], f"update.{2 * i}.bias": bias}
@@ -136,23 +134,20 @@ def _to_torch(organism: Organism) -> bytes:
 
 
 def _to_onnx(organism: Organism) -> bytes:
-    kernels, weights = _grouped_convolution(organism.rule)
-    _, biases = _layer_arrays(organism.rule)
-    conventions = _conventions(organism, angle=0.0)
-    return encode_onnx(organism.rule.spec, kernels, weights, biases, conventions, np.asarray(organism.seed))
+    arrays = _grouped_convolution(organism.rule)
+    return encode_onnx(organism.rule.spec, *arrays, _conventions(organism, angle=0.0), np.asarray(organism.seed))
 
 
 def _to_web_json(organism: Organism) -> bytes:
     """Two layers of bytes, features by kernel: identity, Sobel x, Sobel y."""
     spec = organism.rule.spec
     weights, biases = _layer_arrays(organism.rule)
-    obstacles = []
-    if spec.perception != "sobel":
-        obstacles.append(f"a perception that is {spec.perception}")
-    if len(weights) != 2:
-        obstacles.append(f"{len(weights)} layers")
-    if spec.activation_slope or spec.squash != "none":
-        obstacles.append("an activation other than relu")
+    problems = {
+        f"a perception that is {spec.perception}": spec.perception != "sobel",
+        f"{len(weights)} layers": len(weights) != 2,
+        "an activation other than relu": spec.activation_slope or spec.squash != "none",
+    }
+    obstacles = [name for name, holds in problems.items() if holds]
     if obstacles:
         raise UserError(f"Web JSON has no room for {' and '.join(obstacles)}; export to npz, torch or onnx instead.")
     _seed_kind(organism)  # refused before anything is written

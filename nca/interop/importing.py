@@ -17,6 +17,7 @@ from nca.interop.features import build_rule
 from nca.interop.layers import Layers, find_layers
 from nca.interop.untrusted import Contents, parse_json, read_bytes
 from nca.organism import Organism
+from nca.spec import Spec, colour_channels
 from nca.versions import modern_keys
 
 # Conventions that growth does not verify: what they mean, and what happens if they are wrong.
@@ -163,13 +164,12 @@ def build_organism(file: WeightFile, conventions: Conventions | None = None, *, 
     """
     values = conventions or file.conventions.values
     rule = build_rule(file.layers, values)
-    spec = rule.spec
     target = file.contents.arrays.get("target")
     if target is not None and not (target.ndim == 3 and target.shape[2] == 4 and np.isfinite(target).all()):
         target = None
     return Organism(
         rule,
-        seed=seed_cells(values.seed, spec.channels, spec.alpha, spec.colours, file.layers.seed),
+        seed=seed_cells(values.seed, rule.spec, file.layers.seed),
         canvas=values.canvas,
         target=target,
         name=name or file.path.stem,
@@ -193,23 +193,16 @@ def _provenance(file: WeightFile, values: Conventions) -> dict[str, Any]:
     }
 
 
-def seed_cells(
-    kind: str, channels: int, alpha: int, colours: tuple[int, int, int] | None, patch: np.ndarray | None
-) -> np.ndarray:
+def seed_cells(kind: str, spec: Spec, patch: np.ndarray | None = None) -> np.ndarray:
     """The cells of a seed, (y, x, channel): one cell of a kind that `Conventions` names, or the file's patch."""
     if kind == "file":
         if patch is None:
             raise UserError("The file holds no seed; give seed hidden, alpha, rgba or ones.")
         return patch
-    rgb = list(colours or ())
-    if not colours and channels >= 4:
-        rgb = [c for c in range(4) if c != alpha]
-    cell = np.zeros((1, 1, channels), np.float32)
-    cell[..., alpha] = 1
-    if kind in ("hidden", "ones"):
-        cell[...] = 1
+    cell = np.full((1, 1, spec.channels), kind in ("hidden", "ones"), np.float32)
     if kind in ("hidden", "rgba"):
-        cell[..., rgb] = float(kind == "rgba")
+        cell[..., colour_channels(spec)] = kind == "rgba"
+    cell[..., spec.alpha] = 1
     return cell
 
 

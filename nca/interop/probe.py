@@ -20,6 +20,7 @@ from nca.interop.importing import WeightFile, build_organism
 from nca.organism import Organism
 from nca.rollout import grow, run_key
 from nca.rule import to_rgba
+from nca.spec import Spec, colour_channels
 
 TRIAL_STEPS = (48, 96, 144, 192)
 _FIRST_STAGE: dict[str, tuple[Any, ...]] = {
@@ -152,10 +153,9 @@ def _grow_trial(organism: Organism, conventions: SourcedConventions, changes: Ma
     return Trial(changes, conventions, outcome, excess, drift, cells, max_abs_state, tuple(pictures))
 
 
-def _excess(cells: np.ndarray, spec: Any) -> float:
+def _excess(cells: np.ndarray, spec: Spec) -> float:
     """Mean distance of the visible channels of these cells, (cell, channel), from 0..1."""
-    rgb = spec.colours or [c for c in range(4) if c != spec.alpha]
-    shown = cells[:, [spec.alpha, *(rgb if spec.channels > 3 else [])]]
+    shown = cells[:, [spec.alpha, *colour_channels(spec)]]
     return float((np.maximum(shown - 1, 0) + np.maximum(-shown, 0)).mean())
 
 
