@@ -1,7 +1,7 @@
 from .assays.axes.config import AxesConfig as AxesConfig
 from .assays.axes.decoding import position_tests as position_tests
 from .assays.axes.pca import pca as pca
-from .assays.axes.pca_plots import plot_pca_maps as plot_pca_maps
+from .assays.axes.plots import plot_pca_maps as plot_pca_maps
 from .assays.axes.run import axes as axes
 from .assays.grafts.config import GraftConfig as GraftConfig
 from .assays.grafts.run import graft as graft

@@ -16,20 +16,8 @@ from matplotlib.figure import Figure
 
 from nca.organism import Organism
 
-EVIDENCE = (
-    "quantity",
-    "measure",
-    "value",
-    "low",
-    "high",
-    "null_median",
-    "null_low",
-    "null_high",
-    "p",
-    "q",
-    "n",
-    "unit",
-)
+EVIDENCE: tuple[str, ...] = ("quantity", "measure", "value", "low", "high", "null_median", "null_low", "null_high")
+EVIDENCE += ("p", "q", "n", "unit")
 
 
 @dataclass(frozen=True)
@@ -143,15 +131,16 @@ class Report:
         return cell_html(self.sections)
 
 
-def evidence(*rows: Mapping[str, Any]) -> pd.DataFrame:
+def evidence(*rows: Mapping[str, Any], null_interval: str = "range") -> pd.DataFrame:
     """The numbers behind a claim, a row for each quantity.
 
     Args:
         *rows: values by column of `EVIDENCE`: the quantity and its measure, value with interval (low, high),
-            median and range of the null, p, its FDR-corrected q, and n with its unit (runs, networks, ...).
+            median and interval of the null, p, its FDR-corrected q, and n with its unit (runs, networks, ...).
+        null_interval: what null_low and null_high are the ends of, such as "range" or "5 to 95 %".
 
     Returns:
-        A table with the columns that are used, in the order of `EVIDENCE`.
+        A table with the columns that are used, in the order of `EVIDENCE`, and the attribute null_interval.
 
     Raises:
         ValueError: a column of another name.
@@ -159,8 +148,9 @@ def evidence(*rows: Mapping[str, Any]) -> pd.DataFrame:
     unknown = {name for row in rows for name in row} - set(EVIDENCE)
     if unknown:
         raise ValueError(f"Evidence has the columns {', '.join(EVIDENCE)}; got {', '.join(sorted(unknown))}.")
-    frame = pd.DataFrame(list(rows), columns=list(EVIDENCE))
-    return frame.dropna(axis="columns", how="all")
+    frame = pd.DataFrame(list(rows), columns=list(EVIDENCE)).dropna(axis="columns", how="all")
+    frame.attrs["null_interval"] = null_interval
+    return frame
 
 
 def svg_figure(name: str, figure: Figure, caption: str) -> SvgFigure:

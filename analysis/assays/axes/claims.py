@@ -1,4 +1,4 @@
-"""What the axes assay shows in one network: one claim per question, each with its evidence as a table.
+"""What the axes assay shows, in one network or in several: one claim per question, with its evidence as a table.
 
 A quantity counts where q ≤ 0.05 and, for R², where R² itself is above 0: of two decoders that are both worse than
 guessing the mean, none is called better. Where p is as small as the number of null draws allows and q is
@@ -7,7 +7,9 @@ still above 0.05, the claim says that this number cannot decide.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,12 +17,12 @@ import pandas as pd
 import xarray as xr
 
 from analysis.assays.axes.pca import SHOWN
-from analysis.assays.axes.run import AxesResult
 from analysis.report.format import join_words, number, percent, plural, probability
 from analysis.report.model import Claim, evidence
 
-ALPHA = 0.05
-LONG_LABELS = {
+Results = Mapping[str, Any]
+_ALPHA = 0.05
+_LABELS = {
     "x": "left-right position (x)",
     "y": "up-down position (y)",
     "s": "position along the body (s)",
@@ -28,13 +30,13 @@ LONG_LABELS = {
     "edge": "distance to the edge",
 }
 _HEADLINES = {
-    "pc1": {
+    ("PC1", "rank_correlation"): {
         "clear": "PC1 is radial: its rank correlation with the distance from the seed is |ρ| = {} (q = {})",
         "undecided": "it is open whether PC1 is radial: too few surrogates (rank correlation |ρ| = {}, q = {})",
         "none": "PC1 is no more radial than smooth random fields (rank correlation |ρ| = {}, q = {})",
         "below 0": "PC1 is not radial (rank correlation |ρ| = {})",
     },
-    "s": {
+    ("s", "r2"): {
         "clear": "position along the body is decodable beyond what smooth fields allow (R² = {}, q = {})",
         "undecided": "it is open whether position along the body is encoded: too few surrogates (R² = {}, q = {})",
         "none": "position along the body is decodable, but as well from smooth fields (R² = {}, q = {})",
@@ -43,12 +45,15 @@ _HEADLINES = {
 }
 
 
-def _join(quantities: Sequence[str]) -> str:
-    """Long labels of quantities as a phrase."""
-    return join_words([LONG_LABELS.get(q, q) for q in quantities]) or "nothing"
+# Evidence
 
 
-def _null_table(tests: xr.Dataset, draws: str, *measures: str) -> pd.DataFrame:
+def _claim(text: str, rows: pd.DataFrame | Sequence[Mapping[str, Any]], note: str = "", **numbers: Any) -> Claim:
+    records: Any = rows.to_dict("records") if isinstance(rows, pd.DataFrame) else rows
+    return Claim("axes", text, evidence(*records, null_interval="5 to 95 %"), numbers, note)
+
+
+def _null_rows(tests: xr.Dataset, draws: str, *measures: str) -> pd.DataFrame:
     """Rows of evidence from null tests, of some measures or all; what is not defined is left out.
 
     Args:
@@ -61,14 +66,45 @@ def _null_table(tests: xr.Dataset, draws: str, *measures: str) -> pd.DataFrame:
     return frame.rename(columns={"observed": "value"}).assign(n=tests.attrs[draws], unit=draws.replace("_", " "))
 
 
+def _rows(values: Mapping[tuple[str, str], float], **columns: Any) -> list[dict[str, Any]]:
+    """Rows of evidence from values by (quantity, measure), with columns that all of them share."""
+    return [{"quantity": q, "measure": measure, "value": v} | columns for (q, measure), v in values.items()]
+
+
+def _runs_rows(values: Mapping[tuple[str, str], xr.DataArray], average: Any = np.median) -> list[dict[str, Any]]:
+    """Rows of evidence: the average and the range over runs; those that are not defined are left out."""
+    rows = []
+    for (quantity, measure), over_runs in values.items():
+        known = over_runs.values[np.isfinite(over_runs.values)]
+        row = {"quantity": quantity, "measure": measure, "n": len(known), "unit": "runs"}
+        rows.append(row | ({"value": average(known), "low": known.min(), "high": known.max()} if len(known) else {}))
+    return rows
+
+
+def _null_ends(draws: xr.DataArray) -> dict[str, float]:
+    return dict(zip(("null_low", "null_median", "null_high"), np.quantile(draws, [0.05, 0.5, 0.95]), strict=True))
+
+
+def _origin(tests: xr.Dataset) -> str:
+    return f"{tests.attrs['cells']} cells of run {tests.attrs['run']} at step {tests.attrs['step']}."
+
+
+# Sentences
+
+
+def _join(quantities: Iterable[str]) -> str:
+    """Long labels of quantities as a phrase."""
+    return join_words([_LABELS.get(q, q) for q in quantities]) or "nothing"
+
+
 def _clear(rows: pd.DataFrame) -> list[str]:
     """Quantities that are clear of their null."""
-    return [str(q) for q in rows.quantity[(rows.q <= ALPHA) & (rows.value > 0)]]
+    return [str(q) for q in rows.quantity[(rows.q <= _ALPHA) & (rows.value > 0)]]
 
 
 def _undecided(rows: pd.DataFrame) -> list[str]:
     """Quantities that so few null draws cannot decide on."""
-    return [str(q) for q in rows.quantity[(rows.q > ALPHA) & (rows.p <= 1 / (rows.n + 1) + 1e-9) & (rows.value > 0)]]
+    return [str(q) for q in rows.quantity[(rows.q > _ALPHA) & (rows.p <= 1 / (rows.n + 1) + 1e-9) & (rows.value > 0)]]
 
 
 def _verdict(rows: pd.DataFrame, positive: str, negative: str) -> str:
@@ -81,127 +117,110 @@ def _verdict(rows: pd.DataFrame, positive: str, negative: str) -> str:
     return " ".join(sentences)
 
 
-def _runs_row(quantity: str, measure: str, values: np.ndarray, average: Any = np.median) -> dict[str, Any]:
-    """A row of evidence: the average and the range over runs; those that are not defined are left out."""
-    known = values[np.isfinite(values)]
-    row = {"quantity": quantity, "measure": measure, "n": len(known), "unit": "runs"}
-    return row | ({"value": average(known), "low": known.min(), "high": known.max()} if len(known) else {})
+def _onsets(present: xr.DataArray, steps: Sequence[int]) -> dict[str, int]:
+    """The step from which on each quantity is present at all of the steps; without those that are not at the last."""
+    lasting = np.logical_and.accumulate(present.transpose("quantity", ...).values[:, ::-1], axis=1)[:, ::-1]
+    rows = zip(present.quantity.values, lasting, strict=True)
+    return {str(q): int(steps[row.argmax()]) for q, row in rows if row.any()}
 
 
-def _claim(text: str, rows: pd.DataFrame | Sequence[Mapping[str, Any]], note: str = "", **numbers: Any) -> Claim:
-    records: Any = rows.to_dict("records") if isinstance(rows, pd.DataFrame) else rows
-    return Claim("axes", text, evidence(*records), numbers, note)
-
-
-def _origin(tests: xr.Dataset) -> str:
-    return f"{tests.attrs['cells']} cells of run {tests.attrs['run']} at step {tests.attrs['step']}."
-
-
-def network_claims(axes: AxesResult) -> dict[str, list[Claim]]:
-    """Claims on one organism by section; a section whose parts were not run has none."""
-    shape_and_colour = _shape_and_colour_claims(axes.shape_and_colour) if axes.shape_and_colour else []
-    return {
-        "axes": _position_claims(axes) + shape_and_colour,
-        "weight-shuffle": _origin_claims(axes.weight_shuffle, axes.time_course, axes.position),
-        "interventions": _intervention_claims(axes.pushes, axes.projections),
-        "rotation-test": _rotation_claims(axes.rotated_perception, axes.rotated_states),
-    }
+def _join_onsets(onsets: Mapping[str, int]) -> str:
+    return join_words([f"step {step} ({_LABELS[q]})" for q, step in onsets.items()])
 
 
 # Components and decoders (A0 to A3)
 
 
-def _pca_claim(components: xr.Dataset) -> Claim:
+def _pca_claim(results: Results) -> Iterator[Claim]:
     """How many components hold the variance of the states."""
+    components = results["pca"]
     needed, first = components.n_components.values, float(components.explained[0])
     text = (
         f"{needed[0]} of {components.sizes['pc']} components hold 90 % of the variance of the cells’ states "
         f"({needed[1]} hold 95 %, {needed[2]} hold 99 %); PC1 holds {percent(first)}."
     )
-    cells = {"n": components.attrs["cells"], "unit": "cells"}
-    rows = [
-        {"quantity": "components", "measure": f"{share} % of the variance", "value": int(n), **cells}
-        for share, n in zip(components.share.values, needed, strict=True)
-    ]
-    rows.append({"quantity": "PC1", "measure": "share of the variance", "value": first, **cells})
+    shares = zip(components.share.values, needed, strict=True)
+    values = {("components", f"{share} % of the variance"): int(n) for share, n in shares}
+    rows = _rows({**values, ("PC1", "share of the variance"): first}, n=components.attrs["cells"], unit="cells")
     channels = plural(components.sizes["channel"], f"{components.attrs['channels']} channel".removeprefix("all "))
     scaling = {"raw": "raw", "zscore": "z-scored"}[components.attrs["scaling"]]
-    return _claim(text, rows, f"PCA of {channels}, {scaling} and centred, at step {components.attrs['step']}.")
+    yield _claim(text, rows, f"PCA of {channels}, {scaling} and centred, at step {components.attrs['step']}.")
 
 
-def _position_claims(axes: AxesResult) -> list[Claim]:
-    """A0 to A2: PC1 and the head-tail axis, components, gradients, decoders, and how far runs repeat each other."""
-    claims = [_pca_claim(axes.pca)] if axes.pca else []
-    if not axes.position:
-        return claims
-    position = _null_table(axes.position, "surrogates")
-    claims = [_headline(axes, position), *claims, _gradients(axes, position[position.measure == "plane_r2"])]
-    horseshoe = position[position.measure == "horseshoe"]
-    if _clear(horseshoe):
-        text = "PC2 is largely a fold of PC1 (a horseshoe), so it need not be an axis of its own."
-        claims.append(_claim(text, horseshoe))
-    decoders = position[position.measure == "r2"]
-    text = _verdict(
-        decoders,
-        "A cell’s state encodes {} beyond what smooth fields do (linear decoder, q ≤ 0.05).",
-        "No position quantity can be decoded linearly from a cell’s state beyond what smooth fields allow.",
-    )
-    note = "R² below 0 means that there is no linear coordinate, not that cells lack positional information."
-    claims.append(_claim(text, decoders, note, decodable=_clear(decoders)))
-    if axes.runs and axes.runs.sizes["run"] > 1:
-        claims.append(_reproducibility(axes.runs))
-    return claims
+def _component_claims(results: Results) -> Iterator[Claim]:
+    """Components by themselves: numbers without a null, so no claim about axes."""
+    names = ("explained", "radius_correlation", "plane_r2", "plane_angle")
+    for pc in results["pca"].pc.values[:SHOWN]:
+        component = results["pca"].isel(run=0).sel(pc=pc)
+        values = {(f"PC{pc}", name): float(component[name]) for name in names}
+        share, radius, plane, angle = values.values()
+        text = (
+            f"PC{pc}: {percent(share)} of the variance, rank correlation |ρ| = {number(radius)} with the distance "
+            f"from the seed, plane R² {number(plane)} along {angle:.0f}°."
+        )
+        yield _claim(text, _rows(values), "How any smooth field would score is shown by nca axes.")
 
 
-def _headline(axes: AxesResult, position: pd.DataFrame) -> Claim:
+def _headline(results: Results) -> Iterator[Claim]:
     """PC1 and the head-tail axis."""
-    pc1 = position[(position.quantity == "PC1") & (position.measure == "rank_correlation")]
-    s = position[(position.quantity == "s") & (position.measure == "r2")]
-    parts = []
-    for name, rows in (("pc1", pc1), ("s", s)):
+    tests, runs = results["position"], results["pca_runs"]
+    parts, records, note = [], [], _origin(tests)
+    for (quantity, measure), templates in _HEADLINES.items():
+        rows = _null_rows(tests, "surrogates", measure).query("quantity == @quantity")
         if len(rows):
             outcome = "clear" if _clear(rows) else "undecided" if _undecided(rows) else "none"
             outcome = "below 0" if rows.value.iloc[0] <= 0 else outcome
-            parts.append(_HEADLINES[name][outcome].format(number(rows.value.iloc[0]), probability(rows.q.iloc[0])))
-    note = "Growth alone can make a component radial: cells nearer the seed are older (see the weight shuffle)."
-    records: list[dict[str, Any]] = pd.concat([pc1, s]).to_dict("records")
-    if axes.pca_runs and axes.pca_runs.sizes["run"] > 1:
-        radius = axes.pca_runs.radius_correlation.sel(pc=1).values
-        records.append(_runs_row("PC1", "rank_correlation over runs", radius))
+            parts.append(templates[outcome].format(number(rows.value.iloc[0]), probability(rows.q.iloc[0])))
+            records += rows.to_dict("records")
+            if (quantity, outcome) == ("PC1", "clear"):
+                note = "Growth alone can make a component radial: cells nearer the seed are older"
+                note += " (see the weight shuffle)."
+    if runs and runs.sizes["run"] > 1:
+        records += _runs_rows({("PC1", "rank_correlation over runs"): runs.radius_correlation.sel(pc=1)})
     text = "; ".join(parts) + "."
-    return _claim(text[0].upper() + text[1:], records, note if _clear(pc1) else _origin(axes.position))
+    yield _claim(text[0].upper() + text[1:], records, note)
 
 
-def _gradients(axes: AxesResult, planes: pd.DataFrame) -> Claim:
-    angles = {pc: float(axes.pca.plane_angle.isel(run=0).sel(pc=int(pc[2:]))) for pc in _clear(planes)}
+def _position_claims(results: Results) -> Iterator[Claim]:
+    """A0 to A2: gradients and decoders."""
+    tests = results["position"]
+    planes, horseshoe, decoders = (_null_rows(tests, "surrogates", m) for m in ("plane_r2", "horseshoe", "r2"))
+    angles = {pc: float(results["pca"].plane_angle.isel(run=0).sel(pc=int(pc[2:]))) for pc in _clear(planes)}
     along = join_words([f"{angle:.0f}°" for angle in angles.values()])
     text = _verdict(
         planes,
         f"{{}} is more linear in position than smooth random fields, along {along} (from x towards y, down).",
         "No component is more linear in position than smooth random fields (all q > 0.05).",
     )
-    return _claim(text, planes, _origin(axes.position), angles=angles)
+    yield _claim(text, planes, _origin(tests), angles=angles)
+    if _clear(horseshoe):
+        yield _claim("PC2 is largely a fold of PC1 (a horseshoe), so it need not be an axis of its own.", horseshoe)
+    text = _verdict(
+        decoders,
+        "A cell’s state encodes {} beyond what smooth fields do (linear decoder, q ≤ 0.05).",
+        "No position quantity can be decoded linearly from a cell’s state beyond what smooth fields allow.",
+    )
+    note = "R² below 0 means that there is no linear coordinate, not that cells lack positional information."
+    yield _claim(text, decoders, note, decodable=_clear(decoders))
 
 
-def _reproducibility(runs: xr.Dataset) -> Claim:
-    measures = ("left_out_r2", "r2")
-    rows = [
-        _runs_row(str(q), measure, runs[measure].sel(quantity=q).values, np.mean)
-        for q in runs.quantity.values
-        for measure in measures
-    ]
-    rows = [row for row in rows if row["n"]]
-    means = ", ".join(f"{r['quantity']} {number(r['value'])}" for r in rows if r["measure"] == "left_out_r2")
-    text = f"Runs of this network repeat each other: decoders fitted on the other runs reach R² of {means}."
-    note = "This is reproducibility, not a code of position: one frozen random field would do as well."
-    return _claim(text, rows, note)
+def _reproducibility(results: Results) -> Iterator[Claim]:
+    """A1: how far runs repeat each other."""
+    runs = results["runs"]
+    if results["position"] and runs.sizes["run"] > 1:
+        values = {(str(q), m): runs[m].sel(quantity=q) for q in runs.quantity.values for m in ("left_out_r2", "r2")}
+        rows = [row for row in _runs_rows(values, np.mean) if row["n"]]
+        means = ", ".join(f"{r['quantity']} {number(r['value'])}" for r in rows if r["measure"] == "left_out_r2")
+        text = f"Runs of this network repeat each other: decoders fitted on the other runs reach R² of {means}."
+        note = "This is reproducibility, not a code of position: one frozen random field would do as well."
+        yield _claim(text, rows, note)
 
 
-def _shape_and_colour_claims(tests: xr.Dataset) -> list[Claim]:
+def _shape_and_colour_claims(results: Results) -> Iterator[Claim]:
     """A3: what hidden states add to shape, and to colour."""
-    claims = []
+    tests = results["shape_and_colour"]
     for covariate, label in (("shape", "the body’s shape"), ("colour", "a cell’s colour and alpha")):
-        rows = _null_table(tests, "surrogates", f"over_{covariate}")
+        rows = _null_rows(tests, "surrogates", f"over_{covariate}")
         r2 = tests.sel(measure=f"over_{covariate}").sel(quantity=list(rows.quantity))
         hidden, alone = (dict(zip(rows.quantity, v.values, strict=True)) for v in (r2.r2_hidden, r2.r2_covariate))
         better = [q for q in rows.quantity if alone[q] > max(0.0, hidden[q])]
@@ -212,39 +231,19 @@ def _shape_and_colour_claims(tests: xr.Dataset) -> list[Claim]:
         )
         if better:
             text += f" Alone, {covariate} decodes {_join(better)} better than hidden states do."
-        single = [
-            {"quantity": q, "measure": f"r2 of {name} alone", "value": values[q]}
-            for name, values in ((covariate, alone), ("hidden states", hidden))
-            for q in rows.quantity
-        ]
-        numbers = {"added": _clear(rows), "better_alone": better}
-        claims.append(_claim(text, [*rows.to_dict("records"), *single], _origin(tests), **numbers))
-    return claims
-
-
-def pca_claims(components: xr.Dataset) -> list[Claim]:
-    """Components by themselves: numbers without a null, so no claim about axes."""
-    claims = [_pca_claim(components)]
-    for pc in components.pc.values[:SHOWN]:
-        values = components.isel(run=0).sel(pc=pc)
-        names = ("explained", "radius_correlation", "plane_r2", "plane_angle")
-        share, radius, plane, angle = (float(values[name]) for name in names)
-        text = (
-            f"PC{pc}: {percent(share)} of the variance, rank correlation |ρ| = {number(radius)} with the distance "
-            f"from the seed, plane R² {number(plane)} along {angle:.0f}°."
-        )
-        rows = [{"quantity": f"PC{pc}", "measure": name, "value": float(values[name])} for name in names]
-        claims.append(_claim(text, rows, "How any smooth field would score is shown by nca axes."))
-    return claims
+        single = {(q, f"r2 of {covariate} alone"): r2 for q, r2 in alone.items()}
+        single |= {(q, "r2 of hidden states alone"): r2 for q, r2 in hidden.items()}
+        records = rows.to_dict("records") + _rows(single)
+        yield _claim(text, records, _origin(tests), added=_clear(rows), better_alone=better)
 
 
 # Origin: weight shuffle (A4) and time course
 
 
-def _weight_shuffle_claim(tests: xr.Dataset) -> Claim:
+def _weight_shuffle_claim(results: Results) -> Iterator[Claim]:
     """A4: the trained rule against shuffled weights."""
-    rows = _null_table(tests, "weight_shuffles")
-    r2, excess = rows[rows.measure == "r2"], rows[rows.measure == "excess"]
+    tests = results["weight_shuffle"]
+    r2, excess = (_null_rows(tests, "weight_shuffles", measure) for measure in ("r2", "excess"))
     clear = _clear(r2)
     beyond = [q for q in clear if q in _clear(excess)]
     free = [str(q) for q in r2.quantity[r2.null_median > r2.value.clip(lower=0)]]
@@ -256,165 +255,244 @@ def _weight_shuffle_claim(tests: xr.Dataset) -> Claim:
     )
     if free:
         text += f" Shuffled weights encode {_join(free)} better than the trained ones."
-    return _claim(text, rows, _origin(tests), trained=clear, beyond_smoothness=beyond, free=free)
+    rows = _null_rows(tests, "weight_shuffles")
+    yield _claim(text, rows, _origin(tests), trained=clear, beyond_smoothness=beyond, free=free)
 
 
-def _origin_claims(weight_shuffle: xr.Dataset, course: xr.Dataset, position: xr.Dataset) -> list[Claim]:
-    """A4 and the time course: where the code comes from."""
-    claims = [_weight_shuffle_claim(weight_shuffle)] if weight_shuffle else []
-    if course:
-        radius = course.sel(quantity="radius").dropna("step", subset=["r2"])
-        claims += [_clock_claim(radius)] if radius.sizes["step"] else []
-        claims.append(_onset_claim(course, position))
-    return claims
+def _clock_claim(results: Results) -> Iterator[Claim]:
+    """Whether states encode more of the radius than a cell's age does."""
+    radius = results["time_course"].sel(quantity="radius").dropna("step", subset=["r2"])
+    if not radius.sizes["step"]:
+        return
+    peak, last = radius.isel(step=int(radius.r2_age.fillna(-np.inf).argmax("step"))), radius.isel(step=-1)
+    age, states = float(peak.r2_age), float(peak.r2)
+    if age > max(0.0, states):
+        verdict = "A clock of cell age decodes the radius at least as well as states do"
+    elif states > 0 and float(peak.gain) > 0 and float(peak.p_gain) <= _ALPHA:
+        verdict = "The radius is more than a clock"
+    else:
+        verdict = "It is open whether the radius is more than a clock"
+    text = (
+        f"{verdict}: at step {int(peak.step)}, age alone decodes it at R² = {number(age)}, states at {number(states)}."
+    )
+    rows: list[dict[str, Any]] = []
+    for at in [peak, last][: 1 + (int(peak.step) < int(last.step))]:
+        step, draws = f"at step {int(at.step)}", {"n": radius.attrs["surrogates"], "unit": "surrogates"}
+        for label, name, p, null in (("of states", "r2", "p", "null"), ("added to age", "gain", "p_gain", "gain")):
+            ends = {f"null_{end}": float(at[f"{null}_{end}"]) for end in ("median", "low", "high")}
+            rows += _rows({("radius", f"r2 {label} {step}"): float(at[name])}, **ends, p=float(at[p]), **draws)
+        rows += _rows({("radius", f"r2 of age {step}"): float(at.r2_age)})
+        rows += _rows({("age", f"r2 of states {step}"): float(at.age_r2)})
+    yield _claim(text, rows, "The age of a cell is the number of steps since it became mature.", step=int(peak.step))
 
 
-def _onset_claim(course: xr.Dataset, position: xr.Dataset) -> Claim:
+def _onset_claim(results: Results) -> Iterator[Claim]:
     """When codes arise.
 
     A code that lasts is present at the last step, whose `position` tests are FDR-corrected: none is said to last that
     they do not find. By the uncorrected time course alone, 28 % of bodies without a code would have one.
     """
-    decodable = _clear(_null_table(position, "surrogates", "r2")) if position else []
-    onsets = {}
-    for q in decodable:
-        results = course.sel(quantity=q)
-        present = ((results.p <= ALPHA) & (results.r2 > 0)).values
-        lasting = [int(step) for k, step in enumerate(course.step.values) if present[k:].all()]
-        if lasting:
-            onsets[q] = lasting[0]
+    course, tests = results["time_course"], results["position"]
+    decodable = _clear(_null_rows(tests, "surrogates", "r2")) if tests else []
+    onsets = _onsets(((course.p <= _ALPHA) & (course.r2 > 0)).sel(quantity=decodable), course.step.values)
     text = (
-        "Codes that last arise at " + join_words([f"step {s} ({LONG_LABELS[q]})" for q, s in onsets.items()]) + "."
+        f"Codes that last arise at {_join_onsets(onsets)}."
         if onsets
         else "No code that is found in the grown body lasts from an earlier step on."
     )
-    steps = {"n": course.sizes["step"], "unit": "steps"}
-    rows = [{"quantity": q, "measure": "onset", "value": step, **steps} for q, step in onsets.items()]
+    rows = _rows({(q, "onset"): step for q, step in onsets.items()}, n=course.sizes["step"], unit="steps")
     note = (
         f"A code lasts from a step on if R² is above 0 and p ≤ 0.05 (not corrected, {course.attrs['surrogates']} "
         "surrogates) at each of the steps examined, and q ≤ 0.05 in the grown body."
     )
-    return _claim(text, rows, note, onsets=onsets)
-
-
-def _clock_claim(radius: xr.Dataset) -> Claim:
-    """Whether states encode more of the radius than a cell's age does."""
-    peak, last = radius.isel(step=int(radius.r2_age.fillna(-np.inf).argmax("step"))), radius.isel(step=-1)
-    age, states = float(peak.r2_age), float(peak.r2)
-    beyond = states > 0 and float(peak.gain) > 0 and float(peak.p_gain) <= ALPHA
-    if age > max(0.0, states):
-        verdict = "A clock of cell age decodes the radius at least as well as states do"
-    else:
-        verdict = "The radius is more than a clock" if beyond else "It is open whether the radius is more than a clock"
-    text = (
-        f"{verdict}: at step {int(peak.step)}, age alone decodes it at R² = {number(age)}, states at {number(states)}."
-    )
-    rows = []
-    for at in [peak, last][: 1 + (int(peak.step) < int(last.step))]:
-        step, draws = f"at step {int(at.step)}", {"n": radius.attrs["surrogates"], "unit": "surrogates"}
-        for label, name, p, null in (
-            ("r2 of states", "r2", "p", "null"),
-            ("r2 added to age", "gain", "p_gain", "gain"),
-        ):
-            ends = {f"null_{end}": float(at[f"{null}_{end}"]) for end in ("median", "low", "high")}
-            value = {"value": float(at[name]), **ends, "p": float(at[p]), **draws}
-            rows.append({"quantity": "radius", "measure": f"{label} {step}", **value})
-        rows.append({"quantity": "radius", "measure": f"r2 of age {step}", "value": float(at.r2_age)})
-        rows.append({"quantity": "age", "measure": f"r2 of states {step}", "value": float(at.age_r2)})
-    return _claim(text, rows, "The age of a cell is the number of steps since it became mature.", step=int(peak.step))
+    yield _claim(text, rows, note, onsets=onsets)
 
 
 # Use (A6)
 
+_RELAXATION = "Uniform pushes relax even where a code is used: what decides is whether fate follows grafted states."
 
-def _intervention_claims(pushes: xr.Dataset, projections: xr.Dataset) -> list[Claim]:
-    """A6: pushes along the code, and states without it."""
-    claims = []
-    note = "Uniform pushes relax even where a code is used: what decides is whether fate follows grafted states."
-    if pushes:
-        rows = _null_table(pushes, "random_directions")
-        mse, left = rows[rows.measure == "mse"], rows[rows.measure == "share_left"]
-        text = _verdict(
-            mse,
-            "A push along the code of {} changes the body more than random pushes of the same norm.",
-            "Pushes along the codes of position change the body no more than random pushes of the same norm.",
-        )
-        if _clear(left):
-            text += f" A push along the code of {_join(_clear(left))} lasts longer than random ones."
-        claims.append(_claim(text, rows, note, effective=_clear(mse), lasting=_clear(left)))
-    if projections:
-        rows = _null_table(projections, "null_planes")
-        excluded, restricted = rows[rows.measure == "excluded_loss"], rows[rows.measure == "restricted_loss"]
-        sufficient = list(restricted.quantity[restricted.q <= ALPHA])
-        text = _verdict(
-            excluded,
-            "The body loses more without the plane that encodes {} than without null planes.",
-            "The body loses no more without the planes that encode position than without null planes.",
-        )
-        if sufficient:
-            text += f" With the plane of {join_words(sufficient)} alone it loses less than with a null plane alone."
-        claims.append(_claim(text, rows, note, needed=_clear(excluded), sufficient=sufficient))
-    return claims
+
+def _push_claim(results: Results) -> Iterator[Claim]:
+    """A6: pushes along the code."""
+    rows, mse, left = (_null_rows(results["pushes"], "random_directions", *m) for m in ((), ("mse",), ("share_left",)))
+    text = _verdict(
+        mse,
+        "A push along the code of {} changes the body more than random pushes of the same norm.",
+        "Pushes along the codes of position change the body no more than random pushes of the same norm.",
+    )
+    if _clear(left):
+        text += f" A push along the code of {_join(_clear(left))} lasts longer than random ones."
+    yield _claim(text, rows, _RELAXATION, effective=_clear(mse), lasting=_clear(left))
+
+
+def _projection_claim(results: Results) -> Iterator[Claim]:
+    """A6: states without the code, or with nothing else."""
+    rows = _null_rows(results["projections"], "null_planes")
+    excluded, restricted = rows[rows.measure == "excluded_loss"], rows[rows.measure == "restricted_loss"]
+    sufficient = list(restricted.quantity[restricted.q <= _ALPHA])
+    text = _verdict(
+        excluded,
+        "The body loses more without the plane that encodes {} than without null planes.",
+        "The body loses no more without the planes that encode position than without null planes.",
+    )
+    if sufficient:
+        text += f" With the plane of {join_words(sufficient)} alone it loses less than with a null plane alone."
+    yield _claim(text, rows, _RELAXATION, needed=_clear(excluded), sufficient=sufficient)
 
 
 # Compass or map (A7)
 
 
-def _rotation_claims(perception: xr.Dataset, states: xr.Dataset) -> list[Claim]:
-    """A7: does the body follow its compass, or carry its own frame?"""
-    claims = []
-    if perception and perception.attrs["isotropic"]:
-        change = float(perception.max_change.isel(angle=slice(1, None)).max())
+def _perception_claim(results: Results) -> Iterator[Claim]:
+    """A7: does the body follow its compass?"""
+    rotated = results["rotated_perception"]
+    if rotated.attrs["isotropic"]:
+        change = float(rotated.max_change.isel(angle=slice(1, None)).max())
         text = f"Its perception has no direction: rotating it changes {'nothing' if change == 0 else 'the body'}."
-        runs = {"n": perception.sizes["run"], "unit": "runs"}
-        claims.append(_claim(text, [{"quantity": "state", "measure": "largest change", "value": change, **runs}]))
-    elif perception:
-        claims.append(_perception_claim(perception))
-    if states:
-        claims.append(_state_claim(states))
-    return claims
-
-
-def _perception_claim(perception: xr.Dataset) -> Claim:
-    deviation = {
-        n: (perception[n] - perception.angle + 180) % 360 - 180 for n in ("body_rotation", "gradient_rotation")
-    }
-    rows, follows, tested = [], [], [float(a) for a in perception.angle.values[1:]]
-    for angle in perception.angle.values:
-        values = {f"deviation of {name}": d for name, d in deviation.items()} | {"match": perception.match}
-        rows += [_runs_row(f"{angle:g}°", name, v.sel(angle=angle).values) for name, v in values.items()]
-        largest = float(np.abs(deviation["body_rotation"].sel(angle=angle)).max())
-        if angle in tested and float(perception.match.sel(angle=angle).mean()) > 0.5 and largest <= 15:
-            follows.append(float(angle))
-    if follows == tested:
+        yield _claim(text, _rows({("state", "largest change"): change}, n=rotated.sizes["run"], unit="runs"))
+        return
+    measures = {
+        f"deviation of {name}": (rotated[name] - rotated.angle + 180) % 360 - 180
+        for name in ("body_rotation", "gradient_rotation")
+    } | {"match": rotated.match}
+    rows = _runs_rows({(f"{a:g}°", name): v.sel(angle=a) for a in rotated.angle.values for name, v in measures.items()})
+    close = np.abs(measures["deviation of body_rotation"]).max("run") <= 15
+    alike = (close & (rotated.match.mean("run") > 0.5)).isel(angle=slice(1, None))
+    follows = [float(angle) for angle in alike.angle[alike]]
+    if alike.all():
         text = "The body follows its compass: with a rotated perception it grows rotated by the same angle."
     elif follows:
         at = join_words([f"{a:g}°" for a in follows])
         text = f"With a rotated perception the body grows rotated by the same angle at {at}, not at the other angles."
     else:
         text = "With a rotated perception no body of the same shape grows rotated by that angle."
-    return _claim(text, rows, "At 0° the body is compared with that of another run.", follows=follows)
+    yield _claim(text, rows, "At 0° the body is compared with that of another run.", follows=follows)
 
 
-def _state_claim(states: xr.Dataset) -> Claim:
-    angles = [float(a) for a in states.angle.values[1:]]
+def _state_claim(results: Results) -> Iterator[Claim]:
+    """A7: does a body carry its own frame?"""
+    states = results["rotated_states"]
     rotated, upright = (
-        {a: float(states[name].sel(angle=a).median()) for a in angles}
+        {float(a): float(states[name].sel(angle=a).median()) for a in states.angle.values[1:]}
         for name in ("fitness_rotated", "fitness_upright")
     )
     if all(w >= 0.9 for w in rotated.values()):
         text = "A rotated body stays rotated: it carries its own frame."
     elif all(w >= 0.9 for w in upright.values()):
         text = "A rotated body returns to the direction of its compass."
-    elif all(max(rotated[a], np.nan_to_num(upright[a])) < 0.5 for a in angles):
+    elif all(max(w, np.nan_to_num(upright[a])) < 0.5 for a, w in rotated.items()):
         text = "A rotated body is lost under an unrotated perception: state and compass must agree."
     else:
         text = "Under an unrotated perception, a rotated body neither stays rotated nor returns completely."
-    rows = [
-        _runs_row(f"{angle:g}°", name, states[name].sel(angle=angle).values)
-        for angle in states.angle.values
-        for name in ("fitness_rotated", "fitness_upright", "mature_cells")
-    ]
+    names = ("fitness_rotated", "fitness_upright", "mature_cells")
+    rows = _runs_rows({(f"{a:g}°", name): states[name].sel(angle=a) for a in states.angle.values for name in names})
     steps = states.attrs["eval_steps"]
     note = f"Fitness {steps} steps later, relative to the control; at 0°, relative to other fire masks."
-    return _claim(text, rows, note, fitness_rotated=rotated, fitness_upright=upright)
+    yield _claim(text, rows, note, fitness_rotated=rotated, fitness_upright=upright)
+
+
+# Several networks (A5)
+
+
+def _network_claim(results: Results) -> Iterator[Claim]:
+    """In how many organisms position is encoded beyond smoothness, or from which training step on."""
+    table = results["networks"]
+    rows = _null_rows(table.rename(r2="observed"), "surrogates")
+    rows = rows.assign(measure="r2 in " + rows.organism).drop(columns="organism")
+    clear = (table.q <= _ALPHA) & (table.r2 > 0)
+    if table.attrs["one_training_run"]:
+        onsets = _onsets(clear, table.training_step.values)
+        text = (
+            f"Codes beyond smoothness that last appear at training {_join_onsets(onsets)}."
+            if onsets
+            else "At no training step does a code beyond smoothness appear that lasts to the last snapshot."
+        )
+        snapshots = plural(table.sizes["organism"], "snapshot")
+        note = f"q ≤ {_ALPHA} over {snapshots} of one training run and all quantities."
+        yield _claim(text, rows, note, onsets=onsets)
+    else:
+        counts = clear.sum("organism").to_series()
+        tested = np.isfinite(table.r2).sum("organism").values
+        each = ", ".join(f"{_LABELS[q]} in {k} of {n}" for (q, k), n in zip(counts.items(), tested, strict=True))
+        note = "q is corrected over all organisms and quantities; one run of each organism."
+        yield _claim(f"Decodable beyond what smooth fields allow: {each}.", rows, note, **counts.to_dict())
+
+
+def _agreement_claim(results: Results) -> Iterator[Claim]:
+    """A5: whether networks encode position best along the same axis."""
+    agreement, relatives = results["agreement"], results["relatives"]
+    undirected, n = int((agreement.best_r2 <= 0).sum()), agreement.sizes["network"]
+    names = ("length", "direction", "p_surrogates", "p_uniform")
+    length, direction, p, p_uniform = (float(agreement[name]) for name in names)
+    text = (
+        "The networks encode position best along the same axis, more alike than their surrogates."
+        if p <= _ALPHA
+        else "The networks do not agree on an axis more than smooth fields on their bodies do."
+    )
+    if undirected:
+        text += f" In {undirected} of {n} no direction can be decoded (R² ≤ 0), so that its angle means nothing."
+    if relatives:
+        pairs = plural(len(relatives), "pair")
+        text += f" They are not independent, since {pairs} share an ancestor: this is no claim about networks."
+    origin = {"canvas": "the x axis towards y (down)", "body": "the long axis of the body"}[agreement.attrs["frame"]]
+    rows = [
+        *_rows({("mean axis", "length"): length}, **_null_ends(agreement.null_length), p=p),
+        *_rows({("mean axis", "length, uniform angles (Rayleigh)"): length}, p=p_uniform),
+        *_rows({("mean axis", "direction (°)"): direction}),
+    ]
+    rows = [row | {"n": n, "unit": "networks"} for row in rows]
+    numbers = {"length": length, "direction": direction, "p": p, "related": list(relatives)}
+    yield _claim(text, rows, f"Angles are counted from {origin}.", **numbers)
+
+
+def _similarity_claim(results: Results) -> Iterator[Claim]:
+    """A5: whether networks encode position in the same channels."""
+    agreement, rows = results["agreement"], []
+    if not np.isfinite(agreement.similarity).all():
+        return
+    for code in agreement.code.values:
+        similarity, p, null = (agreement[f"{name}similarity"].sel(code=code) for name in ("", "p_", "null_"))
+        columns = _null_ends(null) | {"p": float(p), "n": agreement.sizes["network"], "unit": "networks"}
+        rows += _rows({(str(code), "Procrustes similarity"): float(similarity)}, **columns)
+    clear = [row["quantity"] for row in rows if row["p"] <= _ALPHA]
+    expected = ", as expected of networks that were trained from each other" if results["relatives"] else ""
+    text = (
+        f"The code of {' and that of '.join(clear)} lies in the same channels in these networks{expected}."
+        if clear
+        else "The networks keep their codes in different channels, as independent ones should."
+    )
+    yield _claim(text, rows, "Null: randomly rotated decoders.", same_channels=clear)
+
+
+_CLAIMS = {  # by section: a part, and the claims that are made where it was run
+    "components": (("pca", _pca_claim), ("pca", _component_claims)),
+    "axes": (
+        ("position", _headline),
+        ("pca", _pca_claim),
+        ("position", _position_claims),
+        ("runs", _reproducibility),
+        ("shape_and_colour", _shape_and_colour_claims),
+    ),
+    "weight-shuffle": (
+        ("weight_shuffle", _weight_shuffle_claim),
+        ("time_course", _clock_claim),
+        ("time_course", _onset_claim),
+    ),
+    "interventions": (("pushes", _push_claim), ("projections", _projection_claim)),
+    "rotation-test": (("rotated_perception", _perception_claim), ("rotated_states", _state_claim)),
+    "networks": (("networks", _network_claim), ("agreement", _agreement_claim), ("agreement", _similarity_claim)),
+}
+
+
+def axes_claims(section: str, parts: Mapping[str, Any]) -> list[Claim]:
+    """Claims of one section, from the parts that there are.
+
+    Args:
+        section: such as "axes" or "rotation-test".
+        parts: results of one organism, by the names of the fields of `AxesResult`; of several, networks (of
+            `compare_networks`), agreement (of `direction_agreement`) and relatives (pairs with a common ancestor).
+    """
+    results = defaultdict(xr.Dataset, parts)
+    claims = [claim for part, make in _CLAIMS[section] if results[part] for claim in make(results)]
+    return [replace(claim, assay=section) for claim in claims]

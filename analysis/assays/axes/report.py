@@ -11,65 +11,57 @@ import pandas as pd
 import xarray as xr
 
 from analysis.assays.axes.across_networks import compare_networks, direction_agreement
-from analysis.assays.axes.claims import ALPHA, LONG_LABELS, network_claims, pca_claims
-from analysis.assays.axes.pca_plots import pca_figures
-from analysis.assays.axes.plots import comparison_figures, network_figures
+from analysis.assays.axes.claims import axes_claims
+from analysis.assays.axes.plots import axes_figures
 from analysis.assays.axes.run import AxesResult
 from analysis.lineage import related
 from analysis.report import plots
-from analysis.report.format import join_words, number, plural, probability
-from analysis.report.model import Claim, Section, SvgFigure, evidence, svg_figure
+from analysis.report.format import number, probability
+from analysis.report.model import Section, svg_figure
 from nca.errors import UserError
 
 _MAX_DETAILED = 4  # organisms that get sections of their own where several are compared
 _DOCS = " More in the methods of the documentation, under “Axes”."
-_NETWORK_SECTIONS = {  # title, parts of the result, figures
+_SECTIONS = {  # title, parts of the result, method
     "axes": (
         "Body axes",
         ("pca", "pca_runs", "position", "runs", "shape_and_colour", "direction"),
-        ("maps", "development", "position", "shape-and-colour", "runs", "spectrum"),
+        "PCA of the states of mature cells of one run (A0); ridge decoders of position, with cells held out by blocks "
+        "of 8×8 (A1), compared with band-rotated surrogates: fields as smooth, with scrambled positions (A2); "
+        "decoders of shape or colour, and what hidden states add to them (A3). p is one-sided, q FDR-corrected.",
+    ),
+    "components": (
+        "Principal components",
+        ("pca",),
+        "PCA of the states of mature cells of one run at one step, centred. Angles run from x (right) towards y "
+        "(down), modulo 180. PCA of any smooth field gives gradients and waves, so these numbers alone say nothing "
+        "about axes: nca axes compares each with a null.",
     ),
     "weight-shuffle": (
         "Weight shuffle and time course",
         ("weight_shuffle", "time_course"),
-        ("weight-shuffle", "time-course"),
+        "A rule with shuffled weights runs on the alive sites of the trained run, with its fire masks and the size of "
+        "its updates (A4). The time course decodes position at each step from states and from the age of the cell.",
     ),
-    "interventions": ("Interventions along the code", ("pushes", "projections"), ("interventions",)),
+    "interventions": (
+        "Interventions along the code",
+        ("pushes", "projections"),
+        "All cells of the grown body are pushed once along a decoder, or a plane is projected out of the states at "
+        "every step; compared with random directions, or with planes that decode scrambled positions (A6).",
+    ),
     "rotation-test": (
         "Rotation test: compass or map",
         ("rotated_perception", "rotated_states"),
-        ("rotation-test",),
-    ),
-}
-_METHODS = {
-    "axes": (
-        "PCA of the states of mature cells of one run (A0); ridge decoders of position, with cells held out by blocks "
-        "of 8×8 (A1), compared with band-rotated surrogates: fields as smooth, with scrambled positions (A2); "
-        "decoders of shape or colour, and what hidden states add to them (A3). p is one-sided, q FDR-corrected." + _DOCS
-    ),
-    "components": (
-        "PCA of the states of mature cells of one run at one step, centred. Angles run from x (right) towards y "
-        "(down), modulo 180. PCA of any smooth field gives gradients and waves, so these numbers alone say nothing "
-        "about axes: nca axes compares each with a null." + _DOCS
-    ),
-    "weight-shuffle": (
-        "A rule with shuffled weights runs on the alive sites of the trained run, with its fire masks and the size of "
-        "its updates (A4). The time course decodes position at each step from states and from the age of the "
-        "cell." + _DOCS
-    ),
-    "interventions": (
-        "All cells of the grown body are pushed once along a decoder, or a plane is projected out of the states at "
-        "every step; compared with random directions, or with planes that decode scrambled positions (A6)." + _DOCS
-    ),
-    "rotation-test": (
         "The perception is rotated during growth, or the grown state under an unrotated perception; rotations of the "
-        "body are fitted about the seed, those of PC1 to PC3 by their gradients (A7)." + _DOCS
+        "body are fitted about the seed, those of PC1 to PC3 by their gradients (A7).",
     ),
     "networks": (
+        "Axes of several organisms",
+        ("networks",),
         "One run of each organism at the adult step; q over all organisms and quantities. Networks are the unit, and "
         "only independent ones count. Agreement of directions: axial Rayleigh test, against one surrogate of each "
         "network, which allows for the shape of the body. Agreement of decoders: Procrustes similarity in channel "
-        "space (A5)." + _DOCS
+        "space (A5).",
     ),
 }
 
@@ -91,44 +83,47 @@ def sections(results: Sequence[AxesResult]) -> list[Section]:
 
 def pca_section(components: xr.Dataset) -> Section:
     """Components by themselves, of `pca` of a recording from the seed on; no null, so no claim about axes."""
-    with plots.style():
-        figures = [svg_figure(name, *drawn) for name, drawn in pca_figures(components).items()]
-    return Section(
-        "components",
-        "Principal components",
-        claims=[replace(claim, assay="components") for claim in pca_claims(components)],
-        figures=figures,
-        tables={"pca": _table("pca", components), "pca_runs": _table("pca_runs", components)},
-        method=_METHODS["components"],
-        data={"pca": components},
-    )
+    section = _section("components", {"pca": components})
+    return replace(section, tables={**section.tables, "pca_runs": _table("pca_runs", components)})
 
 
 def _network_sections(axes: AxesResult) -> list[Section]:
     """The sections of one organism that its options ask for."""
-    config, claims = axes.config, network_claims(axes)
-    options = {
+    config = axes.config
+    asked = {
         "axes": True,
         "weight-shuffle": config.weight_shuffles or config.time_course_surrogates,
         "interventions": config.random_directions,
         "rotation-test": config.angles,
     }
+    parts = {name: part for name, part in vars(axes).items() if isinstance(part, xr.Dataset) and part}
+    reasons = {name: [axes.skipped[part] for part in _SECTIONS[name][1] if part in axes.skipped] for name in asked}
+    return [_section(name, parts, reasons[name]) for name in asked if asked[name]]
+
+
+def _section(
+    name: str, parts: Mapping[str, Any], skipped: Sequence[str] = (), drawn: Mapping[str, Any] | None = None
+) -> Section:
+    """One section, from the parts that there are.
+
+    Args:
+        name: a key of `_SECTIONS`.
+        parts: as for `axes_claims`, which may use parts of other sections.
+        skipped: why parts are missing.
+        drawn: as for `axes_figures`; the parts of this section by default.
+    """
+    title, own, method = _SECTIONS[name]
+    data = {part: parts[part] for part in own if part in parts}
     with plots.style():
-        figures = {name: svg_figure(name, *drawn) for name, drawn in network_figures(axes).items()}
-    return [_network_section(axes, name, claims[name], figures) for name, asked in options.items() if asked]
-
-
-def _network_section(axes: AxesResult, name: str, claims: Sequence[Claim], figures: Mapping[str, SvgFigure]) -> Section:
-    title, parts, shown = _NETWORK_SECTIONS[name]
-    data = {part: getattr(axes, part) for part in parts if getattr(axes, part)}
+        figures = [svg_figure(figure, *new) for figure, new in axes_figures(drawn or data).items()]
     return Section(
         name,
         title,
-        claims=[replace(claim, assay=name) for claim in claims],
-        figures=[figures[figure] for figure in shown if figure in figures],
+        claims=axes_claims(name, parts),
+        figures=figures,
         tables={part: _table(part, dataset) for part, dataset in data.items()},
-        method=_METHODS[name],
-        skipped=list(dict.fromkeys(axes.skipped[part] for part in parts if part in axes.skipped)),
+        method=method + _DOCS,
+        skipped=list(dict.fromkeys(skipped)),
         data={k: d.reset_index("statistic") if "statistic" in d.indexes else d for k, d in data.items()},
     )
 
@@ -166,39 +161,26 @@ def _comparison_section(results: Sequence[AxesResult]) -> Section:
     """Several networks compared, or the snapshots of one training run."""
     table = compare_networks(results)
     training = bool(table.attrs["one_training_run"])
-    claims = [_training_claim(table) if training else _count_claim(table)]
     skipped = [f"{axes.organism.name}: {r}" for axes in results for r in dict.fromkeys(axes.skipped.values())]
-    data, agreement = {"networks": table}, xr.Dataset()
+    data, relatives = {"networks": table}, []
+    drawn = {"bodies": [axes for axes in results if axes.pca], "training" if training else "networks": table}
     if not training:
         known = [axes for axes in results if axes.direction]
         directions, organisms = [axes.direction for axes in known], [axes.organism for axes in known]
         try:
             targets: list[Any] = [organism.target for organism in organisms]
             alike = all(t is not None and np.array_equal(t, targets[0]) for t in targets)
-            agreement = direction_agreement(directions, "canvas" if alike else "body")
+            data["agreement"] = direction_agreement(directions, "canvas" if alike else "body")
         except UserError as error:
             skipped.append(f"Agreement of networks was not tested. {error}")
         else:
             relatives = related(organisms)
-            claims.append(_agreement_claim(agreement, relatives))
-            if np.isfinite(agreement.similarity).all():
-                claims.append(_similarity_claim(agreement, relatives))
-            else:
+            drawn |= {"agreement": data["agreement"], "directions": directions}
+            if not np.isfinite(data["agreement"].similarity).all():
                 skipped.append("Decoders were not compared by channel: the networks differ in their channels.")
-            data["agreement"] = agreement
-    with plots.style():
-        figures = [svg_figure(name, *drawn) for name, drawn in comparison_figures(results, table, agreement).items()]
-    return Section(
-        "networks",
-        "Axes across training" if training else "Axes of several organisms",
-        claims=[replace(claim, assay="networks") for claim in claims],
-        figures=figures,
-        lookup={"R² of position in each organism": _lookup(table)},
-        tables={"networks": table.to_dataframe().reset_index()},
-        method=_METHODS["networks"],
-        skipped=skipped,
-        data=data,
-    )
+    section = _section("networks", {**data, "relatives": relatives}, skipped, drawn)
+    title = "Axes across training" if training else section.title
+    return replace(section, title=title, lookup={"R² of position in each organism": _lookup(table)}, data=data)
 
 
 def _lookup(table: xr.Dataset) -> pd.DataFrame:
@@ -214,95 +196,3 @@ def _lookup(table: xr.Dataset) -> pd.DataFrame:
             row[str(q)] = f"{number(r2)} (q = {probability(p)})" if np.isfinite(r2) else "not defined"
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _network_rows(table: xr.Dataset) -> list[dict[str, Any]]:
-    """Evidence of every organism and quantity that was decoded."""
-    frame = table[["r2", "null_median", "null_low", "null_high", "p", "q"]].to_dataframe().reset_index()
-    frame = frame[frame.r2.notna()].rename(columns={"r2": "value"})
-    frame = frame.assign(measure="r2 in " + frame.organism, n=table.attrs["surrogates"], unit="surrogates")
-    records: list[dict[str, Any]] = frame.drop(columns="organism").to_dict("records")
-    return records
-
-
-def _count_claim(table: xr.Dataset) -> Claim:
-    """In how many organisms position is encoded beyond smoothness."""
-    clear = ((table.q <= ALPHA) & (table.r2 > 0)).sum("organism")
-    tested = np.isfinite(table.r2).sum("organism")
-    counts = {str(q): (int(clear.sel(quantity=q)), int(tested.sel(quantity=q))) for q in table.quantity.values}
-    each = ", ".join(f"{LONG_LABELS[q]} in {k} of {n}" for q, (k, n) in counts.items())
-    note = "q is corrected over all organisms and quantities; one run of each organism."
-    clear_counts = {q: k for q, (k, _) in counts.items()}
-    text = f"Decodable beyond what smooth fields allow: {each}."
-    return Claim("networks", text, evidence(*_network_rows(table)), clear_counts, note)
-
-
-def _training_claim(table: xr.Dataset) -> Claim:
-    """From which training step on position is encoded."""
-    onsets = {}
-    for q in table.quantity.values:
-        clear = ((table.q <= ALPHA) & (table.r2 > 0)).sel(quantity=q).values
-        lasting = [int(step) for k, step in enumerate(table.training_step.values) if clear[k:].all()]
-        if lasting:
-            onsets[str(q)] = lasting[0]
-    text = (
-        "Codes beyond smoothness that last appear at training "
-        + join_words([f"step {step} ({LONG_LABELS[q]})" for q, step in onsets.items()])
-        + "."
-        if onsets
-        else "At no training step does a code beyond smoothness appear that lasts to the last snapshot."
-    )
-    note = f"q ≤ {ALPHA} over {plural(table.sizes['organism'], 'snapshot')} of one training run and all quantities."
-    return Claim("networks", text, evidence(*_network_rows(table)), {"onsets": onsets}, note)
-
-
-def _agreement_claim(agreement: xr.Dataset, relatives: Sequence[tuple[str, str]]) -> Claim:
-    """A5: whether networks encode position best along the same axis."""
-    undirected, n = int((agreement.best_r2 <= 0).sum()), agreement.sizes["network"]
-    text = (
-        "The networks encode position best along the same axis, more alike than their surrogates."
-        if float(agreement.p_surrogates) <= ALPHA
-        else "The networks do not agree on an axis more than smooth fields on their bodies do."
-    )
-    if undirected:
-        text += f" In {undirected} of {n} no direction can be decoded (R² ≤ 0), so that its angle means nothing."
-    if relatives:
-        pairs = plural(len(relatives), "pair")
-        text += f" They are not independent, since {pairs} share an ancestor: this is no claim about networks."
-    origin = {"canvas": "the x axis towards y (down)", "body": "the long axis of the body"}[agreement.attrs["frame"]]
-    networks, low_high = {"n": n, "unit": "networks"}, np.quantile(agreement.null_length, [0.5, 0.05, 0.95])
-    null = dict(zip(("null_median", "null_low", "null_high"), low_high, strict=True))
-    direction, length = float(agreement.direction), float(agreement.length)
-    p = {"surrogates": float(agreement.p_surrogates), "uniform": float(agreement.p_uniform)}
-    rows = [
-        {"quantity": "mean axis", "measure": "length", "value": length, **null, "p": p["surrogates"], **networks},
-        {
-            "quantity": "mean axis",
-            "measure": "length, uniform angles (Rayleigh)",
-            "value": length,
-            "p": p["uniform"],
-            **networks,
-        },
-        {"quantity": "mean axis", "measure": "direction (°)", "value": direction, **networks},
-    ]
-    numbers = {"length": length, "direction": direction, "p": p["surrogates"], "related": list(relatives)}
-    return Claim("networks", text, evidence(*rows), numbers, f"Angles are counted from {origin}.")
-
-
-def _similarity_claim(agreement: xr.Dataset, relatives: Sequence[tuple[str, str]]) -> Claim:
-    """A5: whether networks encode position in the same channels."""
-    rows = []
-    for code in agreement.code.values:
-        similarity = agreement.sel(code=code)
-        quantiles = np.quantile(similarity.null_similarity, [0.5, 0.05, 0.95])
-        null = dict(zip(("null_median", "null_low", "null_high"), quantiles, strict=True))
-        row = {"quantity": str(code), "measure": "Procrustes similarity", "value": float(similarity.similarity), **null}
-        rows.append(row | {"p": float(similarity.p_similarity), "n": agreement.sizes["network"], "unit": "networks"})
-    clear = [row["quantity"] for row in rows if row["p"] <= ALPHA]
-    expected = ", as expected of networks that were trained from each other" if relatives else ""
-    text = (
-        f"The code of {' and that of '.join(clear)} lies in the same channels in these networks{expected}."
-        if clear
-        else "The networks keep their codes in different channels, as independent ones should."
-    )
-    return Claim("networks", text, evidence(*rows), {"same_channels": clear}, "Null: randomly rotated decoders.")

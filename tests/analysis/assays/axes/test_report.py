@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-import xarray as xr
 from helpers import bodies, codes
 
 import analysis
-from analysis.assays.axes import claims, pca_plots
+from analysis.assays.axes.claims import axes_claims
+from analysis.assays.axes.plots import plot_pca_maps
 from analysis.assays.axes.report import pca_section, sections
 from analysis.assays.axes.run import run
 from analysis.cli import main as cli
@@ -69,7 +69,7 @@ def test_names_of_figures_and_tables_are_unique_and_numbers_finite_where_they_mu
 def test_titles_of_the_component_maps_lie_within_the_figure_at_one_height(complete):
     for tests in (None, complete.position):
         with plots.style():
-            figure, _ = pca_plots.plot_pca_maps(complete.pca, tests)
+            figure, _ = plot_pca_maps(complete.pca, tests)
         figure.draw_without_rendering()
         boxes = [ax.title.get_window_extent() for ax in figure.axes if ax.get_title()]
         assert len(boxes) == 4
@@ -102,9 +102,7 @@ def test_the_claims_of_one_small_result_are_worded_like_this(complete):
         }
     )
     components = complete.pca.assign(plane_angle=complete.pca.plane_angle * 0 + 39)
-    texts = [
-        c.text for c in claims._position_claims(replace(complete, position=position, pca=components, runs=xr.Dataset()))
-    ]
+    texts = [claim.text for claim in axes_claims("axes", {"position": position, "pca": components})]
     assert texts == [
         "PC1 is radial: its rank correlation with the distance from the seed is |ρ| = 0.73 (q = 0.020); position along "
         "the body cannot be decoded linearly (R² = −0.32).",
@@ -123,7 +121,7 @@ def test_the_claims_of_one_small_result_are_worded_like_this(complete):
             ("radius", "excess"): (0.2, 0.6, 0.6),
         }
     )
-    assert claims._origin_claims(shuffle, xr.Dataset(), xr.Dataset())[0].text == (
+    assert axes_claims("weight-shuffle", {"weight_shuffle": shuffle})[0].text == (
         "Training made the code of left-right position (x) and position along the body (s): shuffled weights on the "
         "same alive sites encode less; beyond smoothness this holds only of left-right position (x). Shuffled weights "
         "encode distance from the seed better than the trained ones."
@@ -135,7 +133,7 @@ def test_of_two_decoders_below_zero_none_is_called_better():
     tests = results_of(dict.fromkeys(keys, (0.1, 0.4, 0.2)))
     columns = {"r2_hidden": [-0.3, -0.3, -0.3, -0.3], "r2_covariate": [-0.1, 0.2, -0.1, -0.2], "r2_both": [0.0] * 4}
     tests = tests.assign({name: ("statistic", values) for name, values in columns.items()})
-    shape, colour = claims._shape_and_colour_claims(tests)
+    shape, colour = axes_claims("axes", {"shape_and_colour": tests})
     assert shape.numbers["better_alone"] == ["y"]
     assert colour.numbers["better_alone"] == []
     assert "better" not in colour.text
@@ -144,7 +142,7 @@ def test_of_two_decoders_below_zero_none_is_called_better():
 def test_a_radius_that_is_more_than_a_clock_is_reported_with_its_numbers(complete):
     course = complete.time_course
     planted = course.assign(r2=course.r2 * 0 + 0.4, r2_age=course.r2 * 0 - 0.5, gain=course.r2 * 0 + 0.4)
-    clock = claims._origin_claims(xr.Dataset(), planted.assign(p_gain=course.r2 * 0 + 0.05), complete.position)[0]
+    clock = axes_claims("weight-shuffle", {"time_course": planted.assign(p_gain=course.r2 * 0 + 0.05)})[0]
     assert clock.text.startswith("The radius is more than a clock")
     assert "age alone decodes it at R² = −0.50, states at 0.40" in clock.text
     gain = clock.evidence[clock.evidence.measure.str.startswith("r2 added to age")].iloc[0]
@@ -154,7 +152,7 @@ def test_a_radius_that_is_more_than_a_clock_is_reported_with_its_numbers(complet
 def test_states_that_encode_less_than_a_guess_are_not_more_than_a_clock(complete):
     course = complete.time_course
     worse = course.assign(r2=course.r2 * 0 - 0.3, r2_age=course.r2 * 0 - 0.1)
-    clock = claims._origin_claims(xr.Dataset(), worse, complete.position)[0]
+    clock = axes_claims("weight-shuffle", {"time_course": worse})[0]
     assert clock.text.startswith("It is open whether the radius is more than a clock")
 
 
@@ -167,23 +165,27 @@ def test_a_code_lasts_only_where_the_corrected_test_of_the_grown_body_finds_it(c
     for q, onsets in ((0.05, {str(n): 2 for n in course.quantity.values}), (0.06, {})):
         tests = position.copy()
         tests["q"] = ("statistic", np.full(position.sizes["statistic"], q))
-        assert claims._origin_claims(xr.Dataset(), course, tests)[-1].numbers == {"onsets": onsets}
-    assert claims._origin_claims(xr.Dataset(), course, xr.Dataset())[-1].numbers == {"onsets": {}}
+        parts = {"time_course": course, "position": tests}
+        assert axes_claims("weight-shuffle", parts)[-1].numbers == {"onsets": onsets}
+    assert axes_claims("weight-shuffle", {"time_course": course})[-1].numbers == {"onsets": {}}
 
 
 def test_the_claims_on_a_rotation_follow_from_its_numbers(complete):
+    def claim(**parts):
+        return axes_claims("rotation-test", parts)[0]
+
     perception, states = complete.rotated_perception, complete.rotated_states
     follows = perception.assign(
         body_rotation=perception.body_rotation * 0 + perception.angle, match=perception.match * 0 + 1
     )
-    assert claims._rotation_claims(follows, xr.Dataset())[0].numbers == {"follows": [90.0]}
+    assert claim(rotated_perception=follows).numbers == {"follows": [90.0]}
     lost = follows.assign(match=perception.match * 0)
-    assert claims._rotation_claims(lost, xr.Dataset())[0].numbers == {"follows": []}
+    assert claim(rotated_perception=lost).numbers == {"follows": []}
     isotropic = follows.assign(max_change=perception.max_change * 0).assign_attrs(isotropic=1)
-    assert claims._rotation_claims(isotropic, xr.Dataset())[0].text.endswith("rotating it changes nothing.")
+    assert claim(rotated_perception=isotropic).text.endswith("rotating it changes nothing.")
     for name, sentence in (("fitness_rotated", "stays rotated"), ("fitness_upright", "returns to the direction")):
         both = {"fitness_rotated": states.match * 0, "fitness_upright": states.match * 0} | {name: states.match * 0 + 1}
-        assert sentence in claims._rotation_claims(xr.Dataset(), states.assign(both))[0].text
+        assert sentence in claim(rotated_states=states.assign(both)).text
 
 
 def test_components_are_shown_plainly_and_claim_nothing():
