@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple, get_args, get_type_hints
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from nca.errors import UserError
 
@@ -99,28 +99,24 @@ def _validate(name: str, kind: Any, value: Any) -> Any:
     """The value as its field holds it; `UserError` where it is of another kind."""
     options = get_args(kind)
     if type(None) in options:
-        if value is None:
-            return None
-        kind = options[0]
-        options = get_args(kind)
-    is_tuple = getattr(kind, "__origin__", None) is tuple
-    if is_tuple and isinstance(value, list | tuple):
-        if options[0] is str and all(isinstance(v, str) for v in value):
-            return tuple(value)
-        if options[0] is not str and len(value) == len(options):
-            return tuple(_validate(name, options[0], v) for v in value)
-    elif kind in (bool, int):
-        if type(value) is kind:
-            return value
-    elif kind is float:
-        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e30:
-            return float(value)
-    elif not is_tuple and value in options:
-        return value
-    if is_tuple:
+        return None if value is None else _validate(name, options[0], value)
+    if get_origin(kind) is tuple:
         required = "a list of names" if options[0] is str else "two numbers"
+        if isinstance(value, list | tuple):
+            if options[0] is str and all(isinstance(v, str) for v in value):
+                return tuple(value)
+            if options[0] is not str and len(value) == len(options):
+                return tuple(_validate(name, options[0], v) for v in value)
+    elif options:
+        required = " or ".join(options)
+        if value in options:
+            return value
     else:
-        required = {bool: "true or false", int: "a whole number", float: "a number"}.get(kind) or " or ".join(options)
+        required = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
+        if type(value) is kind and kind is not float:
+            return value
+        if kind is float and isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e30:
+            return float(value)
     raise UserError(f"{name} must be {required}; got {str(value)[:60]!r}.")
 
 
@@ -146,35 +142,34 @@ class SourcedConventions:
         return SourcedConventions(replace(self.values, **fields), {**self.sources, **dict.fromkeys(fields, source)})
 
 
-class Preset(NamedTuple):
+class _Preset(NamedTuple):
     """Conventions of one project: whose they are, and the fields that differ from the defaults."""
 
     about: str
     fields: Mapping[str, Any]
 
 
-PRESETS: dict[str, Preset] = {
-    "distill-web": Preset(
+PRESETS: dict[str, _Preset] = {
+    "distill-web": _Preset(
         "Mordvintsev et al. 2020, web JSON as its page runs it: toroidal, alive >=",
         {"boundary": "circular", "alive_boundary": "circular", "inclusive": True},
     ),
-    "distill-tf": Preset(
-        "Mordvintsev et al. 2020, TensorFlow: checkpoint or TensorFlow.js, channel-major",
-        {"order": "channel-major"},
+    "distill-tf": _Preset(
+        "Mordvintsev et al. 2020, TensorFlow: checkpoint or TensorFlow.js, channel-major", {"order": "channel-major"}
     ),
-    "chen2020": Preset(
+    "chen2020": _Preset(
         "chenmingxiang110, PyTorch Linear, and its many descendants: rows first, u > r",
         {"swap_xy": True, "fire": "u>r"},
     ),
-    "gorold": Preset("gorold, PyTorch 1x1 Conv2d: u > r", {"fire": "u>r", "canvas": (56, 56)}),
-    "matthewd-so": Preset("matthewd-so, PyTorch {model, config}: channel-major", {"order": "channel-major"}),
-    "jax-nca": Preset(
+    "gorold": _Preset("gorold, PyTorch 1x1 Conv2d: u > r", {"fire": "u>r", "canvas": (56, 56)}),
+    "matthewd-so": _Preset("matthewd-so, PyTorch {model, config}: channel-major", {"order": "channel-major"}),
+    "jax-nca": _Preset(
         "shyamsn97/jax-nca, Flax msgpack: gradients of the sum of channels, synchronous",
         {"summed": True, "fire": "always", "fire_rate": 1.0, "canvas": (64, 64)},
     ),
-    "semvdn": Preset(
+    "semvdn": _Preset(
         "semvdn/Growing-NCA-WebUI, web JSON: zero padding, state clipped to [-10, 10]",
         {"clip": (-10.0, 10.0), "canvas": (64, 64)},
     ),
-    "published": Preset("the recipe of Mordvintsev et al. 2020 in kernel-major order: our defaults", {}),
+    "published": _Preset("the recipe of Mordvintsev et al. 2020 in kernel-major order: our defaults", {}),
 }

@@ -28,11 +28,7 @@ _Matrices = list[np.ndarray]
 
 
 def build_rule(layers: Layers, conventions: Conventions) -> Rule:
-    """The rule of these layers under these conventions.
-
-    Raises:
-        UserError: they do not fit each other.
-    """
+    """The rule of these layers under these conventions, or `UserError` where they do not fit each other."""
     weights = [np.asarray(w, np.float64) for w in layers.weights]
     biases = [
         np.zeros(w.shape[1]) if b is None else np.asarray(b, np.float64)
@@ -156,7 +152,7 @@ def _expand(
         bias: (outputs,).
         channels: of the state.
         features: that all arrays of kernels together make.
-        arrays: how many arrays of kernels there are.
+        arrays: how many of these there are.
         order: of the features.
     """
     outputs, inputs = kernel.shape[:2]

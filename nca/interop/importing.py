@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -61,12 +62,7 @@ class WeightFile:
 
 
 def open_weights(
-    path: Path,
-    *,
-    preset: str | None = None,
-    sidecar: Path | None = None,
-    sizes: str | None = None,
-    **options: Any,
+    path: Path, *, preset: str | None = None, sidecar: Path | None = None, sizes: str | None = None, **options: Any
 ) -> WeightFile:
     """Read a file and gather what is known of its conventions.
 
@@ -90,8 +86,11 @@ def open_weights(
             raise UserError(f"There is no preset {preset!r}; known are {', '.join(PRESETS)}.")
         defaults = {name: value for name, value in vars(Conventions()).items() if name != "canvas"}
         conventions = conventions.merge(f"preset {preset}", **{**defaults, **PRESETS[preset].fields})
-    conventions = _with_settings(conventions, contents.settings, "the file")
-    conventions = _with_sibling(conventions, path)
+    conventions = conventions.merge("the file", **_fields_in(contents.settings))
+    sibling = path.with_suffix(".json")
+    if sibling != path and sibling.is_file() and sibling.stat().st_size <= 2**20:
+        with suppress(UserError, OSError):  # some authors leave their training options in a file of the same name
+            conventions = conventions.merge(sibling.name, **_fields_in(parse_json(sibling.read_bytes(), dict)))
     if layers.seed is not None:
         conventions = conventions.merge("the file", seed="file")
     if contents.conventions is not None:
@@ -107,30 +106,19 @@ def open_weights(
     return WeightFile(path, contents, layers, conventions)
 
 
-def _with_settings(conventions: SourcedConventions, settings: Mapping[str, Any], source: str) -> SourcedConventions:
-    """Conventions among a file's settings, under names in common use."""
+def _fields_in(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `Conventions` among a file's settings, under names in common use."""
+    fields: dict[str, Any] = {}
     for name, synonyms in _SETTINGS.items():
         value = next((settings[k] for k in synonyms if k in settings), None)
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
         if name == "canvas":
             if isinstance(value, int) and 3 <= value <= 512:
-                conventions = conventions.merge(source, canvas=(value, value))
+                fields[name] = (value, value)
         elif 0 <= value <= 1:
-            conventions = conventions.merge(source, **{name: float(value)})
-    return conventions
-
-
-def _with_sibling(conventions: SourcedConventions, path: Path) -> SourcedConventions:
-    """Training options in a JSON file of the same name, as some authors leave them."""
-    sibling = path.with_suffix(".json")
-    if sibling == path or not sibling.is_file() or sibling.stat().st_size > 2**20:
-        return conventions
-    try:
-        settings = parse_json(sibling.read_bytes(), dict)
-    except (UserError, OSError):
-        return conventions
-    return _with_settings(conventions, settings, sibling.name)
+            fields[name] = float(value)
+    return fields
 
 
 def _inferred_from_shapes(conventions: SourcedConventions, contents: Contents, layers: Layers) -> SourcedConventions:
@@ -146,8 +134,8 @@ def _inferred_from_shapes(conventions: SourcedConventions, contents: Contents, l
             conventions = conventions.merge(f"{count} filters", filters=usual[count])
     if "order" not in sources and contents.feature_order:
         # The usual order of this kind of file: a better default, still open to the probe.
-        values = Conventions(**{**vars(conventions.values), "order": contents.feature_order})
-        conventions = SourcedConventions(values, conventions.sources)
+        values: Any = {**vars(conventions.values), "order": contents.feature_order}
+        conventions = SourcedConventions(Conventions(**values), conventions.sources)
     return conventions
 
 
@@ -155,7 +143,7 @@ def build_organism(file: WeightFile, conventions: Conventions | None = None, *, 
     """The organism that a file holds.
 
     Args:
-        file: the file.
+        file: as `open_weights` read it.
         conventions: instead of those of the file.
         name: of the organism; the file's name if not given.
 

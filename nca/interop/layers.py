@@ -57,11 +57,7 @@ class Layers:
 
 
 def find_layers(contents: Contents) -> Layers:
-    """The network in a file.
-
-    Raises:
-        UserError: no chain of matrices ends in as many channels as it begins with.
-    """
+    """The network in a file, or `UserError` where no chain of matrices ends in as many channels as it begins with."""
     arrays = {k: a for k, a in contents.arrays.items() if a.size and not _NOT_WEIGHTS.search(k)}
     for norm in _NORMALISATIONS:
         if any(norm in name for name in (*contents.operations, *arrays)):
@@ -197,11 +193,7 @@ def _find_biases(
 ) -> tuple[list[str], list[str]]:
     """The name of each layer's bias ("" where it has none), and those that were guessed.
 
-    Args:
-        owners: names of the layers.
-        weights: their matrices or kernels.
-        order: names of all arrays, in the order of the file.
-        vectors: the arrays that may be biases.
+    `owners` and `weights` are the layers' names and arrays, `order` the names of all arrays in the order of the file.
     """
     sizes = [w.shape[1] if w.ndim == 2 else w.shape[0] for w in weights]
     names = [_bias_by_name(owner, size, vectors) for owner, size in zip(owners, sizes, strict=True)]

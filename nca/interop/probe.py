@@ -69,12 +69,7 @@ class Trial:
 def run_trials(file: WeightFile, log: Callable[[str], None] = lambda line: None) -> list[Trial]:
     """Grow candidates for the open conventions, best first; more are tried until one grows like a trained body.
 
-    Args:
-        file: the file.
-        log: receives a line for each candidate.
-
-    Raises:
-        UserError: no candidate fits the file's arrays.
+    `log` receives a line for each candidate. `UserError` where no candidate fits the file's arrays.
     """
     trials: dict[str, Trial] = {}
     refusal = UserError("No convention fits the arrays in the file.")

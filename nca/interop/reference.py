@@ -61,11 +61,7 @@ class Difference:
 
 
 def read_reference(path: Path) -> Reference:
-    """A reference file.
-
-    Raises:
-        UserError: it is not a reference, or it lacks states or masks.
-    """
+    """A reference file, or `UserError` where it is none, or lacks states or masks."""
     try:
         raw = read_bytes(path)
         if not raw.startswith(b"PK\3\4"):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import io
 import struct
 from collections.abc import Iterator
@@ -146,11 +144,7 @@ def _add_constant(arrays: BoundedArrays, node: dict[str, Any]) -> None:
         shape = [int(str(d["size"])[:20]) for d in sizes]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise DamagedError(f"its constant {name[:40]!r} has no array.") from error
-    try:
-        data = base64.b64decode(str(tensor["tensorContent"]), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise DamagedError("its numbers are not base64 text, or cut off.") from error
-    arrays[name] = float_array(data, _GRAPH_DTYPES[dtype], shape)
+    arrays[name] = float_array(str(tensor["tensorContent"]), _GRAPH_DTYPES[dtype], shape)
 
 
 def _add_weight_group(arrays: BoundedArrays, group: Any, path: Path) -> None:

@@ -15,7 +15,6 @@ import struct
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import IO, Any
 
 import numpy as np
@@ -35,17 +34,10 @@ from nca.interop.untrusted import (
 
 LEGACY_MAGIC = bytes.fromhex("8a0a6cfc9c46f9206aa850192e")
 _DTYPES = {
-    "FloatStorage": "float32",
-    "DoubleStorage": "float64",
-    "HalfStorage": "float16",
-    "BFloat16Storage": "bfloat16",
-    "LongStorage": "int64",
-    "IntStorage": "int32",
-    "ShortStorage": "int16",
-    "CharStorage": "int8",
-    "ByteStorage": "uint8",
-    "BoolStorage": "bool",
-}
+    "FloatStorage": "float32", "DoubleStorage": "float64", "HalfStorage": "float16", "BFloat16Storage": "bfloat16",
+    "LongStorage": "int64", "IntStorage": "int32", "ShortStorage": "int16", "CharStorage": "int8",
+    "ByteStorage": "uint8", "BoolStorage": "bool",
+}  # fmt: skip
 _INTERNAL_KEYS = ("_parameters", "_buffers", "_modules", "args")
 # (storage key, dtype, number of values) -> values
 _LoadStorage = Callable[[str, str, int], np.ndarray]
@@ -85,14 +77,15 @@ def _open_zip(archive: Archive) -> tuple[Any, _LoadStorage]:
     folder = entry.removesuffix("data.pkl")
     root = _read_pickle(io.BytesIO(archive.read(entry, MAX_TEXT_BYTES)))
     stated = archive.read(folder + "byteorder", 16) if folder + "byteorder" in archive.names else b"little"
-    return root, partial(_load_from_zip, archive, folder, ">" if stated.strip() == b"big" else "<")
+    byte_order = ">" if stated.strip() == b"big" else "<"
 
+    def load(key: str, dtype: str, count: int) -> np.ndarray:
+        for name in (f"{folder}data/{key}", folder + key):
+            if name in archive.names:
+                return float_array(archive.read(name), dtype, (count,), byte_order)
+        raise DamagedError(f"the numbers that it names {key[:40]!r} are not in it.")
 
-def _load_from_zip(archive: Archive, folder: str, byte_order: str, key: str, dtype: str, count: int) -> np.ndarray:
-    for name in (f"{folder}data/{key}", folder + key):
-        if name in archive.names:
-            return float_array(archive.read(name), dtype, (count,), byte_order)
-    raise DamagedError(f"the numbers that it names {key[:40]!r} are not in it.")
+    return root, load
 
 
 def _open_legacy(raw: bytes) -> tuple[Any, _LoadStorage]:
@@ -113,13 +106,13 @@ def _open_legacy(raw: bytes) -> tuple[Any, _LoadStorage]:
         count = value_count(struct.unpack(byte_order + "q", head))
         item_bytes = 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
         storages[str(key)] = float_array(stream.read(count * item_bytes), dtype, (count,), byte_order)
-    return root, partial(_load_from_table, storages)
 
+    def load(key: str, dtype: str, count: int) -> np.ndarray:
+        if key not in storages:
+            raise DamagedError(f"the numbers that it names {key[:40]!r} are not in it.")
+        return storages[key]
 
-def _load_from_table(storages: BoundedArrays, key: str, dtype: str, count: int) -> np.ndarray:
-    if key not in storages:
-        raise DamagedError(f"the numbers that it names {key[:40]!r} are not in it.")
-    return storages[key]
+    return root, load
 
 
 def _tensor_in(value: Any) -> _Inert | None:
@@ -283,13 +276,7 @@ class _PickleMachine:
             case "SETITEM" | "SETITEMS":
                 pairs = [stack.pop(), stack.pop()][::-1] if opcode == "SETITEM" else self._pop_to_mark()
                 _set_items(stack[-1], pairs)
-            case _:
-                self._execute_object(opcode, argument)
-
-    def _execute_object(self, opcode: str, argument: Any) -> None:
-        """An instruction that would make an object, and here makes a record."""
-        stack = self.stack
-        match opcode:
+            # Instructions that would make an object, and here make a record.
             case "GLOBAL":
                 stack.append(_Inert(str(argument).replace(" ", ".")))
             case "STACK_GLOBAL":
@@ -302,13 +289,6 @@ class _PickleMachine:
                     stack.pop()
                 args, function = stack.pop(), stack.pop()
                 stack.append(_call(function, args))
-            case "INST":
-                stack.append(_Inert(str(argument).replace(" ", "."), tuple(self._pop_to_mark())))
-            case "OBJ":
-                function, *arguments = self._pop_to_mark()
-                if not isinstance(function, _Inert):
-                    raise ValueError
-                stack.append(_Inert(function.name, tuple(arguments)))
             case "BUILD":
                 state = stack.pop()
                 # A dictionary that is given a state is a state_dict with its `_metadata`.
@@ -319,8 +299,6 @@ class _PickleMachine:
                 # Legacy files of whole modules keep a class together with its source.
                 is_class = isinstance(args, tuple) and len(args) > 1 and args[0] == "module"
                 stack.append(args[1] if is_class else _Inert("persistent", args))
-            case "PERSID":
-                stack.append(_Inert("persistent", (argument,)))
             case _:
                 raise DamagedError(f"its pickle has an instruction that is not read: {opcode}.")
 

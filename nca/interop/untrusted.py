@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import math
@@ -139,15 +140,20 @@ def value_count(shape: Iterable[Any]) -> int:
     return math.prod(sizes)
 
 
-def float_array(raw: bytes | memoryview, dtype: str, shape: Iterable[int], byte_order: str = "<") -> np.ndarray:
+def float_array(raw: bytes | memoryview | str, dtype: str, shape: Iterable[int], byte_order: str = "<") -> np.ndarray:
     """A float32 array from raw numbers, whose bytes must be exactly those that the shape needs.
 
     Args:
-        raw: the bytes.
+        raw: the bytes, or base64 text.
         dtype: a NumPy name among `DTYPES`, or bfloat16.
         shape: sizes of the axes.
         byte_order: "<" little-endian or ">" big-endian.
     """
+    if isinstance(raw, str):
+        try:
+            raw = base64.b64decode(raw, validate=True)
+        except ValueError as error:
+            raise DamagedError("its numbers are not base64 text, or cut off.") from error
     sizes = tuple(shape)
     count = value_count(sizes)
     if dtype != "bfloat16" and dtype not in DTYPES:
