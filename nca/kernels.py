@@ -50,9 +50,7 @@ def fused_step(
     """One step of a batch of runs by the fused kernel, equal to the dense step of each.
 
     Args:
-        rule: the rule; `has_kernel(rule)` must hold.
-        states: the runs' states.
-        fires: the runs' fire masks.
+        rule: one for which `has_kernel(rule)` holds.
         bfloat16: multiply in bfloat16, add in float32.
         interpret: compute the kernel as XLA would, on any device: for tests.
     """
@@ -109,8 +107,7 @@ class _Options:
         boundary: "zero" or "circular".
         activation_slope: of the hidden layer below zero.
         squash: "none" or "tanh".
-        bfloat16: multiply in bfloat16, add in float32.
-        interpret: compute as XLA would, on any device: for tests.
+        bfloat16, interpret: as for `fused_step`.
         tiles: cells of a tile, forward and in the gradient; powers of two, at least 16.
         warps: of 32 threads, by which a program is computed, forward and in the gradient. Larger tiles
             or fewer warps make the gradient, which holds sums as large as the layers, spill registers.
@@ -163,22 +160,17 @@ def _tiling(options: _Options, shape: tuple[int, ...], gradient: bool = False) -
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _fused_update(
-    options: _Options,
-    states: Float[Array, "b y x channel"],
-    active: Float[Array, "b y x"],
-    layers: _Layers,
+    options: _Options, states: Float[Array, "b y x channel"], active: Float[Array, "b y x"], layers: _Layers
 ) -> Float[Array, "b y x channel"]:
     """The update of a batch: squash(layers(perception(states))) * active.
 
-    Args:
-        options: what the kernel is compiled for.
-        states: what perception reads; channels padded to a power of two, at least 16.
-        active: 1 where a cell updates, else 0; it has no gradient.
-        layers: both layers, padded likewise.
+    `states` is what perception reads, its channels padded as the layers are. `active` is 1 where a cell updates,
+    else 0, and has no gradient.
     """
     tiling = _tiling(options, states.shape)
     call = _call(options, tiling, _forward_kernel, (tiling.rows, states.shape[-1]))
-    (update,) = call(_with_border(options, tiling, states), _flat(tiling, active), *_operands(options, layers))
+    cells = _flat(tiling, states, options.boundary, tiling.pitch + 1)
+    (update,) = call(cells, _flat(tiling, active), *_operands(options, layers))
     return _unflat(update, states.shape)
 
 
@@ -192,12 +184,8 @@ def _backward(options: _Options, residuals: Any, cotangent: Array) -> tuple[Arra
     filters, channels, _ = layers.w1.shape
     by_layers = [(tiling.programs, *array.shape) for array in layers]
     call = _call(options, tiling, _backward_kernel, (filters, tiling.rows, channels), *by_layers)
-    by_fields, *sums = call(
-        _with_border(options, tiling, states),
-        _flat(tiling, active),
-        _flat(tiling, cotangent),
-        *_operands(options, layers),
-    )
+    cells = _flat(tiling, states, options.boundary, tiling.pitch + 1)
+    by_fields, *sums = call(cells, _flat(tiling, active), _flat(tiling, cotangent), *_operands(options, layers))
     _, pullback = jax.vjp(
         lambda s: filter_fields(PERCEPTIONS[options.perception].filters, s, neighbours(s, options.boundary)), states
     )
@@ -312,21 +300,12 @@ def _operands(options: _Options, layers: _Layers) -> tuple[Array, ...]:
     return layers.w1.astype(dtype), layers.b1, layers.w2.astype(dtype), layers.b2
 
 
-def _with_border(options: _Options, tiling: _Tiling, states: Array) -> Array:
-    """The flat batch, with rows before it and after it for the first and last cells' neighbours."""
-    width = [(0, 0), (1, 1), (1, 1), (0, 0)]
-    bordered = jnp.pad(states, width, mode="wrap" if options.boundary == "circular" else "constant")
-    flat = bordered.reshape(-1, states.shape[-1])
-    before = tiling.pitch + 1
-    return jnp.pad(flat, ((before, before + tiling.rows - len(flat)), (0, 0)))
-
-
-def _flat(tiling: _Tiling, field: Array) -> Array:
-    """A field of the batch laid flat, zero on the border."""
+def _flat(tiling: _Tiling, field: Array, boundary: str = "zero", margin: int = 0) -> Array:
+    """A field of the batch laid flat, with so many rows before and after it for the outermost cells' neighbours."""
     width = [(0, 0), (1, 1), (1, 1)] + [(0, 0)] * (field.ndim - 3)
-    bordered = jnp.pad(field, width)
+    bordered = jnp.pad(field, width, mode="wrap" if boundary == "circular" else "constant")
     flat = bordered.reshape(-1, *field.shape[3:])
-    return jnp.pad(flat, [(0, tiling.rows - len(flat))] + [(0, 0)] * (flat.ndim - 1))
+    return jnp.pad(flat, [(margin, margin + tiling.rows - len(flat))] + [(0, 0)] * (flat.ndim - 1))
 
 
 def _unflat(flat: Array, shape: tuple[int, ...]) -> Array:

@@ -45,12 +45,12 @@ def sparse_is_exact(rule: Rule, edits: Sequence[Edit] = ()) -> bool:
     all cells and without noise on perception, pre or post, or scales delta or update, which are zero where no
     row is computed.
     """
-
-    def is_by_row(edit: Edit) -> bool:
+    exact = rule.spec.alive in ("both", "gate")
+    for edit in edits:
         by_row = edit.site.rstrip("0123456789") in _ROW_SITES and edit.mode != "noise"
-        return (by_row or (edit.site in _SCALED_SITES and edit.mode == "scale")) and not _varies(edit)
-
-    return rule.spec.alive in ("both", "gate") and all(e.site == "state" or is_by_row(e) for e in edits)
+        scales = edit.site in _SCALED_SITES and edit.mode == "scale"
+        exact &= edit.site == "state" or ((by_row or scales) and not _varies(edit))
+    return exact
 
 
 def active_cells(rule: Rule, before: Bool[Array, "b y x"], fire: Bool[Array, "b y x"]) -> Bool[Array, "b y x"]:
@@ -72,8 +72,8 @@ def sparse_step(
     """One step of a batch of runs, equal to the dense step of each.
 
     Args:
-        rule: the rule; `sparse_is_exact(rule, edits)` must hold.
-        states: the runs' states, with edits of the state already made.
+        rule: one for which `sparse_is_exact(rule, edits)` holds.
+        states: with edits of the state already made.
         fires: the runs' fire masks.
         capacities: numbers of rows, ascending. The first that holds the active cells of the whole batch is
             computed; where none does, every cell is.
@@ -121,8 +121,8 @@ def _branches(
 
     def sparse(capacity: int, floats: list[Array]) -> Array:
         rule, states, _, edits, t = join_floats(layout, floats, others)
-        rows, _ = _active_rows(active, capacity)
-        return next_state(rule, states, before, _sparse_update(rule, states, before, rows, edits, t))
+        update = _sparse_update(rule, states, before, _active_rows(active, capacity), edits, t)
+        return next_state(rule, states, before, update)
 
     def dense(floats: list[Array]) -> Array:
         rule, states, fires, edits, t = join_floats(layout, floats, others)
@@ -132,8 +132,8 @@ def _branches(
     return number, [*(partial(sparse, c) for c in capacities), dense]
 
 
-def _active_rows(active: Bool[Array, "b y x"], capacity: int) -> tuple[Int[Array, " row"], Int[Array, ""]]:
-    """Flat numbers of the active cells, ascending, and how many there are.
+def _active_rows(active: Bool[Array, "b y x"], capacity: int) -> Int[Array, " row"]:
+    """Flat numbers of the active cells, ascending.
 
     Rows left over point beyond the last cell, each at another place, so that a scatter drops them.
     The running count is a matrix product by row and a short sum over rows, which is faster on a CPU
@@ -147,8 +147,7 @@ def _active_rows(active: Bool[Array, "b y x"], capacity: int) -> tuple[Int[Array
     cells = active.size
     rows = cells + jnp.arange(capacity, dtype=jnp.int32)
     target = jnp.where(active.ravel(), position, capacity)
-    rows = rows.at[target].set(jnp.arange(cells, dtype=jnp.int32), mode="drop")
-    return rows, totals.sum()
+    return rows.at[target].set(jnp.arange(cells, dtype=jnp.int32), mode="drop")
 
 
 def _sparse_update(
@@ -195,11 +194,7 @@ def scan_in_windows(
         advance: `advance(edits, state, first, steps, crop)` computes the steps from `start + first` on a window and
             returns the last state and the states recorded on the way, (step, y, x, channel); `crop` cuts a (y, x)
             array of the canvas to the window.
-        rule: the rule.
-        state: the state on the canvas.
-        edits: changes made at sites, as the canvas sees them.
-        start: number of the first step.
-        steps: number of steps.
+        rule, state, edits, start, steps: of the roll-out on the canvas.
         record: whether `advance` records states.
 
     Returns:
@@ -258,20 +253,16 @@ def _is_confined(rule: Rule, edits: Sequence[Edit], start: Array, steps: int, re
     Shrinking puts no life where there is none, and a change of other channels than alpha vanishes where
     nothing lives nearby; but it shows where states are recorded. Noise is drawn on the whole canvas.
     """
-
-    def is_harmless(edit: Edit) -> Bool[Array, ""]:
-        if edit.mode == "noise":
-            return jnp.bool_(False)
-        if edit.mode == "project":  # leaves empty cells alone
-            return jnp.bool_(True)
-        shrinks = jnp.bool_(False)
+    confined = jnp.bool_(True)
+    for edit in edits:
+        if edit.site != "state" or edit.mode == "project":  # which leaves empty cells alone
+            continue
+        harmless = ~edit.entries[rule.spec.alpha] & (not record) & (edit.mode != "noise")
         if edit.mode in ("scale", "set"):
             largest = 1 if edit.mode == "scale" else 0
-            shrinks = ((edit.value >= 0) & (edit.value <= largest)).all()
-        return shrinks | (~edit.entries[rule.spec.alpha] & (not record))
-
-    risky = [(e.first < start + steps) & (e.stop > start) & ~is_harmless(e) for e in edits if e.site == "state"]
-    return ~jnp.stack(risky).any() if risky else jnp.bool_(True)
+            harmless |= ((edit.value >= 0) & (edit.value <= largest)).all()
+        confined &= harmless | (edit.first >= start + steps) | (edit.stop <= start)
+    return confined
 
 
 def _smallest_window(
@@ -319,15 +310,15 @@ def _crop_edits(
     edits: Sequence[Edit], corner: Int[Array, " 2"], size: tuple[int, int], canvas: tuple[int, int]
 ) -> list[Edit]:
     """The edits with their regions, and values that differ from cell to cell, cut to the window."""
-
-    def crop(edit: Edit) -> Edit:
+    cropped = []
+    for edit in edits:
+        value, region = edit.value, edit.region
         if _varies(edit):
-            leading = edit.value.shape[:-3]
-            value = jnp.broadcast_to(edit.value, (*leading, *canvas, edit.value.shape[-1]))
-            edit = replace(edit, value=_crop(value, corner, size, axis=len(leading)))
-        return edit if edit.region is None else replace(edit, region=_crop(edit.region, corner, size))
-
-    return [crop(edit) for edit in edits]
+            leading = value.shape[:-3]
+            on_canvas = jnp.broadcast_to(value, (*leading, *canvas, value.shape[-1]))
+            value = _crop(on_canvas, corner, size, axis=len(leading))
+        cropped.append(replace(edit, value=value, region=None if region is None else _crop(region, corner, size)))
+    return cropped
 
 
 def _varies(edit: Edit) -> bool:
