@@ -29,12 +29,7 @@ from nca.versions import modern_keys
 FORMAT = 1
 UNFINISHED = ".unfinished-"  # how the name of a temporary file begins
 MAX_BYTES = 256 * 2**20
-ALIASES = {
-    "flag": "flag-regenerating",
-    "lizard": "lizard-regenerating",
-    "planarian": "planarian-regenerating",
-    "starfish": "starfish-regenerating",
-}
+ALIASES = {name: f"{name}-regenerating" for name in ("flag", "lizard", "planarian", "starfish")}
 
 
 def save(organism: Organism, path: str | Path) -> Path:
@@ -69,7 +64,6 @@ def write_file(path: str | Path, content: bytes | str | Callable[[Path], Any]) -
     """Write a file atomically: a temporary file in the same folder is renamed when it is complete.
 
     Args:
-        path: the file.
         content: bytes, text (written as UTF-8), or a function that writes the temporary file whose path it gets.
 
     Raises:

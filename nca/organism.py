@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from nca.errors import UserError
-from nca.rule import Rule
+from nca.rule import Rule, check_shapes
 from nca.spec import Spec, colour_channels
 
 MAX_SIDE = 2048
@@ -45,6 +45,7 @@ class Organism:
     metrics: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_shapes(self.rule)
         seed = _one_cell(self.rule.spec) if self.seed is None else jnp.asarray(self.seed, jnp.float32)
         if seed.ndim != 3 or seed.shape[2] != self.rule.spec.channels or 0 in seed.shape:
             raise UserError(f"A seed must be (y, x, {self.rule.spec.channels}), got {tuple(seed.shape)}.")
@@ -107,8 +108,7 @@ def check_canvas(canvas: Any) -> tuple[int, int]:
 def pad_to_canvas(patch: np.ndarray, canvas: tuple[int, int], name: str) -> Float[np.ndarray, "y x channel"]:
     """A patch (y, x, channel) amid zeros on a canvas, its middle cell `n // 2` on the canvas's.
 
-    Raises:
-        UserError: the patch, called `name` in the message, does not fit the canvas.
+    `UserError` where the patch, called `name` in the message, does not fit the canvas.
     """
     height, width, channels = patch.shape
     if height > canvas[0] or width > canvas[1]:

@@ -116,12 +116,10 @@ def replay(
         raise UserError(f"The fire mask of one step must be {canvas}, got {fire.shape}.")
     mask = fire_mask(organism.rule, key, t, canvas) if fire is None else jnp.asarray(fire, bool)
     with jax.default_matmul_precision("highest"):
-        return _sites(organism.rule, state, mask, tuple(edits), jnp.int32(t), key)
+        return _compiled_sites(organism.rule, state, mask, edits=tuple(edits), t=jnp.int32(t), key=key)
 
 
-@jax.jit
-def _sites(rule: Rule, state: Array, fire: Array, edits: Any, t: Array, key: Any) -> dict[str, Array]:
-    return step_sites(rule, state, fire, edits=edits, t=t, key=key)
+_compiled_sites = jax.jit(step_sites)
 
 
 # The compiled program.

@@ -46,7 +46,6 @@ class Rule(nnx.Module):
         self.biases = nnx.List([nnx.Param(jnp.asarray(b, jnp.float32)) for b in biases])
         self.kernels = None if kernels is None else nnx.Param(jnp.asarray(kernels, jnp.float32))
         self.angle = _Fixed(jnp.asarray(angle, jnp.float32))
-        _check_shapes(self)
 
     @classmethod
     def from_arrays(
@@ -83,7 +82,9 @@ class Rule(nnx.Module):
             jnp.zeros(w.shape[1]) if b is None else jnp.asarray(b, jnp.float32)
             for w, b in zip(matrices, [None] * len(matrices) if biases is None else biases, strict=True)
         ]
-        return cls(Spec(**conventions), matrices, vectors, kernels, angle)
+        rule = cls(Spec(**conventions), matrices, vectors, kernels, angle)
+        check_shapes(rule)
+        return rule
 
     @property
     def filters(self) -> tuple[str, ...]:
@@ -140,7 +141,7 @@ def init_rule(key: Array, spec: Spec | None = None, hidden_size: int = 128) -> R
     return Rule(spec, weights, [jnp.zeros(hidden_size), jnp.zeros(spec.channels)], kernels)
 
 
-def _check_shapes(rule: Rule) -> None:
+def check_shapes(rule: Rule) -> None:
     """Raise `UserError` where the arrays of a rule do not fit each other or its conventions."""
     spec, sizes = rule.spec, [tuple(w.shape) for w in rule.weights]
     learned = spec.perception == "learned"

@@ -34,11 +34,7 @@ class Shard:
 
     @classmethod
     def parse(cls, text: str | Shard) -> Shard:
-        """The shard written "k/n".
-
-        Raises:
-            UserError: the text is anything else, or k is not from 1 to n.
-        """
+        """The shard written "k/n", or `UserError` where the text is anything else, or k is not from 1 to n."""
         if isinstance(text, Shard):
             return text
         digits = str(text).split("/")

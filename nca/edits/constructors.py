@@ -261,11 +261,7 @@ def _move_state(state: States, source: Sequence[float], target: Sequence[float],
 
 
 def _mature_mean(state: States, organism: Organism) -> Float[np.ndarray, " channel"]:
-    """The mean state of mature cells.
-
-    Raises:
-        UserError: there is no mature cell.
-    """
+    """The mean state of mature cells, or `UserError` where there is none."""
     cells = state[np.asarray(mature(organism.rule, jnp.asarray(state)))]
     if not len(cells):
         raise UserError("A mean over mature cells needs a body; this state has no mature cell.")

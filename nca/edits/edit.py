@@ -86,12 +86,7 @@ class Edit:
 
 
 def apply(
-    edits: Sequence[Edit],
-    site: str,
-    values: Array,
-    t: Array | int,
-    key: Array | None,
-    rows: Array | None = None,
+    edits: Sequence[Edit], site: str, values: Array, t: Array | int, key: Array | None, rows: Array | None = None
 ) -> Array:
     """The values of a site after the edits of that site.
 

@@ -60,9 +60,7 @@ def to_json(edit: Edit) -> dict[str, Any]:
 
 
 def from_json(
-    fields: Mapping[str, Any],
-    organisms: Sequence[Organism] = (),
-    arrays: Mapping[str, np.ndarray] | None = None,
+    fields: Mapping[str, Any], organisms: Sequence[Organism] = (), arrays: Mapping[str, np.ndarray] | None = None
 ) -> Edit:
     """The edit that `to_json` wrote.
 
@@ -113,7 +111,7 @@ def save(edits: Sequence[Edit], path: str | Path) -> Path:
         else:
             entries.append(to_json(edit))
     if arrays:
-        write_file(path.with_suffix(".npz"), lambda file: _write_arrays(file, arrays))
+        write_file(path.with_suffix(".npz"), lambda file: np.savez(file, allow_pickle=False, **arrays))
     return write_file(path, json.dumps(entries, indent=1))
 
 
@@ -135,11 +133,6 @@ def load(path: str | Path, organisms: Sequence[Organism] = ()) -> list[Edit]:
     except (OSError, ValueError, RecursionError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} must hold a list of edits, each a JSON object: {error}.") from error
     return [from_json(fields, organisms, arrays) for fields in entries]
-
-
-def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    with path.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
 
 
 def _read_value(

@@ -107,11 +107,7 @@ def _is_emoji(text: str) -> bool:
 
 
 def _draw_emoji(text: str) -> np.ndarray:
-    """The (h, w, 4) bytes of one emoji in the installed font, whose bitmaps have one size only.
-
-    Raises:
-        UserError: the font is missing or damaged, has no such emoji, or draws it as several.
-    """
+    """The (h, w, 4) bytes of one emoji in the installed font, whose bitmaps have one size only."""
     try:
         # By its bytes: of an unreadable file, Pillow would look for another of that name.
         font = ImageFont.truetype(BytesIO(Path(_font_path()).read_bytes()), EMOJI_SIZE)
