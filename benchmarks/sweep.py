@@ -70,7 +70,8 @@ def lesions(organism: Organism, channels: tuple[str, ...], doses: tuple[float, .
 
 def by_sweep(work: Work) -> pd.DataFrame:
     """The sweep's table."""
-    return sweep(work.organism, work.edits, ("log_mse",), work.runs, eval_steps=(work.steps,), allow_no_op=True)
+    measured = {"adult_step": 0, "eval_steps": (work.steps,)}
+    return sweep(work.organism, work.edits, ("log_mse",), work.runs, **measured, allow_no_op=True)
 
 
 def by_loop(work: Work) -> np.ndarray:

@@ -1,10 +1,13 @@
-"""The commands of assays, made from the list of assays: organisms or a population in, one page in a folder out."""
+"""The commands of assays, `nca dissect` and `nca pca`: organisms or a population in, one page in a folder out.
+
+The commands of assays are made from the list of assays.
+"""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, make_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,12 +16,13 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from analysis.assays import ASSAYS, Assay
 from analysis.cli.output import MAX_LOG_MSE, Source, Sources, log_line, print_result
+from analysis.dissection.config import DissectConfig
 from nca.errors import UserError
 from nca.validation import replace_defaults
 
 if TYPE_CHECKING:
     from analysis.populations.population import Population
-    from analysis.report.model import Section
+    from analysis.report.model import Report
 
 SHOWN_CLAIMS = 3  # of each section, on standard output
 POPULATION_CAVEAT = (
@@ -66,15 +70,15 @@ def _make_record(assay: Assay) -> type:
 def _run_assay(assay: Assay, command: Any) -> None:
     """Run an assay on the organisms that a command names, or on their population; write the report."""
     from analysis.populations.population import find_organism, find_organisms, find_population
-    from analysis.report.folder import check_folder, write_report
+    from analysis.report.folder import check_folder
     from analysis.report.model import Report
 
     name, config = f"nca {assay.command}", command.config
     sources = [command.organism] if isinstance(command.organism, str) else command.organism
-    folder = report_folder(name, sources[0] if sources else "", command.out)
+    folder = _report_folder(name, sources[0] if sources else "", command.out)
     population = find_population(sources) if assay.population else None
     if population:
-        run_population(population, [(assay, config)], name, folder, asdict(config), command.max_log_mse)
+        _run_population(population, [(assay, config)], name, folder, asdict(config), command.max_log_mse)
         return
     organisms = find_organisms(sources) if assay.several else [find_organism(sources[0], name)]
     check_folder(folder, name)
@@ -92,20 +96,11 @@ def _run_assay(assay: Assay, command: Any) -> None:
     for warning in (w for result in results for w in getattr(result, "warnings", ())):
         log_line(f"warning: {warning}")
     sections = assay.module("report").sections(results)
-    report = Report(
-        name,
-        organisms,
-        sections,
-        asdict(results[0].config),
-        portrait=next((r.portrait for r in results if r.portrait is not None), None),
-        seconds=time.monotonic() - started,
-    )
-    write_report(report, folder, data=config.full)
-    print_claims(sections)
-    print_result(str(folder / "report.html"))
+    drawn = {"portrait": _first_portrait(results), "seconds": time.monotonic() - started}
+    _write(Report(name, organisms, sections, asdict(results[0].config), **drawn), folder, data=config.full)
 
 
-def run_population(
+def _run_population(
     population: Population,
     assays: Iterable[tuple[Any, Any]],
     command: str,
@@ -123,39 +118,44 @@ def run_population(
         config: the options, for the summary.
         max_log_mse: largest log10 MSE with which a network is included.
     """
-    from analysis.populations.report import sections as population_sections
+    from analysis.populations.report import sections
     from analysis.populations.run import run
-    from analysis.report.folder import check_folder, write_report
+    from analysis.report.folder import check_folder
     from analysis.report.model import Report
 
     check_folder(folder, command)
     started = time.monotonic()
     measured = [(a.module("population").POPULATION if isinstance(a, Assay) else a, c) for a, c in assays]
     results = run(population, measured, max_log_mse=max_log_mse, log=log_line)
-    sections = population_sections(results)
     report = Report(
         command,
         [member.organism for member in population.members],
-        sections,
+        sections(results),
         {**config, "max_log_mse": max_log_mse},
-        portrait=next((r.portrait for r in results if r.portrait is not None), None),
+        portrait=_first_portrait(results),
         seconds=time.monotonic() - started,
         caveat=POPULATION_CAVEAT,
         title=f"The population {population.name}",
     )
-    write_report(report, folder)
-    print_claims(sections)
+    _write(report, folder)
+
+
+def _first_portrait(results: Iterable[Any]) -> Any:
+    return next((result.portrait for result in results if result.portrait is not None), None)
+
+
+def _write(report: Report, folder: Path, data: bool = False) -> None:
+    """Write a report; print the first claims of each section, and where the page is."""
+    from analysis.report.folder import write_report
+
+    write_report(report, folder, data=data)
+    for section in report.sections:
+        for claim in section.claims[:SHOWN_CLAIMS]:
+            print_result(claim.text)
     print_result(str(folder / "report.html"))
 
 
-def print_claims(sections: Sequence[Section]) -> None:
-    """Print the first claims of each section."""
-    for section in sections:
-        for claim in section.claims[:SHOWN_CLAIMS]:
-            print_result(claim.text)
-
-
-def report_folder(command: str, source: str, out: Path | None = None) -> Path:
+def _report_folder(command: str, source: str, out: Path | None = None) -> Path:
     """Where a command writes: `out`, or NAME-ASSAY in the working folder.
 
     Args:
@@ -171,6 +171,51 @@ def report_folder(command: str, source: str, out: Path | None = None) -> Path:
     name = {"organism": path.parent.name, "snapshots": f"{path.parent.name}-snapshots"}.get(name, name)
     nouns = {"dissect": "dissection"} | {assay.command: assay.name for assay in ASSAYS}
     return Path(f"{name}-{nouns.get(word, word)}")
+
+
+@dataclass(frozen=True)
+class Dissect:
+    """Take an organism apart: growth, axes, lesions, regeneration, grafts, robustness, in one report.
+
+    Several organisms are compared. So are the regimes of a population, with its networks as units.
+
+    Attributes:
+        out: folder for the report; NAME-dissection if none.
+        force: dissect again even if the folder holds this very dissection.
+        max_log_mse: largest log10 MSE, at the adult step, with which a network of a population enters the statistics.
+    """
+
+    organism: Positional[Sources]
+    out: Path | None = None
+    force: bool = False
+    max_log_mse: float = MAX_LOG_MSE
+    config: OmitArgPrefixes[DissectConfig] = field(default_factory=DissectConfig)
+
+    def execute(self) -> None:
+        """Dissect, write the report, print the claims."""
+        from analysis.dissection.dissect import COMMAND, dissect
+        from analysis.populations.population import find_organisms, find_population
+        from analysis.report.folder import check_folder, is_current
+
+        config, options = self.config, asdict(self.config)
+        folder = _report_folder(COMMAND, self.organism[0] if self.organism else "", self.out)
+        population = find_population(self.organism)
+        if population:
+            organisms = [member.organism for member in population.members]
+            written = options | {"max_log_mse": self.max_log_mse}
+        else:
+            organisms, written = find_organisms(self.organism), config.to_json()
+        check_folder(folder, COMMAND)
+        if not self.force and is_current(folder, organisms, written):
+            log_line(f"{folder} holds this dissection already; --force repeats it")
+            print_result(str(folder / "report.html"))
+        elif population:
+            # Networks are the units, and presets for many networks fill what is left at its default.
+            assays = [a for a in ASSAYS if a.population and a.name in config.assays]
+            configs = [replace(a.config(), seed=config.seed, adult_step=config.adult_step) for a in assays]
+            _run_population(population, zip(assays, configs, strict=True), COMMAND, folder, options, self.max_log_mse)
+        else:
+            _write(dissect(organisms, config, log=log_line), folder, data=config.full)
 
 
 @dataclass(frozen=True)
@@ -205,17 +250,17 @@ class Pca:
         from analysis.assays.axes.report import pca_section
         from analysis.populations.population import find_organism, find_population
         from analysis.recording import record
-        from analysis.report.folder import check_folder, write_report
+        from analysis.report.folder import check_folder
         from analysis.report.model import Report
 
         if self.adult_step < 1:
             raise UserError(f"Components need a step after the seed, got {self.adult_step}.")
         options = {name: getattr(self, name) for name in ("adult_step", "channels", "scaling", "seed")}
-        folder = report_folder("nca pca", self.organism, self.out)
+        folder = _report_folder("nca pca", self.organism, self.out)
         population = find_population([self.organism])
         if population:
             config = AxesConfig(**options)
-            run_population(population, [(COMPONENTS, config)], "nca pca", folder, asdict(config), self.max_log_mse)
+            _run_population(population, [(COMPONENTS, config)], "nca pca", folder, asdict(config), self.max_log_mse)
             return
         organism = find_organism(self.organism, "nca pca")
         check_folder(folder, "nca pca")
@@ -223,10 +268,7 @@ class Pca:
         started = time.monotonic()
         recording = record(organism, self.adult_step, seed=self.seed)
         components = fit_pca(recording, step=self.adult_step, channels=self.channels, scaling=self.scaling)
-        section = pca_section(components)
+        sections = [pca_section(components)]
         portrait = np.asarray(metrics.picture(organism.rule.spec, recording.state.values[0, -1]))
         seconds = time.monotonic() - started
-        report = Report("nca pca", [organism], [section], options, portrait=portrait, seconds=seconds)
-        write_report(report, folder)
-        print_claims([section])
-        print_result(str(folder / "report.html"))
+        _write(Report("nca pca", [organism], sections, options, portrait=portrait, seconds=seconds), folder)

@@ -1,4 +1,4 @@
-"""`nca export`: an organism in a format that other programs read."""
+"""`nca export` and `nca view`: an organism as a file for other programs, or alive in one HTML page."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Literal
 from tyro.conf import Positional
 
 from analysis.cli.output import Source, print_result
+from nca.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -34,3 +35,35 @@ class Export:
         path = self.out or Path(Path(self.organism).stem + SUFFIXES[self.to])
         for written in export_organism(organism, self.to, path):
             print_result(str(written))
+
+
+@dataclass(frozen=True)
+class View:
+    """Write a page in which an organism lives and can be edited by hand.
+
+    Attributes:
+        out: the page, an .html file; it needs no network and no other file.
+        canvas: height and width in cells, instead of the organism's own.
+        seed: number that the randomness follows from, at first.
+        run: which run of that seed, at first.
+    """
+
+    organism: Positional[Source]
+    out: Path = Path("viewer.html")
+    canvas: tuple[int, int] | None = None
+    seed: int = 0
+    run: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("seed", "run"):
+            if not 0 <= getattr(self, name) <= 2**31 - 1:
+                raise UserError(f"{name} must be from 0 to {2**31 - 1}, got {getattr(self, name)}.")
+
+    def execute(self) -> None:
+        """Write it, print where it is."""
+        from analysis import viewer
+        from analysis.populations.population import find_organism
+
+        organism = find_organism(self.organism, "nca view")
+        options = {"canvas": self.canvas, "seed": self.seed, "run": self.run}
+        print_result(str(viewer.save_page(organism, self.out, source=self.organism, **options)))

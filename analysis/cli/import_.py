@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from tyro.conf import Positional
 
-from analysis.cli.output import log_line, print_result
+from analysis.cli.output import format_pairs, format_table, log_line, print_result
 from nca.errors import UserError
 from nca.interop.conventions import PRESETS, TYPES, Conventions
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nca.interop.importing import WeightFile
+    from nca.interop.probe import Trial
     from nca.interop.reference import Difference
 
 RENAMED_OPTIONS = {"--like": "--preset", "--untried": "--no-probe", "--leak": "--negative-slope"}
-_MAX_ROWS = 12
+_MAX_ROWS = 12  # trials in the table, lines of trials without a picture
+_MAX_PICTURED = 10  # rows of the sheet
 
 
 def _option(name: str, default: Any) -> tuple[str, Any, Any]:
@@ -113,8 +117,6 @@ class Import:
 
 
 def _preset_list() -> str:
-    from analysis.cli.tables import format_pairs
-
     rows = []
     for name, preset in PRESETS.items():
         rows.append((name, preset.about))
@@ -124,8 +126,6 @@ def _preset_list() -> str:
 
 def import_summary(file: WeightFile) -> str:
     """The network found in a file, and the conventions known with their sources."""
-    from analysis.cli.tables import format_pairs
-
     layers = file.layers
     sizes = [len(layers.weights[0]), *(w.shape[1] for w in layers.weights)]
     kernels = [" x ".join(map(str, k.shape)) for k in layers.kernels]
@@ -150,8 +150,6 @@ def import_summary(file: WeightFile) -> str:
 
 def _probe(command: Import, file: WeightFile) -> WeightFile:
     """The file with the conventions of the best trial; prints and draws the trials."""
-    from analysis.cli.import_sheet import draw_trials
-    from analysis.cli.tables import format_table
     from nca.interop.probe import describe_conventions, doubts, run_trials
 
     ranked = run_trials(file, log_line)
@@ -169,8 +167,50 @@ def _probe(command: Import, file: WeightFile) -> WeightFile:
         print_result(f"doubt: {line}")
     sheet = command.sheet or (command.out.with_suffix(".trials.png") if command.out else None)
     if sheet is not None:
-        print_result(str(draw_trials(ranked, sheet)))
+        print_result(str(_draw_trials(ranked, sheet)))
     return replace(file, conventions=ranked[0].conventions)
+
+
+def _draw_trials(ranked: Sequence[Trial], path: Path) -> Path:
+    """Write a sheet of the trials, each a row as it grew, the best first; those without a picture are listed below."""
+    import numpy as np
+
+    from analysis.report import plots
+    from nca.interop.probe import TRIAL_STEPS, describe_conventions
+    from nca.io import write_file
+
+    shown = [t for t in ranked if t.pictures][:_MAX_PICTURED] or list(ranked[:1])
+    others = [t for t in ranked if t not in shown]
+    lines = [f"{describe_conventions(t.changes)}: {t.outcome}" for t in others[:_MAX_ROWS]]
+    lines += [f"and {len(others) - len(lines)} more"] if len(others) > len(lines) else []
+    below = 0.1 + 0.13 * (len(lines) + 1 if lines else 0)
+    height = 1.1 * len(shown) + 0.3 + below
+    alphas = [picture[..., 3] > 0.05 for trial in shown for picture in trial.pictures]
+    window = plots.body_window(np.any(alphas, axis=0)) if alphas else (slice(None), slice(None))
+    with plots.style():
+        widths = [1.5, *([1] * len(TRIAL_STEPS))]
+        figure, axes = plots.new_figure(len(shown), len(widths), height, width_ratios=widths)
+        for row, trial in zip(axes, shown, strict=True):
+            for ax in row:
+                plots.hide_frame(ax)
+            label = describe_conventions(trial.changes).split(", ") if trial.changes else ["as stated"]
+            scores = f": excess {trial.excess:.3f}, drift {trial.drift:.3f}" if trial.outcome == "grows" else ""
+            label += [trial.outcome + scores, *(["taken"] if trial is ranked[0] else [])]
+            weight = "bold" if trial is ranked[0] else "normal"
+            row[0].text(0, 0.5, "\n".join(label), fontsize=6.5, va="center", weight=weight, transform=row[0].transAxes)
+            for ax, picture in zip(row[1:], trial.pictures, strict=False):
+                plots.draw_body(ax, picture[window])
+                for side in ax.spines.values():
+                    side.set(visible=True, color="0.85", linewidth=0.6)
+            for ax in row[1 + len(trial.pictures) :]:
+                ax.text(0.5, 0.5, trial.outcome, ha="center", va="center", fontsize=6.5, transform=ax.transAxes)
+        for ax, step in zip(axes[0][1:], TRIAL_STEPS, strict=True):
+            ax.set_title(f"step {step}")
+        figure.set_layout_engine("constrained", rect=(0, below / height, 1, 1 - below / height))
+        if lines:
+            text = "\n".join(["not shown", *lines])
+            figure.text(0.01, 0.05 / height, text, fontsize=6.5, va="bottom", color="0.3")
+        return write_file(path, lambda unfinished: figure.savefig(unfinished, dpi=150))
 
 
 def _check_differences(differences: list[Difference]) -> None:

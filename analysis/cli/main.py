@@ -8,18 +8,15 @@ import os
 import sys
 from collections.abc import Sequence
 
-from analysis.cli.assay import Pca, assay_commands
-from analysis.cli.dissect import Dissect
-from analysis.cli.export import Export
+from analysis.cli.assay import Dissect, Pca, assay_commands
+from analysis.cli.export import Export, View
 from analysis.cli.grow import Grow
 from analysis.cli.import_ import Import
 from analysis.cli.info import Info, Organisms, Targets
-from analysis.cli.merge import Merge
 from analysis.cli.output import log_line, print_result
 from analysis.cli.parse import parse_command
-from analysis.cli.sweep import Sweep
+from analysis.cli.sweep import Merge, Sweep
 from analysis.cli.train import Train
-from analysis.cli.view import View
 from nca.errors import UserError
 
 COMMANDS: dict[str, type] = {

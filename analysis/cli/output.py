@@ -7,6 +7,7 @@ to standard error. jax and all that needs it are imported inside, so that `nca -
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 from tyro.conf import arg
@@ -36,3 +37,15 @@ def print_result(text: str) -> None:
 def _printable(text: str) -> str:
     """The text without control characters, with which a name in a foreign file could steer a terminal."""
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+
+
+def format_pairs(pairs: Sequence[tuple[str, str]], indent: int = 0) -> str:
+    """Two columns of text."""
+    width = max((len(name) for name, _ in pairs), default=0)
+    return "\n".join(f"{'':{indent}}{name:{width}}  {value}".rstrip() for name, value in pairs)
+
+
+def format_table(rows: Sequence[Sequence[str]]) -> str:
+    """Columns of text; the first row is the heading."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)

@@ -1,4 +1,4 @@
-"""`nca sweep`: edits of one kind in several doses, or edits from a file, as a table; whole or in shards."""
+"""`nca sweep`: edits of one kind in several doses, or edits from a file, as a table; `nca merge` joins shards."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from tyro.conf import Positional
+from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from analysis.cli.output import Source, log_line, print_result
+from analysis.sweeps.config import SweepConfig
 from nca.errors import UserError
 from nca.shards import Shard
 
@@ -28,6 +29,7 @@ RENAMED_OPTIONS = {
     "--start": "--adult-step",
     "--horizons": "--eval-steps",
     "--untouched": "--allow-no-op",
+    "--mixed": "--allow-version-mismatch",
 }
 Site = Literal["state", "perception", "pre", "post", "delta", "fire", "update", "alive"]
 
@@ -50,11 +52,6 @@ class Sweep:
         window: first step of the edits and the step before which they end, such as 100 160; from the adult
             step to the end if not given.
         edits: JSON file with a list of further edits, each an experiment of its own.
-        runs: runs per experiment.
-        seed: random seed from which the runs' PRNG keys are derived.
-        adult_step: the step that runs continue from.
-        eval_steps: steps after the adult step (not after the window) at which rows are measured.
-        allow_no_op: allow experiments that change nothing.
         shard: compute only this shard of the rows, such as 2/8.
     """
 
@@ -66,52 +63,91 @@ class Sweep:
     doses: tuple[float, ...] = ()
     window: tuple[int, int] | None = None
     edits: Path | None = None
-    runs: int = 8
-    seed: int = 0
-    adult_step: int = 100
-    eval_steps: tuple[int, ...] = (60, 300)
-    allow_no_op: bool = False
     shard: str | None = None
+    config: OmitArgPrefixes[SweepConfig] = field(default_factory=SweepConfig)
 
     def execute(self) -> None:
         """Sweep, write the files, print where they are."""
         shard, begun = Shard.parse(self.shard or "1/1"), time.monotonic()
-        from analysis.sweeps.rows import METRICS
         from analysis.sweeps.sweep import shard_filename, sweep
         from nca.io import load
 
         organism = load(self.organism)
-        edits = experiments(self, organism)
-        names = ("runs", "seed", "adult_step", "eval_steps", "allow_no_op")
-        options: dict[str, Any] = {name: getattr(self, name) for name in names}
-        with sweep_folder(self.out, self.shard is None):
+        edits, options = _experiments(self, organism), asdict(self.config)
+        with _sweep_folder(self.out, self.shard is None):
             store = self.out / shard_filename(shard)
             try:
-                table = sweep(organism, edits, METRICS, **options, store=store, shard=shard, log=log_line)
+                table = sweep(organism, edits, **options, store=store, shard=shard, log=log_line)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt("stopped; the same command continues where it stopped") from None
         if shard.n > 1:
             log_line(f"shard {shard} is finished; nca merge joins the shards")
             print_result(str(store))
             return
-        config = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("out", "shard")}
-        print_result(str(write_summary(self.out, table, "nca sweep", config, time.monotonic() - begun)))
+        config = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("out", "shard", "config")}
+        _write_summary(self.out, table, "nca sweep", config | options, time.monotonic() - begun)
 
 
-def experiments(command: Sweep, organism: Organism) -> dict[str, Edit]:
+@dataclass(frozen=True)
+class Merge:
+    """Join the shards of a sweep or of a population that were computed with --shard. The shards stay as they are.
+
+    Attributes:
+        shards: the shards' files or folders, in any order.
+        out: folder for the result.
+        allow_version_mismatch: allow shards computed by different versions of jax; those of different
+            versions of this package are never merged.
+    """
+
+    shards: Positional[tuple[Annotated[Path, arg(metavar="SHARD")], ...]]
+    out: Path
+    allow_version_mismatch: bool = False
+
+    def execute(self) -> None:
+        """Merge, write the files, print where they are."""
+        from nca.training.population import POPULATION_FILE, merge_population
+
+        if not self.shards:
+            raise UserError("There are no shards to merge; name their files or folders.")
+        missing = [path for path in self.shards if not path.exists()]
+        if missing:
+            raise UserError(f"There is no {missing[0]}; name the shards' files or folders.")
+        kinds = {(path / POPULATION_FILE).is_file() for path in self.shards}
+        if len(kinds) > 1:
+            raise UserError("These are shards of populations and of sweeps; merge each kind separately.")
+        if kinds == {True}:
+            folder = merge_population(self.shards, self.out, allow_version_mismatch=self.allow_version_mismatch)
+            print_result(str(folder))
+        else:
+            _merge_sweep(self)
+
+
+def _merge_sweep(command: Merge) -> None:
+    from analysis.sweeps.rows import merge
+
+    begun, mismatch = time.monotonic(), command.allow_version_mismatch
+    with _sweep_folder(command.out, exclusive=True):
+        table = merge(command.shards, allow_version_mismatch=mismatch, store=command.out / "rows.jsonl")
+        shards = table.attrs["shards"]
+        devices = sorted({str(shard["device"]) for shard in shards})
+        if len(devices) > 1:
+            log_line(
+                f"warning: the shards were computed on {', '.join(devices)}, which round differently; each row is "
+                "compared with the control of its own machine"
+            )
+        config = {"allow_version_mismatch": mismatch}
+        _write_summary(command.out, table, "nca merge", config, time.monotonic() - begun, shards=shards)
+
+
+def _experiments(command: Sweep, organism: Organism) -> dict[str, Edit]:
     """The experiments of a command, named "SITE.CHANNEL MODE DOSE", or "edit N" of the file."""
     from nca import edits
 
     doses = command.doses or (() if command.edits else (0.0,))
     if not all(math.isfinite(dose) for dose in doses):
         raise UserError(f"--doses must be finite numbers, such as 0 0.5; got {' '.join(map(str, doses))}.")
-    window = slice(*command.window) if command.window else slice(command.adult_step, None)
-    constructors: dict[str, Callable[..., Edit]] = {
-        "scale": edits.scale,
-        "set": edits.clamp,
-        "add": edits.add,
-        "noise": edits.noise,
-    }
+    window = slice(*command.window) if command.window else slice(command.config.adult_step, None)
+    constructors: Any = {"scale": edits.scale, "set": edits.clamp, "add": edits.add, "noise": edits.noise}
     named: dict[str, Edit] = {}
     for name, entry in _entries(command, organism) if doses else ():
         for dose in doses:
@@ -139,7 +175,7 @@ def _entries(command: Sweep, organism: Organism) -> list[tuple[str, dict[str, An
 
 
 @contextlib.contextmanager
-def sweep_folder(folder: Path, exclusive: bool) -> Iterator[None]:
+def _sweep_folder(folder: Path, exclusive: bool) -> Iterator[None]:
     """The folder of a sweep, created if it does not exist and removed if the sweep is refused before its first row.
 
     Args:
@@ -162,27 +198,18 @@ def sweep_folder(folder: Path, exclusive: bool) -> Iterator[None]:
         raise
 
 
-def write_summary(
+def _write_summary(
     folder: Path, table: pd.DataFrame, made_by: str, config: dict[str, Any], seconds: float, **more: Any
-) -> Path:
-    """Write table.csv and sweep.json next to rows.jsonl; returns the folder."""
+) -> None:
+    """Write table.csv and sweep.json next to rows.jsonl; print where they are."""
     from analysis.report.format import NOT_DEFINED
     from analysis.sweeps.rows import read_rows
     from nca.io import write_file
 
     header = read_rows(folder / "rows.jsonl")[0] or {}
     write_file(folder / "table.csv", table.to_csv(index=False, na_rep=NOT_DEFINED))
-    summary = {
-        "made_by": made_by,
-        "organism": header.get("organism"),
-        "options": config,
-        "config": header.get("config"),
-        "experiments": list(header.get("experiments", {})),
-        "rows": len(table),
-        "versions": header.get("versions"),
-        "device": header.get("device"),
-        "seconds": round(seconds, 1),
-        **more,
-    }
+    summary = {"made_by": made_by, "options": config, "rows": len(table), "seconds": round(seconds, 1)}
+    summary |= {name: header.get(name) for name in ("organism", "config", "versions", "device")}
+    summary |= {"experiments": list(header.get("experiments", {})), **more}
     write_file(folder / "sweep.json", json.dumps(summary, indent=1, default=str) + "\n")
-    return folder
+    print_result(str(folder))

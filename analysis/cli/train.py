@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from analysis.cli.output import log_line, print_result
+from analysis.cli.info import metrics_pairs
+from analysis.cli.output import format_pairs, format_table, log_line, print_result
 from nca.errors import UserError
 from nca.training.config import TrainConfig, read_config
 from nca.versions import OLD_KEYS
@@ -101,7 +102,6 @@ def _train_one(command: Train) -> None:
 def _train_population(command: Train) -> None:
     import jax
 
-    from analysis.cli import tables
     from nca.shards import Shard
     from nca.training.loop import train_population
     from nca.training.population import POPULATION_FILE, population_configs, read_members
@@ -122,7 +122,7 @@ def _train_population(command: Train) -> None:
         log_mse = metrics.get("log10_mse", {})
         values = [f"{log_mse[step]:+.2f}" if log_mse.get(step) is not None else "-" for step in ("96", "200")]
         rows.append((member.name, member.status, str(metrics.get("steps", "-")), *values, member.reason))
-    print_result(tables.format_table(rows))
+    print_result(format_table(rows))
     print_result(str(folder / POPULATION_FILE))
 
 
@@ -148,11 +148,10 @@ def _resume_hint(saved: Path, options: str) -> Iterator[None]:
 def _measure(organism: Organism, runs: int) -> Organism:
     """The organism with its report card among its metrics; prints the card."""
     from analysis.assays.regeneration.cuts import report_card
-    from analysis.cli import tables
 
     log_line(f"measuring {organism.name} on {runs} runs")
     card = report_card(organism, runs=runs)
-    print_result(tables.format_pairs(tables.metrics_pairs(card)))
+    print_result(format_pairs(metrics_pairs(card)))
     return replace(organism, metrics={**organism.metrics, **card})
 
 

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,59 +22,40 @@ import pandas as pd
 
 from analysis import metrics as measures
 from analysis.paired import measured_steps
+from analysis.sweeps.config import SweepConfig
 from nca.edits import Edit
 from nca.errors import UserError
 from nca.io import write_file
 from nca.organism import Organism
 from nca.shards import NUMERIC_PACKAGES, OWN_PACKAGES, Shard, check_complete, check_same_versions
-from nca.validation import check_at_least, check_eval_steps
 from nca.versions import versions
 
-METRICS = ("fitness", "log_mse", "log_mse_increase", "mse", "mature_cells")
 FORMAT = 2
 _SERIES = ("mse", "mature_cells", "mse_control", "mse_empty")
 _NUMBERS = ("overgrown", "exploded", "cells_changed", "largest_change")
-_ONE_FILE = "rows.jsonl"
 
 Row = dict[str, Any]
-Experiments = Mapping[str, tuple[Edit, ...]]
+RowId = tuple[str, int]  # experiment and run
 
 
-@dataclass(frozen=True)
-class SweepConfig:
-    """What is measured of every experiment, on which runs, and when.
+@dataclass(frozen=True, eq=False)
+class SweepPlan:
+    """What is computed.
 
     Attributes:
-        metrics: of `METRICS`.
-        runs: runs per experiment.
-        seed: of the runs' keys.
-        adult_step: the step that runs continue from.
-        eval_steps: steps after it, ascending, at which rows are measured.
-        allow_no_op: allow experiments that change nothing.
+        organism: what grows.
+        experiments: edits that act together, by name.
+        config: what is measured of them, on which runs, and when.
+        shard: whose rows are computed; None for those of an undivided sweep.
     """
 
-    metrics: tuple[str, ...]
-    runs: int
-    seed: int
-    adult_step: int
-    eval_steps: tuple[int, ...]
-    allow_no_op: bool = False
-
-    def __post_init__(self) -> None:
-        unknown = sorted(set(self.metrics) - set(METRICS))
-        if unknown or not self.metrics:
-            raise UserError(f"metrics are some of {', '.join(METRICS)}; got {', '.join(unknown) or 'none'}.")
-        check_eval_steps(self.eval_steps)
-        check_at_least(1, self, "runs")
-        check_at_least(0, self, "adult_step")
-
-    @property
-    def steps(self) -> list[int]:
-        """Every step that is measured."""
-        return measured_steps(self.adult_step, self.eval_steps)
+    organism: Organism
+    experiments: Mapping[str, tuple[Edit, ...]]
+    config: SweepConfig
+    shard: Shard | None
 
 
-def shard_rows(experiments: Iterable[str], runs: int, shard: Shard | None) -> list[tuple[str, int]]:
+def shard_rows(experiments: Iterable[str], runs: int, shard: Shard | None) -> list[RowId]:
     """Experiment and run of the rows of a shard (all rows if None), experiment by experiment.
 
     Rows are dealt run by run, so that shards share as few controls as possible.
@@ -84,29 +65,17 @@ def shard_rows(experiments: Iterable[str], runs: int, shard: Shard | None) -> li
     return [(name, run) for n, name in enumerate(names) for run in range(runs) if run * len(names) + n in own]
 
 
-def rows_table(config: SweepConfig, order: Sequence[tuple[str, int]], rows: Sequence[Row]) -> pd.DataFrame:
+def rows_table(config: SweepConfig, rows: Mapping[RowId, Row]) -> pd.DataFrame:
     """The table that `analysis.sweep` returns: one line per row and evaluation step."""
-    ends = config.adult_step + np.asarray(config.eval_steps)
-    picked = np.searchsorted(config.steps, ends)
-    series = {name: np.asarray([row[name] for row in rows])[:, picked] for name in _SERIES}
-    mse, mse_control, mse_empty = (jnp.asarray(series[name]) for name in ("mse", "mse_control", "mse_empty"))
-    log_mse = np.asarray(measures.log_mse(mse))
-    values = {
-        "mse": series["mse"],
-        "mature_cells": series["mature_cells"],
-        "fitness": np.asarray(measures.fitness(mse, mse_control, mse_empty)),
-        "log_mse": log_mse,
-        "log_mse_increase": log_mse - np.asarray(measures.log_mse(mse_control)),
-    }
-    names, runs = zip(*order, strict=True)
-    columns: dict[str, Any] = {
-        "experiment": [name for name in names for _ in ends],
-        "run": np.repeat(runs, len(ends)),
-        "step": np.tile(ends, len(order)),
-    }
-    columns |= {name: values[name].ravel() for name in config.metrics}
-    columns |= {name: np.repeat([row[name] for row in rows], len(ends)) for name in _NUMBERS}
-    return pd.DataFrame(columns)
+    steps = measured_steps(config.adult_step, config.eval_steps)
+    table = pd.DataFrame([{**row, "experiment": name, "run": run, "step": steps} for (name, run), row in rows.items()])
+    table = table.explode(["step", *_SERIES], ignore_index=True).infer_objects()
+    table = table[table.step.isin(config.adult_step + np.asarray(config.eval_steps))].reset_index(drop=True)
+    mse, mse_control, mse_empty = (jnp.asarray(table[name]) for name in ("mse", "mse_control", "mse_empty"))
+    table["fitness"] = np.asarray(measures.fitness(mse, mse_control, mse_empty))
+    table["log_mse"] = np.asarray(measures.log_mse(mse))
+    table["log_mse_increase"] = table.log_mse - np.asarray(measures.log_mse(mse_control))
+    return table[["experiment", "run", "step", *config.metrics, *_NUMBERS]]
 
 
 def read_rows(path: str | Path) -> tuple[dict[str, Any] | None, list[Row]]:
@@ -135,43 +104,33 @@ class RowStore:
     """The file that the finished rows of a sweep or shard are added to.
 
     Attributes:
-        rows: the wanted rows that the file holds already, by experiment and run.
+        rows: the wanted rows that the file holds already.
     """
 
-    def __init__(
-        self,
-        path: str | Path | None,
-        organism: Organism,
-        experiments: Experiments,
-        config: SweepConfig,
-        shard: Shard | None,
-    ) -> None:
+    def __init__(self, path: str | Path | None, plan: SweepPlan) -> None:
         """Read the rows that are there already.
 
         Args:
             path: the file; None keeps nothing.
-            organism: what grows.
-            experiments: edits that act together, by name.
-            config: of the sweep.
-            shard: whose rows are wanted; None for an undivided sweep, whose file has no header, so that
-                experiments can be added to it.
+            plan: whose rows are wanted. The file of an undivided sweep has no header, so that experiments can be
+                added to it.
 
         Raises:
             UserError: the file holds something else, or rows of another sweep or version.
         """
-        self.rows: dict[tuple[str, int], Row] = {}
-        self._path, self._lock = path, threading.Lock()
+        self.rows: dict[RowId, Row] = {}
+        self._path, self._lock, config = path, threading.Lock(), plan.config
         if path is None:
             return
-        organism_digest = hashlib.sha1(organism.hash.encode())
-        if organism.target is not None:
-            organism_digest.update(np.ascontiguousarray(organism.target).tobytes())
-        digests = {name: _edits_digest(edits) for name, edits in experiments.items()}
-        self._header = None if shard is None else _header(organism, organism_digest.hexdigest(), digests, config, shard)
-        common = [organism_digest.hexdigest(), config.seed, config.steps]
+        organism = hashlib.sha1(plan.organism.hash.encode())
+        if plan.organism.target is not None:
+            organism.update(np.ascontiguousarray(plan.organism.target).tobytes())
+        digests = {name: _edits_digest(edits) for name, edits in plan.experiments.items()}
+        self._header = None if plan.shard is None else _header(plan, organism.hexdigest(), digests)
+        common = [organism.hexdigest(), config.seed, measured_steps(config.adult_step, config.eval_steps)]
         self._keys = {
             (name, run): hashlib.sha1(json.dumps([*common, digests[name], run]).encode()).hexdigest()
-            for name, run in shard_rows(experiments, config.runs, shard)
+            for name, run in shard_rows(plan.experiments, config.runs, plan.shard)
         }
         if Path(path).exists():
             header, rows = read_rows(path)
@@ -183,6 +142,7 @@ class RowStore:
             self.rows = {row: finished[key] for row, key in self._keys.items() if key in finished}
 
     def _check(self, begun: dict[str, Any] | None) -> None:
+        """Raise `UserError` where the file was begun by another sweep."""
         if (begun is None) != (self._header is None):
             content = "an undivided sweep" if begun is None else "a shard of a sweep"
             raise UserError(f"{self._path} holds the rows of {content}; choose another file.")
@@ -228,18 +188,16 @@ class RowStore:
                 file.write(line + "\n")
 
 
-def _header(
-    organism: Organism, organism_digest: str, edits_digests: Mapping[str, str], config: SweepConfig, shard: Shard
-) -> dict[str, Any]:
+def _header(plan: SweepPlan, organism_digest: str, edits_digests: Mapping[str, str]) -> dict[str, Any]:
     """The first line of a shard's file."""
     from nca.training import devices
 
     return {
         "format": FORMAT,
-        "shard": str(shard),
-        "organism": {"name": organism.name, "hash": organism.hash, "digest": organism_digest},
+        "shard": str(plan.shard),
+        "organism": {"name": plan.organism.name, "hash": plan.organism.hash, "digest": organism_digest},
         "experiments": edits_digests,
-        "config": json.loads(json.dumps(asdict(config))),
+        "config": json.loads(json.dumps(asdict(plan.config))),
         "versions": versions(),
         "device": devices.describe_devices(),
     }
@@ -280,23 +238,8 @@ def _check_row(path: str | Path, row: Row, steps: int | None = None) -> None:
         )
 
 
-@dataclass(frozen=True)
-class _ShardFile:
-    """The file of a shard: its header, its rows by experiment and run, and how many are expected."""
-
-    path: Path
-    header: Mapping[str, Any]
-    shard: Shard
-    config: SweepConfig
-    rows: Mapping[tuple[str, int], Row]
-    expected: int
-
-
 def merge(
-    paths: str | Path | Sequence[str | Path],
-    *,
-    allow_version_mismatch: bool = False,
-    store: str | Path | None = None,
+    paths: str | Path | Sequence[str | Path], *, allow_version_mismatch: bool = False, store: str | Path | None = None
 ) -> pd.DataFrame:
     """One table from the files that `analysis.sweep(..., shard="k/n", store=...)` wrote.
 
@@ -327,19 +270,20 @@ def merge(
                 "shards of one sweep."
             )
     check_same_versions([(str(file.path), file.header["versions"]) for file in files], allow_version_mismatch)
-    files = sorted(files, key=lambda file: file.shard)
-    short = [f"shard {f.shard} has {len(f.rows)} of {f.expected} rows" for f in files if len(f.rows) < f.expected]
-    if short:
+    files.sort(key=lambda file: file.shard)
+    order = shard_rows(first.header["experiments"], first.config.runs, None)
+    counts = [(file.shard, len(file.rows), len(file.shard.of(len(order)))) for file in files]
+    if short := [f"shard {shard} has {n} of {expected} rows" for shard, n, expected in counts if n < expected]:
         more = f"; and {len(short) - 5} more shards" if len(short) > 5 else ""
         raise UserError(
             f"Unfinished: {'; '.join(short[:5])}{more}; run the same command again, which continues, then merge."
         )
-    rows = {key: row for file in files for key, row in file.rows.items()}
-    order = shard_rows(first.header["experiments"], first.config.runs, None)
+    by_id = {key: row for file in files for key, row in file.rows.items()}
+    rows = {key: by_id[key] for key in order}
     if store is not None:
-        lines = [{"sweep": {**files[0].header, "shard": "1/1"}}, *(rows[key] for key in order)]
+        lines = [{"sweep": {**files[0].header, "shard": "1/1"}}, *rows.values()]
         write_file(store, "".join(json.dumps(line) + "\n" for line in lines))
-    table = rows_table(first.config, order, [rows[key] for key in order])
+    table = rows_table(first.config, rows)
     table.attrs["shards"] = [
         {"shard": str(file.shard), "device": file.header.get("device"), "versions": file.header["versions"]}
         for file in files
@@ -347,13 +291,23 @@ def merge(
     return table
 
 
+class _ShardFile(NamedTuple):
+    """A file of rows, read and checked."""
+
+    path: Path
+    header: Mapping[str, Any]
+    shard: Shard
+    config: SweepConfig
+    rows: Mapping[RowId, Row]
+
+
 def _shard_files(path: Path) -> list[Path]:
     """The files of shards that a path names: the path itself, or those in a folder, or its undivided file."""
     if not path.is_dir():
         return [path]
-    files = sorted(path.glob("rows.*-of-*.jsonl")) or sorted(path.glob(_ONE_FILE))
+    files = sorted(path.glob("rows.*-of-*.jsonl")) or sorted(path.glob("rows.jsonl"))
     if not files:
-        raise UserError(f"{path} holds no rows of a sweep: neither {_ONE_FILE} nor rows.K-of-N.jsonl.")
+        raise UserError(f"{path} holds no rows of a sweep: neither rows.jsonl nor rows.K-of-N.jsonl.")
     return files
 
 
@@ -365,22 +319,20 @@ def _read_shard(path: Path) -> _ShardFile:
         if header["format"] != FORMAT:
             age = "a newer" if header["format"] > FORMAT else "an older"
             raise UserError(f"{path} was written by {age} version of this program (format {header['format']}).")
-        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in header["config"].items()}
-        shard, config = Shard.parse(header["shard"]), SweepConfig(**fields)
+        shard, config = Shard.parse(header["shard"]), SweepConfig(**header["config"])
         own = set(shard_rows(header["experiments"], config.runs, shard))
         header["organism"]["digest"], header["versions"].items(), header["experiments"].items()
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(f"{path} is not a shard of a sweep: {error}.") from error
-    rows: dict[tuple[str, int], Row] = {}
+    steps, rows = len(measured_steps(config.adult_step, config.eval_steps)), dict[RowId, Row]()
     for row in lines:
         key = (str(row["experiment"]), int(row["run"]))
         if key not in own:
             raise UserError(f"{path} is shard {shard} and holds a row of another: {key[0]}, run {key[1]}.")
-        if key in rows and rows[key] != row:
+        if rows.setdefault(key, row) != row:
             raise UserError(
                 f"{path} holds {key[0]}, run {key[1]} twice, with different numbers, as happens when two processes "
                 "write to it; delete the file and compute the shard again."
             )
-        _check_row(path, row, len(config.steps))
-        rows[key] = row
-    return _ShardFile(path, header, shard, config, rows, len(own))
+        _check_row(path, row, steps)
+    return _ShardFile(path, header, shard, config, rows)

@@ -7,25 +7,18 @@ program, whatever their channel, dose, region or window.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.paired import EditedRun, run_controls, run_edited
+from analysis.paired import EditedRun, measured_steps, run_controls, run_edited
 from analysis.progress import Log, Progress, silent
 from analysis.rollouts import grow_runs, run_keys
-from analysis.sweeps.rows import (
-    Experiments,
-    Row,
-    RowStore,
-    SweepConfig,
-    merge,
-    rows_table,
-    shard_rows,
-)
+from analysis.sweeps.config import SweepConfig
+from analysis.sweeps.rows import Row, RowId, RowStore, SweepPlan, merge, rows_table, shard_rows
 from nca.edits import Edit
 from nca.errors import UserError
 from nca.io import write_file
@@ -34,27 +27,18 @@ from nca.rollout import replay
 from nca.shards import Shard, all_shards
 
 Edits = Mapping[str, Edit | Sequence[Edit]] | Sequence[Edit]
-_DEFAULT_METRICS = ("fitness", "log_mse", "log_mse_increase")
-
-
-@dataclass(frozen=True, eq=False)
-class _Plan:
-    organism: Organism
-    experiments: Experiments
-    config: SweepConfig
-    shard: Shard | None
 
 
 def sweep(
     organism: Organism,
     edits: Edits,
-    metrics: Sequence[str] = _DEFAULT_METRICS,
-    runs: int = 8,
-    seed: int = 0,
+    metrics: Sequence[str] = SweepConfig.metrics,
+    runs: int = SweepConfig.runs,
+    seed: int = SweepConfig.seed,
     *,
-    adult_step: int = 0,
-    eval_steps: Sequence[int] = (200,),
-    allow_no_op: bool = False,
+    adult_step: int = SweepConfig.adult_step,
+    eval_steps: Sequence[int] = SweepConfig.eval_steps,
+    allow_no_op: bool = SweepConfig.allow_no_op,
     store: str | Path | None = None,
     shard: Shard | str | None = None,
     log: Log = silent,
@@ -64,9 +48,9 @@ def sweep(
     Args:
         organism: what grows.
         edits: experiments by name, each an edit or several that act together; or a list of edits.
-        metrics: some of fitness, log_mse, log_mse_increase (over the control), mse, mature_cells.
+        metrics: some of fitness, log_mse, log_mse_increase (over the control), mse, mature_cells; all by default.
         runs: runs per experiment.
-        seed: of the runs' keys.
+        seed: random seed from which the runs' PRNG keys are derived.
         adult_step: the step that runs continue from; what comes before is grown once for all experiments.
         eval_steps: steps after `adult_step`, ascending, at which rows are measured.
         allow_no_op: allow experiments that change nothing.
@@ -86,21 +70,20 @@ def sweep(
     """
     times = tuple(int(step) for step in eval_steps)
     config = SweepConfig(tuple(metrics), int(runs), int(seed), int(adult_step), times, bool(allow_no_op))
-    plan = _Plan(organism, _name_experiments(edits), config, None if shard is None else Shard.parse(shard))
-    order = shard_rows(plan.experiments, config.runs, plan.shard)
-    file = RowStore(store, organism, plan.experiments, config, plan.shard)
-    rows = dict(file.rows)
+    plan = SweepPlan(organism, _name_experiments(edits), config, None if shard is None else Shard.parse(shard))
+    order, file = shard_rows(plan.experiments, config.runs, plan.shard), RowStore(store, plan)
+    rows = file.rows
     if todo := [row for row in order if row not in rows]:
-        rows = _compute_rows(plan, todo, rows, file, log)
+        rows = _compute_rows(plan, todo, file, log)
     elif plan.shard is None:
         _check_effects(plan, plan.experiments, rows)
-    return rows_table(config, order, [rows[row] for row in order])
+    return rows_table(config, {row: rows[row] for row in order})
 
 
 def sweep_shards(
     organism: Organism,
     edits: Edits,
-    metrics: Sequence[str] = _DEFAULT_METRICS,
+    metrics: Sequence[str] = SweepConfig.metrics,
     *,
     shards: int,
     folder: str | Path,
@@ -129,19 +112,15 @@ def sweep_shards(
             were finished are kept, and the same call continues.
     """
     files = {shard: Path(folder) / shard_filename(shard) for shard in all_shards(shards)}
-    experiments = _name_experiments(edits)
+    work, experiments = {"metrics": metrics, **options}, _name_experiments(edits)
     _make_folder(Path(folder))
     if client is None:
         for shard, path in files.items():
-
-            def _log_shard(line: str, shard: Shard = shard) -> None:
-                log(f"shard {shard}, {line}")
-
-            sweep(organism, experiments, metrics, **options, shard=shard, store=path, log=_log_shard)
+            sweep(organism, experiments, **work, shard=shard, store=path, log=partial(_log_shard, log, shard))
         return merge(list(files.values()))
     futures = {
         shard: client.submit(
-            _sweep_on_worker, organism, experiments, metrics, options, str(shard), str(path.absolute()), pure=False
+            _sweep_on_worker, organism, experiments, work, str(shard), str(path.absolute()), pure=False
         )
         for shard, path in files.items()
     }
@@ -171,17 +150,14 @@ def shard_filename(shard: Shard) -> str:
     return "rows.jsonl" if shard.n == 1 else f"rows.{shard.label}.jsonl"
 
 
-def _sweep_on_worker(
-    organism: Organism,
-    experiments: Edits,
-    metrics: Sequence[str],
-    options: dict[str, Any],
-    shard: str,
-    path: str,
-) -> str:
+def _log_shard(log: Log, shard: Shard, line: str) -> None:
+    log(f"shard {shard}, {line}")
+
+
+def _sweep_on_worker(organism: Organism, experiments: Edits, work: dict[str, Any], shard: str, path: str) -> str:
     """Compute a shard on a worker; returns the content of its file."""
     _make_folder(Path(path).parent)
-    sweep(organism, experiments, metrics, **options, shard=shard, store=path)
+    sweep(organism, experiments, **work, shard=shard, store=path)
     return Path(path).read_text()
 
 
@@ -192,19 +168,16 @@ def _make_folder(folder: Path) -> None:
         raise UserError(f"Cannot create the folder {folder}: {error.strerror}; choose another.") from error
 
 
-def _name_experiments(edits: Edits) -> Experiments:
+def _name_experiments(edits: Edits) -> dict[str, tuple[Edit, ...]]:
     """The experiments by name, each as a tuple of edits that act together."""
-    if not isinstance(edits, Mapping):
-        edits = {str(number): edit for number, edit in enumerate(edits)}
-    if not edits:
+    named = edits if isinstance(edits, Mapping) else dict(enumerate(edits))
+    if not named:
         raise UserError("A sweep needs at least one experiment, got none.")
-    return {str(name): (edit,) if isinstance(edit, Edit) else tuple(edit) for name, edit in edits.items()}
+    return {str(name): (edit,) if isinstance(edit, Edit) else tuple(edit) for name, edit in named.items()}
 
 
-def _compute_rows(
-    plan: _Plan, todo: Sequence[tuple[str, int]], finished: Mapping[tuple[str, int], Row], file: RowStore, log: Log
-) -> dict[tuple[str, int], Row]:
-    """The finished rows and those that are still to do, which are added to the file one by one."""
+def _compute_rows(plan: SweepPlan, todo: Sequence[RowId], file: RowStore, log: Log) -> dict[RowId, Row]:
+    """The finished rows of the file and those that are still to do, which are added to it one by one."""
     config, span = plan.config, plan.config.eval_steps[-1]
     runs = sorted({run for _, run in todo})
     index = {run: n for n, run in enumerate(runs)}
@@ -212,19 +185,19 @@ def _compute_rows(
     progress.start("controls", len(runs) * (config.adult_step + span))
     keys = run_keys(config.seed, config.runs)[np.asarray(runs)]
     states = grow_runs(plan.organism, config.adult_step, keys, tick=progress.tick)
-    controls = run_controls(plan.organism, states, keys, config.steps, tick=progress.tick)
-    effects: dict[tuple[str, int], Row] = {}
+    steps = measured_steps(config.adult_step, config.eval_steps)
+    controls = run_controls(plan.organism, states, keys, steps, tick=progress.tick)
+    effects: dict[RowId, Row] = {}
     for name in dict.fromkeys(name for name, _ in todo):
         own = [run for other, run in todo if other == name]
         at = np.asarray([index[run] for run in own])
         by_run = _effects(plan, name, controls.states[at], controls.keys[at])
         effects |= {(name, run): effect for run, effect in zip(own, by_run, strict=True)}
-    _check_effects(
-        plan, plan.experiments if plan.shard is None else [name for name, _ in todo], {**finished, **effects}
-    )
+    names = plan.experiments if plan.shard is None else [name for name, _ in todo]
+    _check_effects(plan, names, {**file.rows, **effects})
     file.open()
     progress.start("experiments", len(todo) * span)
-    rows = dict(finished)
+    rows = dict(file.rows)
 
     def _add_row(n: int, measured: dict[str, np.ndarray]) -> None:
         control = index[todo[n][1]]
@@ -238,7 +211,7 @@ def _compute_rows(
     return rows
 
 
-def _effects(plan: _Plan, name: str, states: Any, keys: Any) -> list[Row]:
+def _effects(plan: SweepPlan, name: str, states: Any, keys: Any) -> list[Row]:
     """Cells that an experiment changes at the first step at which it acts, and the largest change, for each run.
 
     That step is replayed from the unedited run, which equals the edited one until then.
@@ -266,7 +239,7 @@ def _effects(plan: _Plan, name: str, states: Any, keys: Any) -> list[Row]:
     return effects
 
 
-def _check_effects(plan: _Plan, names: Iterable[str], effects: Mapping[tuple[str, int], Row]) -> None:
+def _check_effects(plan: SweepPlan, names: Iterable[str], effects: Mapping[RowId, Row]) -> None:
     """Raise `UserError` if one of these experiments changes nothing in any run, those of other shards included."""
     if plan.config.allow_no_op:
         return
@@ -281,7 +254,7 @@ def _check_effects(plan: _Plan, names: Iterable[str], effects: Mapping[tuple[str
         )
 
 
-def _acts_elsewhere(plan: _Plan, name: str, effects: Mapping[tuple[str, int], Row]) -> bool:
+def _acts_elsewhere(plan: SweepPlan, name: str, effects: Mapping[RowId, Row]) -> bool:
     """Whether an experiment changes anything in the runs that are not among these."""
     others = [run for run in range(plan.config.runs) if (name, run) not in effects]
     if not others:

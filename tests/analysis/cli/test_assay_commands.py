@@ -11,7 +11,7 @@ from helpers import bodies
 import nca
 from analysis.assays import ASSAYS
 from analysis.cli import output
-from analysis.cli.assay import assay_commands, report_folder
+from analysis.cli.assay import _report_folder, assay_commands
 from analysis.cli.main import main
 from analysis.populations.population import MAX_LOG_MSE
 from analysis.report.model import Claim, Section
@@ -198,15 +198,15 @@ def test_a_command_refuses_the_folder_of_its_name_where_others_keep_files(tmp_pa
     ],
 )
 def test_the_name_is_what_was_typed_or_that_of_its_run(command, source, folder):
-    assert report_folder(command, source) == Path(folder)
+    assert _report_folder(command, source) == Path(folder)
 
 
 def test_a_folder_keeps_its_dots_and_the_working_folder_its_name(tmp_path, monkeypatch):
     (tmp_path / "flock.2").mkdir()
     monkeypatch.chdir(tmp_path / "flock.2")
-    assert report_folder("nca axes", ".") == Path("flock.2-axes")
-    assert report_folder("nca axes", str(tmp_path / "flock.2")) == Path("flock.2-axes")
+    assert _report_folder("nca axes", ".") == Path("flock.2-axes")
+    assert _report_folder("nca axes", str(tmp_path / "flock.2")) == Path("flock.2-axes")
 
 
 def test_a_folder_that_is_asked_for_is_taken():
-    assert report_folder("nca axes", "lizard", Path("there/mine")) == Path("there/mine")
+    assert _report_folder("nca axes", "lizard", Path("there/mine")) == Path("there/mine")

@@ -16,7 +16,7 @@ from PIL import Image
 
 import nca
 from analysis.animation.render import render
-from analysis.cli import grow, tables
+from analysis.cli import grow, info
 from analysis.cli import main as cli
 from analysis.cli import train as train_module
 from analysis.cli.info import Targets
@@ -48,7 +48,7 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rule = random_rule(5, channels=6, strength=0.5)
     provenance = {
-        "config": TrainConfig(regime="persistent", steps=70).to_json(),
+        "config": TrainConfig.published(regime="persistent", steps=70).to_json(),
         "steps": 70,
         "versions": {"jax": "0"},
         "started_from": {"name": "mother", "hash": "abc", "steps": 50, "started_from": None},
@@ -147,7 +147,7 @@ def test_a_wound_shows_in_the_frame_of_its_step_next_to_the_control(here):
     ("words", "mask"),
     [
         (["left"], damage.cut((14, 12), "left")),
-        (["half", "--angle", 90, "--offset", 2], damage.half_plane((14, 12), np.pi / 2, 2)),
+        (["half", "--angle", 90, "--offset", 2], damage.half_plane((14, 12), 90, 2)),
         (["disc", "--centre", 3, 4, "--radius", 2.5], damage.disc((14, 12), (3, 4), 2.5)),
         (["box", "--centre", 6, 5, "--size", 4, 2], damage.box((14, 12), (4, 4), (4, 2))),
     ],
@@ -223,7 +223,7 @@ def test_info_names_the_conventions_that_few_rules_have():
         alive="none",
         premultiplied=False,
     )
-    text = tables.describe_organism(nca.Organism(rule))
+    text = info._describe(nca.Organism(rule))
     for words in ("steered by", "h0 (4)", "tanh", "-2 to 2", "not tested", "not multiplied"):
         assert words in text
 
@@ -237,8 +237,8 @@ def test_a_name_cannot_write_to_the_terminal(here, capsys):
 def test_an_organism_of_odd_provenance_is_described():
     odd = {"config": ["a"], "started_from": "nowhere", "versions": 3, "deep": {"er": {"still": None}}}
     organism = nca.Organism(random_rule(1), provenance=odd, metrics={"recovered": 3, "log10_mse": "x"})
-    assert "deep.er.still" in tables.describe_organism(organism)
-    assert tables.summarise_organism(organism)
+    assert "deep.er.still" in info._describe(organism)
+    assert info._summarise(organism)
 
 
 def test_organisms_lists_every_bundled_one(capsys):

@@ -17,7 +17,7 @@ from helpers import bodies
 import analysis
 import nca
 from analysis.cli import main as cli
-from analysis.cli.sweep import Sweep, experiments
+from analysis.cli.sweep import Sweep, _experiments
 from nca import edits
 from nca.errors import UserError
 
@@ -124,18 +124,18 @@ def test_an_option_that_was_renamed_is_answered_with_its_new_name(here, capsys, 
 @pytest.mark.parametrize(("site", "channels"), [("update", 1), ("pre", 1), ("perception", 1), ("fire", 0)])
 def test_every_site_and_mode_can_be_swept(site, channels):
     command = Sweep("body", Path("s"), site=site, channels=("0",) * channels, mode="add", doses=(1.0,))
-    ((name, edit),) = experiments(command, BODY).items()
+    ((name, edit),) = _experiments(command, BODY).items()
     assert name.startswith(site)
-    assert (edit.site, edit.mode, int(edit.first)) == (site, "add", 100)
-    assert int(edit.channels.sum()) == (3 if site == "perception" else 1)
+    assert (edit.site, edit.mode, int(edit.first)) == (site, "add", 200)
+    assert int(edit.entries.sum()) == (3 if site == "perception" else 1)
 
 
 def test_a_window_limits_the_edits():
     command = Sweep("body", Path("s"), channels=("r",), window=(120, 160))
-    (edit,) = experiments(command, BODY).values()
-    assert (int(edit.first), int(edit.last)) == (120, 160)
+    (edit,) = _experiments(command, BODY).values()
+    assert (int(edit.first), int(edit.stop)) == (120, 160)
     with pytest.raises(UserError, match="last after the first"):
-        experiments(Sweep("body", Path("s"), window=(3, 3)), BODY)
+        _experiments(Sweep("body", Path("s"), window=(3, 3)), BODY)
 
 
 def test_merging_nothing_or_other_files_ends_in_one_sentence(here, capsys):

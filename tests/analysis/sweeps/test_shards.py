@@ -162,7 +162,7 @@ def test_an_experiment_that_acts_only_on_the_runs_of_another_shard_is_allowed():
     spot = np.zeros((24, 24), bool)
     spot[tuple(cells[0])] = True
     frozen = {"frozen": edits.freeze(body, channels="alpha").where(spot).at(0)}
-    here = {"runs": 2, "eval_steps": (10,), "shard": "1/2"}
+    here = {"runs": 2, "adult_step": 0, "eval_steps": (10,), "shard": "1/2"}
     table = analysis.sweep(body, frozen, **here)
     assert table.run.tolist() == [0]
     assert table.cells_changed.tolist() == [0]
@@ -271,7 +271,7 @@ def test_a_file_begun_with_other_options_is_not_continued(shards, experiments):
 
 
 def test_rows_of_another_target_are_computed_anew(tmp_path, experiments):
-    store, here = tmp_path / "rows.jsonl", {"runs": 1, "eval_steps": (10,), "metrics": ("mse",)}
+    store, here = tmp_path / "rows.jsonl", {"runs": 1, "adult_step": 0, "eval_steps": (10,), "metrics": ("mse",)}
     half = {"half": experiments["half"]}
     before = analysis.sweep(BODY, half, store=store, **here)
     other = nca.Organism(BODY.rule, BODY.seed, BODY.canvas, BODY.target * 0.5)

@@ -15,7 +15,7 @@ from nca.rollout import _roll, grow, run_key
 
 BODY = bodies.static_organism()
 METRICS = ("fitness", "log_mse", "log_mse_increase", "mse", "mature_cells")
-HERE = {"runs": 2, "eval_steps": (20, 40)}
+HERE = {"runs": 2, "adult_step": 0, "eval_steps": (20, 40)}
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_one_program_serves_every_channel_dose_and_window():
 
 def test_a_run_that_explodes_stops_and_reports_the_step():
     organism = bodies.exploding_organism()
-    result = analysis.sweep(organism, [edits.erase(organism, channels="r")], runs=1, eval_steps=(20, 60))
+    result = analysis.sweep(organism, [edits.erase(organism, channels="r")], runs=1, adult_step=0, eval_steps=(20, 60))
     assert result.exploded.iloc[0] > 0
     assert np.isfinite(result.log_mse).all()
 
