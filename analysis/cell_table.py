@@ -42,26 +42,19 @@ def cells(recording: xr.Dataset, steps: int | Sequence[int] | None = None) -> pd
     if missing:
         raise UserError(f"The recording has no step {missing[0]}; it holds {recorded[0]} to {recorded[-1]}.")
     tables = []
-    for run in range(recording.sizes["run"]):
-        one_run = recording.isel(run=run)
-        ages = cell_ages(one_run.mature.values, recorded)
+    for run in recording.run.values:
+        ages = dict(zip(recorded, cell_ages(recording.mature.sel(run=run).values, recorded), strict=True))
         for step in selected:
-            k = int(np.flatnonzero(recorded == step)[0])
-            tables.append(_body_table(one_run.isel(step=k), int(one_run.run), int(step), ages[k]))
+            body = recording.sel(run=run, step=step)
+            mask = body.mature.values
+            position = positions(mask) | {"s": geodesic(mask), "age": ages[step][mask]}
+            columns: dict[str, Any] = {"run": int(run), "step": int(step)} | {n: position[n] for n in _POSITION}
+            columns |= dict(zip(map(str, body.channel.values), body.state.values[mask].T, strict=True))
+            tables.append(pd.DataFrame(columns, index=range(int(mask.sum()))))
     table = pd.concat([frame for frame in tables if len(frame)] or tables, ignore_index=True)
     if table.empty:
         raise UserError("A table of cells needs a body, but no step of the recording has a mature cell.")
     return table
-
-
-def _body_table(body: xr.Dataset, run: int, step: int, age: np.ndarray) -> pd.DataFrame:
-    """The rows of one run at one step."""
-    mask = body.mature.values
-    position = positions(mask) | {"s": geodesic(mask), "age": age[mask]}
-    columns: dict[str, Any] = {"run": run, "step": step} | {name: position[name] for name in _POSITION}
-    states = body.state.values[mask]
-    columns |= {str(name): states[:, c] for c, name in enumerate(body.channel.values)}
-    return pd.DataFrame(columns, index=range(int(mask.sum())))
 
 
 def to_anndata(

@@ -10,6 +10,7 @@ import scipy.ndimage
 from jaxtyping import Bool, Float, Int
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
+from scipy.spatial import KDTree
 
 from nca.damage import disc
 
@@ -35,9 +36,6 @@ def geodesic(mask: Bool[np.ndarray, "y x"]) -> Float[np.ndarray, " cell"]:
     from that is the other. s starts at the end that comes first in reading order (topmost, then leftmost), so
     that equal bodies have equal s.
 
-    Args:
-        mask: the body.
-
     Returns:
         One number per cell of the mask, in row-major order; NaN on all islands but the largest.
     """
@@ -45,17 +43,13 @@ def geodesic(mask: Bool[np.ndarray, "y x"]) -> Float[np.ndarray, " cell"]:
     s = np.full(int(mask.sum()), np.nan)
     if inside.any():
         paths = _paths(mask)
-        end = int(_farthest(paths, int(np.flatnonzero(inside)[0])))
-        s = dijkstra(paths, indices=min(end, int(_farthest(paths, end))))
+        end = _farthest(paths, int(np.flatnonzero(inside)[0]))
+        s = dijkstra(paths, indices=min(end, _farthest(paths, end)))
     return np.where(inside, s, np.nan)
 
 
 def body_ends(mask: Bool[np.ndarray, "y x"]) -> Int[np.ndarray, "2 2"]:
-    """(y, x) of the body's two ends: where s begins, and where it is largest.
-
-    Args:
-        mask: the body, of at least one cell.
-    """
+    """(y, x) of the two ends of a body of one or more cells: where s begins, and where it is largest."""
     s = geodesic(mask)
     return np.argwhere(mask)[[int(np.nanargmin(s)), int(np.nanargmax(s))]]
 
@@ -80,33 +74,21 @@ def _farthest(paths: csr_array, cell: int) -> int:
 
 
 def _paths(mask: np.ndarray) -> csr_array:
-    """Lengths of the steps to the eight neighbours inside the body. A diagonal step needs one of the two cells
+    """Lengths of the steps to the neighbours inside the body. A diagonal step needs one of the two cells
     next to it, so that it does not leave an island."""
-    number = np.where(mask, np.cumsum(mask).reshape(mask.shape) - 1, -1)
-    height, width = mask.shape
-    begin, end, length = [], [], []
-    for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
-        rows, left, right = slice(0, height - dy), max(0, -dx), width - max(0, dx)
-        first = number[rows, left:right]
-        second = number[dy:, left + dx : right + dx]
-        joined = (first >= 0) & (second >= 0)
-        if dy and dx:
-            joined &= (number[rows, left + dx : right + dx] >= 0) | (number[dy:, left:right] >= 0)
-        begin.append(first[joined])
-        end.append(second[joined])
-        length.append(np.full(int(joined.sum()), np.hypot(dy, dx)))
-    a, b, size = np.concatenate(begin), np.concatenate(end), np.concatenate(length)
-    cells = int(mask.sum())
-    steps = (np.concatenate([a, b]), np.concatenate([b, a]))
-    return csr_array((np.concatenate([size, size]), steps), shape=(cells, cells))
+    cells = np.argwhere(mask)
+    pairs = KDTree(cells).query_pairs(1.5, output_type="ndarray")
+    (ay, ax), (by, bx) = cells[pairs[:, 0]].T, cells[pairs[:, 1]].T
+    joined = (ay == by) | (ax == bx) | mask[ay, bx] | mask[by, ax]
+    lengths = np.hypot(ay - by, ax - bx)
+    there = csr_array((lengths[joined], tuple(pairs[joined].T)), shape=(len(cells), len(cells)))
+    return there + there.T
 
 
 def cell_ages(mature: Bool[np.ndarray, "step y x"], steps: Int[np.ndarray, " step"]) -> Float[np.ndarray, "step y x"]:
     """Steps since each cell last became mature, 0 at the step at which it did; NaN where it is not mature.
 
-    Args:
-        mature: mature cells at each recorded step.
-        steps: the steps' numbers, ascending.
+    The steps are recorded ones, in ascending order.
     """
     born = np.full(mature.shape[1:], np.nan)
     ages = np.full(mature.shape, np.nan)
@@ -136,12 +118,9 @@ def hole_grid(body: Bool[np.ndarray, "y x"], radii: tuple[float, ...], points: i
 def shape_features(mask: Bool[np.ndarray, "y x"], sigma: float = 3.0) -> Float[np.ndarray, "cell feature"]:
     """Features of a cell that follow from the body's shape alone.
 
-    Args:
-        mask: the body.
-        sigma: of the Gaussian that smooths it, in cells.
-
     Returns:
-        Distance to the nearest cell outside, smoothed mask, its gradient along y and along x.
+        Distance to the nearest cell outside; the mask smoothed by a Gaussian of `sigma` cells; the gradient of the
+        smoothed mask along y and along x.
     """
     smoothed = scipy.ndimage.gaussian_filter(mask.astype(float), sigma, mode="constant")
     fields = [_edge_distance(mask), smoothed, *np.gradient(smoothed)]

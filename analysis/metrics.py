@@ -137,8 +137,8 @@ def median_interval(
 ) -> tuple[float, float, float]:
     """Median of the defined values with a percentile bootstrap interval.
 
-    Its coverage is that of `interval_coverage`: with fewer than six values no interval between them
-    reaches 95 %.
+    With fewer than six values no interval between them reaches 95 %: all n values lie on one side of the median with
+    probability 2^(1 - n).
 
     Args:
         values: one per run; NaN is left out, -inf (a run that exploded) is the least.
@@ -158,9 +158,3 @@ def median_interval(
     method: Any = "linear" if np.isfinite(values).all() else "nearest"  # nothing lies between -inf and a number
     low, high = np.quantile(np.median(values[samples], axis=1), edges, method=method)
     return float(np.median(values)), float(low), float(high)
-
-
-def interval_coverage(n: int, level: float = 0.95) -> float:
-    """Coverage that an interval for a median over n values can reach: all of them lie on one side of the
-    median with probability 2^(1 - n)."""
-    return min(level, 1.0 - 2.0 ** (1 - n)) if n > 0 else 0.0

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from analysis import metrics
-from analysis.rollouts import CHUNK, Batch, Tick, advance, map_runs, select_runs
+from analysis.rollouts import CHUNK, Batch, Tick, advance, map_runs
 from nca.edits import Edit, apply
 from nca.errors import UserError
 from nca.organism import Organism
@@ -95,7 +95,7 @@ def run_controls(
         raise UserError(f"Paired runs need two or more ascending steps to measure at, got {steps.tolist()}.")
 
     def _measure_controls(i: Any) -> tuple[np.ndarray, ...]:
-        batch = Batch(organism, keys[i], select_runs(fire, i), (), int(steps[0]), tick)
+        batch = Batch(organism, keys[i], None if fire is None else fire[i], (), int(steps[0]), tick)
         current, measured = states[i], [_picture_and_count(organism.rule, states[i])]
         for begin, end in pairwise((steps - steps[0]).tolist()):
             current = advance(batch, current, begin, end)
@@ -190,7 +190,7 @@ def _run_alike(organism: Organism, controls: Controls, rows: Sequence[EditedRun]
         for edit in row.edits
     )
     edits = () if at_start_only else jax.tree.map(lambda *leaves: jnp.stack(leaves), *[r.edits for r in rows])
-    batch = Batch(organism, keys, select_runs(controls.fire, runs), edits, start, tick)
+    batch = Batch(organism, keys, None if controls.fire is None else controls.fire[runs], edits, start, tick)
 
     def _measure_step(states: Any, n: int) -> dict[str, Array]:
         return _measure(organism.rule, states, controls.reference[runs, n], controls.mature_cells[runs, n])

@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float
 
-from analysis.rollouts import CHUNK, Batch, Tick, advance_chunk, map_runs, run_keys, seed_states, select_runs
+from analysis.rollouts import CHUNK, Batch, Tick, advance_chunk, map_runs, run_keys, seed_states
 from nca.edits import Edit, to_json
 from nca.errors import UserError
 from nca.io import write_file
@@ -73,7 +73,7 @@ def record(
 
     def _record_batch(i: np.ndarray) -> np.ndarray:
         per_run: Any = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(i), *jnp.shape(leaf))), tuple(edits))
-        batch = Batch(organism, keys[i], select_runs(fire, i), per_run, 0, tick)
+        batch = Batch(organism, keys[i], None if fire is None else fire[i], per_run, 0, tick)
         return _recorded_states(batch, initial[i], steps, every)
 
     return label_states(

@@ -88,26 +88,14 @@ def map_runs(count: int, work: Callable[[np.ndarray], Any]) -> list[Any]:
         return results + list(pool.map(work, rest))
 
 
-def select_runs(values: Any, i: np.ndarray) -> Any:
-    """values[i] as a jax array; None stays None."""
-    return None if values is None else jnp.asarray(values[i])
-
-
 def advance_chunk(batch: Batch, states: Any, offset: int, steps: int, rollout: Callable[..., Any] = grow) -> Any:
     """`rollout` (`nca.grow` or `nca.trajectory`) of every run for `steps` steps, `offset` steps after the start."""
-    fire = None if batch.fire is None else batch.fire[:, offset : offset + steps]
+    fire = None if batch.fire is None else jnp.asarray(batch.fire[:, offset : offset + steps])
     needs_key = batch.fire is None or any(edit.mode == "noise" for edit in batch.edits)
 
     def _one_run(state: Any, key: Any, masks: Any, edits: Any) -> Any:
-        return rollout(
-            batch.organism,
-            steps,
-            key=key if needs_key else None,
-            fire=masks,
-            state=state,
-            start=batch.start + offset,
-            edits=edits,
-        )
+        begin = {"key": key if needs_key else None, "state": state, "start": batch.start + offset}
+        return rollout(batch.organism, steps, fire=masks, edits=edits, **begin)
 
     if len(states) == 1:  # not vmapped: the program that every other single run uses
         out = _one_run(*jax.tree.map(lambda v: v[0], (states, batch.keys, fire, batch.edits)))[None]
@@ -150,7 +138,9 @@ def grow_runs(
     initial = seed_states(organism, len(keys)) if states is None else jnp.asarray(states)
 
     def _grow_batch(i: np.ndarray) -> Any:
-        return advance(Batch(organism, keys[i], select_runs(fire, i), (), start, tick), initial[i], 0, steps)
+        return advance(
+            Batch(organism, keys[i], None if fire is None else fire[i], (), start, tick), initial[i], 0, steps
+        )
 
     return jnp.concatenate(map_runs(len(keys), _grow_batch))
 

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.metrics import interval_coverage
-
 NOT_DEFINED = "not defined"
 
 
 def interval_label(runs: int) -> str:
-    """What an interval over so many runs is, in a sentence."""
-    return (
-        f"{percent(interval_coverage(runs))} interval over {plural(runs, 'run')}"
-        if runs > 1
-        else "no interval for 1 run"
-    )
+    """What an interval for a median over so many runs is, in a sentence."""
+    return f"{percent(_coverage(runs))} interval over {plural(runs, 'run')}" if runs > 1 else "no interval for 1 run"
+
+
+def _coverage(runs: int) -> float:
+    """Coverage that an interval for a median can reach, at most 95 %: all values lie on one side of the median with
+    probability 2^(1 - runs)."""
+    return min(0.95, 1.0 - 2.0 ** (1 - runs))
 
 
 def number(value: float | None, digits: int = 2) -> str:

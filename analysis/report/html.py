@@ -18,7 +18,7 @@ from PIL import Image
 
 from analysis.report import plots
 from analysis.report.format import NOT_DEFINED, number, probability, scientific
-from analysis.report.model import Claim, Report, Section, SvgFigure
+from analysis.report.model import EVIDENCE, Claim, Report, Section, SvgFigure
 from nca.organism import Organism
 from nca.versions import versions
 
@@ -31,20 +31,18 @@ def page_html(report: Report) -> str:
     listed = [] if report.title else list(report.organisms)[:LISTED]
     names = report.title or ", ".join(organism.name for organism in report.organisms)
     films = [f"{film.name}.webp" for section in report.sections for film in section.films]
-    return (
-        _environment()
-        .get_template("page.html")
-        .render(
-            report=report,
-            title=f"{names}: {report.command.removeprefix('nca ')}",
-            heading=names,
-            portrait=None if report.portrait is None else _portrait(report.portrait),
-            facts=[_facts(organism, with_name=len(report.organisms) > 1) for organism in listed],
-            shown=[section for section in report.sections if _has_content(section)],
-            methods=_methods(report.sections),
-            details=_details(report, listed),
-            files=["summary.json", "tables/*.csv", "figures/*.svg", *films],
-        )
+    page = _environment().get_template("page.html")
+    return page.render(
+        report=report,
+        title=f"{names}: {report.command.removeprefix('nca ')}",
+        heading=names,
+        portrait=None if report.portrait is None else _portrait(report.portrait),
+        facts=[_facts(organism, with_name=len(report.organisms) > 1) for organism in listed],
+        # Besides its claims, which stand above.
+        shown=[s for s in report.sections if s.live or s.films or s.figures or s.lookup or s.skipped],
+        methods=_methods(report.sections),
+        details=_details(report, listed),
+        files=["summary.json", "tables/*.csv", "figures/*.svg", *films],
     )
 
 
@@ -55,12 +53,9 @@ def cell_html(sections: Sequence[Section]) -> str:
 
 @cache
 def _environment() -> Environment:
+    loader = PackageLoader("analysis.report")
     environment = Environment(
-        loader=PackageLoader("analysis.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {
         "nobreak": _nobreak,
@@ -71,11 +66,6 @@ def _environment() -> Environment:
         "json_value": lambda value: value if isinstance(value, str) else json.dumps(value, default=str),
     }
     return environment
-
-
-def _has_content(section: Section) -> bool:
-    """Whether a section has anything to show besides its claims."""
-    return bool(section.live or section.films or section.figures or section.lookup or section.skipped)
 
 
 def _nobreak(text: str) -> str:
@@ -158,23 +148,22 @@ def _table(frame: pd.DataFrame) -> dict[str, Any]:
 
 def _evidence(claim: Claim) -> pd.DataFrame:
     """The evidence of a claim as a reader sees it: intervals stand in brackets after their value."""
-    rows = []
-    for row in claim.evidence.to_dict("records"):
-        get = row.get
-        count = "" if pd.isna(get("n")) else f"{get('n'):g} {get('unit') if isinstance(get('unit'), str) else ''}"
-        rows.append(
-            {
-                "quantity": _plain_label(get("quantity")),
-                "measure": _plain_label(get("measure")),
-                "value (interval)": _interval(get("value"), get("low"), get("high")),
-                "null median (range)": _interval(get("null_median"), get("null_low"), get("null_high")),
-                "p": "" if pd.isna(get("p")) else probability(row["p"]),
-                "q": "" if pd.isna(get("q")) else probability(row["q"]),
-                "n": count.strip(),
-            }
-        )
-    frame = pd.DataFrame(rows)
-    return frame[[name for name in frame if (frame[name] != "").any()]]
+    null = f"null median ({claim.evidence.attrs['null_interval']})" if "null_low" in claim.evidence else "null median"
+    rows = claim.evidence.reindex(columns=list(EVIDENCE))
+    shown = {
+        "quantity": rows.quantity.map(_plain_label),
+        "measure": rows.measure.map(_plain_label),
+        "value (interval)": [*map(_interval, rows.value, rows.low, rows.high)],
+        null: [*map(_interval, rows.null_median, rows.null_low, rows.null_high)],
+        "p": ["" if pd.isna(p) else probability(p) for p in rows.p],
+        "q": ["" if pd.isna(q) else probability(q) for q in rows.q],
+        "n": [*map(_count, rows.n, rows.unit)],
+    }
+    return pd.DataFrame({name: column for name, column in shown.items() if any(column)})
+
+
+def _count(n: Any, unit: Any) -> str:
+    return "" if pd.isna(n) else f"{n:g} {'' if pd.isna(unit) else unit}".strip()
 
 
 def _plain_label(name: Any) -> str:

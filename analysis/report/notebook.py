@@ -31,14 +31,14 @@ class ReportHtml:
         return list(self._report().sections([self]))
 
     @property
-    def claims(self) -> Claims:
+    def claims(self) -> _Claims:
         """The claims of all sections, with their evidence; a notebook shows them as a list."""
-        return Claims(claim for section in self.sections for claim in section.claims)
+        return _Claims(claim for section in self.sections for claim in section.claims)
 
     @property
-    def figures(self) -> dict[str, NotebookFigure]:
+    def figures(self) -> dict[str, _NotebookFigure]:
         """The figures of all sections by name; a notebook shows each with its caption."""
-        return {figure.name: NotebookFigure(**vars(figure)) for section in self.sections for figure in section.figures}
+        return {figure.name: _NotebookFigure(**vars(figure)) for section in self.sections for figure in section.figures}
 
     def _report(self) -> Any:
         return import_module(type(self).__module__.rpartition(".")[0] + ".report")
@@ -48,7 +48,7 @@ class ReportHtml:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Comparison(ReportHtml):
+class _Comparison(ReportHtml):
     """Results of one assay for several organisms; its sections are those that compare them.
 
     Attributes:
@@ -64,7 +64,7 @@ class Comparison(ReportHtml):
         return [s for s in sections if not s.name.rpartition("-")[2].isdigit()] or list(sections)
 
 
-def compare(results: Sequence[ReportHtml]) -> Comparison:
+def compare(results: Sequence[ReportHtml]) -> _Comparison:
     """Compare the results of one assay for two or more organisms.
 
     Raises:
@@ -73,10 +73,10 @@ def compare(results: Sequence[ReportHtml]) -> Comparison:
     if len(results) < 2 or len({type(result) for result in results}) > 1:
         names = ", ".join(type(result).__name__ for result in results) or "none"
         raise UserError(f"A comparison needs two or more results of one assay; got {names}.")
-    return Comparison(tuple(results))
+    return _Comparison(tuple(results))
 
 
-class Claims(tuple[Claim, ...]):
+class _Claims(tuple[Claim, ...]):
     """Claims, which a notebook shows as a list with their evidence folded below each."""
 
     __slots__ = ()
@@ -88,7 +88,7 @@ class Claims(tuple[Claim, ...]):
         return cell_html([Section("claims", "", claims=self)])
 
 
-class NotebookFigure(SvgFigure):
+class _NotebookFigure(SvgFigure):
     """A figure of a report, which a notebook shows as a picture with its caption below."""
 
     def _ipython_display_(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import scipy.ndimage
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
@@ -37,24 +38,14 @@ STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "axes.titlesize": 10,
     "axes.labelsize": 9.5,
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
-    "legend.fontsize": 8.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
     "axes.linewidth": 0.8,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "axes.facecolor": "none",
-    "figure.facecolor": "none",
-    "savefig.facecolor": "none",
-    "legend.frameon": False,
     "svg.fonttype": "none",
     "image.interpolation": "none",
     "figure.constrained_layout.use": True,
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 8.5),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
+    **dict.fromkeys(("axes.edgecolor", "axes.labelcolor", "text.color", "xtick.color", "ytick.color"), INK),
+    **dict.fromkeys(("axes.facecolor", "figure.facecolor", "savefig.facecolor"), "none"),
 }
 SHOWN_COMPONENTS = 3  # components that maps and colours show
 WIDTH = 7.2  # inches: two columns of a journal
@@ -76,14 +67,12 @@ def new_figure(rows: int, columns: int, height: float, **options: Any) -> tuple[
 
 def body_window(mask: np.ndarray, margin: int = 2) -> tuple[slice, slice]:
     """Rows and columns that hold a body, with a margin; the whole canvas where there is none."""
-    spans = []
-    for axis in (1, 0):
-        where = np.flatnonzero(mask.any(axis=axis))
-        size = mask.shape[1 - axis]
-        spans.append(
-            slice(max(0, where[0] - margin), min(size, where[-1] + 1 + margin)) if len(where) else slice(0, size)
-        )
-    return spans[0], spans[1]
+    box = (scipy.ndimage.find_objects(mask.astype(np.uint8)) or [tuple(map(slice, (0, 0), mask.shape))])[0]
+    rows, columns = (
+        slice(max(0, span.start - margin), min(size, span.stop + margin))
+        for span, size in zip(box, mask.shape, strict=True)
+    )
+    return rows, columns
 
 
 def hide_frame(ax: Axes) -> None:
@@ -116,12 +105,10 @@ def plot_bodies(pictures: Sequence[np.ndarray], titles: Sequence[str]) -> Figure
 def draw_outline(ax: Axes, mask: np.ndarray) -> None:
     """A thin line along the cells' edges around a body (y, x)."""
     padded = np.pad(mask, 1)
-    segments = []
-    for y, x in np.argwhere(padded[1:] != padded[:-1]):  # between rows y - 1 and y of the mask
-        segments.append(((x - 1.5, y - 0.5), (x - 0.5, y - 0.5)))
-    for y, x in np.argwhere(padded[:, 1:] != padded[:, :-1]):
-        segments.append(((x - 0.5, y - 1.5), (x - 0.5, y - 0.5)))
-    ax.add_collection(LineCollection(segments, colors=MUTED, linewidths=0.5, capstyle="round"))
+    # Of neighbours in a column (y - 1 and y of the mask), then of neighbours in a row, those that differ.
+    edges = [((x - 1.5, y - 0.5), (x - 0.5, y - 0.5)) for y, x in np.argwhere(padded[1:] != padded[:-1])]
+    edges += [((x - 0.5, y - 1.5), (x - 0.5, y - 0.5)) for y, x in np.argwhere(padded[:, 1:] != padded[:, :-1])]
+    ax.add_collection(LineCollection(edges, colors=MUTED, linewidths=0.5, capstyle="round"))
 
 
 def organism_legend(figure: Figure, names: Sequence[str]) -> None:
@@ -168,6 +155,8 @@ def add_colour_bar(axes: Any, image: Any, label: str, location: str = "right", e
 def plot_null_tests(ax: Axes, tests: xr.Dataset, statistics: Sequence[Any], names: Sequence[str]) -> None:
     """Every surrogate, their 5 to 95 % and median, and the observed value, a row for each statistic."""
     rng = np.random.default_rng(0)  # scatters the points within their row
+    beside: dict[str, Any] = {"va": "center", "ha": "center", "fontsize": 8.5, "annotation_clip": False}
+    beside |= {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
     for row, statistic in enumerate(statistics):
         test = tests.sel(statistic=statistic)
         height = row + rng.uniform(-0.22, 0.22, test.sizes["surrogate"])
@@ -176,18 +165,11 @@ def plot_null_tests(ax: Axes, tests: xr.Dataset, statistics: Sequence[Any], name
         ax.plot([test.null_median] * 2, [row - 0.3, row + 0.3], color=INK, lw=1.2, zorder=3)
         clear = float(test.q) <= 0.05
         ax.plot(test.observed, row, "o", ms=7, color=ORANGE, mfc=ORANGE if clear else "none", mew=1.6, zorder=4)
-        for offset, value in ((18, test.p), (50, test.q)):
-            _annotate(ax, offset, row, f"{float(value):.3f}" if value < 0.0995 else f"{float(value):.2f}")
-    _annotate(ax, 18, -0.8, "p")
-    _annotate(ax, 50, -0.8, "q")
+        for offset, value in ((18, float(test.p)), (50, float(test.q))):
+            ax.annotate(f"{value:.{3 if value < 0.0995 else 2}f}", (1, row), xytext=(offset, 0), **beside)
+    for offset, name in ((18, "p"), (50, "q")):
+        ax.annotate(name, (1, -0.8), xytext=(offset, 0), **beside)
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
-
-
-def _annotate(ax: Axes, offset: float, row: float, text: str) -> None:
-    """Text so many points right of the axes, in a column."""
-    options: dict[str, Any] = {"va": "center", "ha": "center", "fontsize": 8.5, "annotation_clip": False}
-    options |= {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-    ax.annotate(text, (1, row), xytext=(offset, 0), **options)
