@@ -76,12 +76,12 @@ def aims(tables: list[Table]) -> list[Table]:
     for row in (row for table in tables for row in table.rows):
         name = str(row.get("variant"))
         if name.startswith("CAX "):
-            compare(f"forward, {name} against compact", row["forward ratio"], 6, least=True)
-            compare(f"training, {name} against compact", row["training ratio"], 50, least=True)
+            compare(f"forward, {name} against sparse", row["forward ratio"], 6, least=True)
+            compare(f"training, {name} against sparse", row["training ratio"], 50, least=True)
         elif name == NAMES["convolution"]:
-            compare("training, dense convolution against compact", row["training ratio"], 8, least=True)
-        elif name.startswith("trainer"):
-            compare("peak GB of the trainer", row["peak GB"], 2.5, least=False)
+            compare("training, dense convolution against sparse", row["training ratio"], 8, least=True)
+        elif name.startswith("training run"):
+            compare("peak GB of a training run", row["peak GB"], 2.5, least=False)
         elif row.get("canvas") == "144x144":
             compare("a step on 144x144 against 72x72", row["against 72x72"], 1.5, least=False)
     return [Table("aims", "Aims", "Only those that this run measured.", rows)] if rows else []

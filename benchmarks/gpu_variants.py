@@ -58,14 +58,14 @@ def interpreted() -> Iterator[None]:
 
 
 def tasks(scene: Scene) -> dict[str, Task]:
-    """The training task, by each way that the trainer knows."""
+    """The training task, by each way that training knows."""
     plain = replace(scene.task, capacities=())
     found = {name: replace(plain, config=replace(plain.config, **says)) for name, says in RECIPES.items()}
-    return found | {"gather (compact rows)": replace(plain, capacities=rows(scene))}
+    return found | {"gather (sparse step)": replace(plain, capacities=rows(scene))}
 
 
 def rows(scene: Scene) -> tuple[int, ...]:
-    """Rows that the compact step may take, by the grown body, as the trainer chooses them on a CPU."""
+    """Rows that the sparse step may take, by the grown body, as training chooses them on a CPU."""
     rule = scene.organism.rule
     everyone = jnp.ones((1, *scene.body.shape[:2]), bool)
     sites = int(active_cells(rule, alive(rule, scene.body)[None], everyone).sum())
@@ -95,7 +95,7 @@ def variants_table(scene: Scene, repeats: int) -> Table:
     ]
     note = (
         f"One training step of {scene.sizes.steps} steps of growth, batch {scene.sizes.batch}. Plain XLA is "
-        "the trainer's default on a GPU. The scans recompute each step in the gradient, as the trainer "
+        "the default of training on a GPU. The scans recompute each step in the gradient, as training "
         "does, but their number of steps is fixed, and they neither draw from a pool nor write to it. Turn "
         f"by turn; what is {WINS:g} times as fast or more wins."
     )

@@ -19,7 +19,7 @@ from nca.perception import alive
 from nca.rollout import grow
 
 NAMES = {
-    "compact": "compact rows (this project)",
+    "sparse": "sparse step (this project)",
     "windows": "grow, run by run (this project)",
     "slices": "dense, shifted slices",
     "convolution": "dense, convolution",
@@ -45,7 +45,7 @@ def step_table(scene: Scene, repeats: int, pythons: tuple[str, ...], quick: bool
         forward_times = alternate(forward, turns)
         train_times = alternate(train, {name: turns[name] for name in train})
         peaks = {name: peak for name, ask in others.items() if not isnan(peak := ask("memory"))}
-    for name in ("slices",) if quick else (*variants.VARIANTS, "trainer"):
+    for name in ("slices",) if quick else (*variants.VARIANTS, "training run"):
         peaks[name] = variants.memory(name, quick)
     rows = step_rows(forward_times, train_times, peaks)
     return Table("step", "Forward pass and training step", describe(scene), rows)
@@ -64,20 +64,20 @@ def start_cax(
 
 
 def step_rows(forward: dict[str, list[float]], train: dict[str, list[float]], peaks: dict[str, float]) -> list[Row]:
-    """A row a variant, ratios against the compact step."""
+    """A row a variant, ratios against the sparse step."""
     rows = [
         {"variant": NAMES.get(name, name)}
         | seconds(forward[name], "forward s")
-        | {"forward ratio": ratio(forward[name], forward["compact"])}
+        | {"forward ratio": ratio(forward[name], forward["sparse"])}
         | seconds(train.get(name), "training s")
-        | {"training ratio": ratio(train.get(name), train["compact"])}
+        | {"training ratio": ratio(train.get(name), train["sparse"])}
         | {"peak GB": peaks.get(name)}
         for name in forward
     ]
     if not any(name.startswith("CAX") for name in forward):
         rows.append({"variant": "CAX"})
-    if "trainer" in peaks:
-        rows.append({"variant": "trainer, pool of 1,024 and files", "peak GB": peaks["trainer"]})
+    if "training run" in peaks:
+        rows.append({"variant": "training run, pool of 1,024 and files", "peak GB": peaks["training run"]})
     return rows
 
 
@@ -92,6 +92,6 @@ def describe(scene: Scene) -> str:
         f"{last:.1%} at the end). Forward: the states after the last step. Training step: value and gradient "
         "of the squared error to the target after the last step, and Adam; this project's also draws the "
         "batch from a pool of as many and writes it back. The dense variants recompute each step in the "
-        "backward pass; CAX is used as in its growing example, which does not. Ratios are to the compact "
-        "rows, turn by turn. Peak: the most memory of a fresh process that trained so (CAX: the one timed)."
+        "backward pass; CAX is used as in its growing example, which does not. Ratios are to the sparse "
+        "step, turn by turn. Peak: the most memory of a fresh process that trained so (CAX: the one timed)."
     )

@@ -24,7 +24,7 @@ from nca.rule import Rule
 from nca.step import dense_step
 from nca.training.config import TrainConfig
 from nca.training.loop import train
-from nca.training.step import adam, advance_batch, compile_step, sample_mse
+from nca.training.step import advance_batch, compile_step, optimizer, sample_mse
 from nca.unroll import unroll
 
 
@@ -37,7 +37,7 @@ class Variant:
 
 
 @cache
-def compact(scene: Scene) -> Variant:
+def sparse(scene: Scene) -> Variant:
     """This project's way: the whole training step, from the pool and back to it."""
     task, state, steps = scene.task, scene.state, scene.sizes.steps
     forward = jax.jit(lambda p, s, k: unroll(partial(advance_batch, task), steps, p, s, k, steps))
@@ -84,7 +84,7 @@ def plain(scene: Scene, step: Callable[[Rule, Array, Array], Array], unroll: int
             return jnp.mean(sample_mse(task.target, forward(parameters, states, key)))
 
         error, gradients = jax.value_and_grad(loss)(parameters)
-        updates, optimiser = adam(task.config).update(gradients, optimiser, parameters)
+        updates, optimiser = optimizer(task.config).update(gradients, optimiser, parameters)
         return optax.apply_updates(parameters, updates), optimiser, error
 
     start = state.parameters, state.pool, scene.key
@@ -120,7 +120,7 @@ def convolution_step(
 
 
 VARIANTS: dict[str, Callable[[Scene], Variant]] = {
-    "compact": compact,
+    "sparse": sparse,
     "slices": slices,
     "convolution": convolution,
 }
@@ -134,10 +134,10 @@ def memory(name: str, quick: bool) -> float:
 
 
 def _train_once(name: str, sizes: Sizes) -> None:
-    """One training step of a variant; of the "trainer", two by the published recipe, with its files."""
-    if name == "trainer":
+    """One training step of a variant; of the "training run", two by the published recipe, with its files."""
+    if name == "training run":
         with tempfile.TemporaryDirectory() as folder:
-            train(TrainConfig(regime="regenerating", steps=2), Path(folder) / "run", log=lambda line: None)
+            train(TrainConfig.published(regime="regenerating", steps=2), Path(folder) / "run", log=lambda line: None)
         return
     step = VARIANTS[name](scene(sizes, None)).train
     if step is not None:
