@@ -111,7 +111,7 @@ def run_lesions(
     Returns:
         A row for each lesion, run and evaluation step: phase, target_type, target, role, intervention, dose, run,
         eval_step; variance_share, of the hidden variance along a direction (NaN of other targets); fitness (NaN: not
-        defined), log_mse, log_mse_rise (over the control of the same key), mse, mature_cells, mse_control,
+        defined), log_mse, log_mse_increase (over the control of the same key), mse, mature_cells, mse_control,
         mature_cells_control; overgrown, exploded: the step at which first seen (the run stops there) or -1;
         cells_changed, by the first step's edit; side_effect: the largest difference from the control at the last
         step, in channels that are not lesioned themselves.
@@ -164,7 +164,7 @@ def _run_batch(
     of_step = {
         "fitness": np.asarray(metrics.fitness(mse, mse_control, controls.mse_empty[runs][:, at]), np.float64),
         "log_mse": log_mse,
-        "log_mse_rise": log_mse - log_mse_control,
+        "log_mse_increase": log_mse - log_mse_control,
         "mse": mse,
         "mature_cells": edited["mature_cells"][:, at],
         "mse_control": mse_control,
@@ -179,7 +179,7 @@ def summarise_lesions(table: pd.DataFrame) -> pd.DataFrame:
     """A row for each lesion and evaluation step: medians over runs with 95 % bootstrap intervals.
 
     Returns:
-        fitness and log_mse_rise with ..._low and ..._high, NaN where not defined; variance_share; mature_cells; runs;
+        fitness and log_mse_increase with ..._low and ..._high, NaN where not defined; variance_share; mature_cells; runs;
         cells_changed; overgrown_runs and exploded_runs with the first step (overgrown_step, exploded_step; -1 for
         never); outcome: "no cell changed", "not defined" (there is no body to lose), "exploded", "overgrown",
         "exploded, overgrown", or empty.
@@ -188,7 +188,7 @@ def summarise_lesions(table: pd.DataFrame) -> pd.DataFrame:
     by = [*_LESION, "eval_step"]
     for names, group in table.groupby(by, sort=False, dropna=False):
         row: dict[str, Any] = dict(zip(by, names, strict=True))
-        for value in ("fitness", "log_mse_rise"):
+        for value in ("fitness", "log_mse_increase"):
             median, low, high = metrics.median_interval(group[value], resamples=400)
             row |= {value: median, f"{value}_low": low, f"{value}_high": high}
         row |= {name: float(group[name].median()) for name in ("mature_cells", "cells_changed")}

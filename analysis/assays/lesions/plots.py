@@ -56,7 +56,7 @@ def _plot_channels(result: LesionResult) -> tuple[Figure, str]:
     rows = rows[(rows.intervention != "partial") | (rows.dose == dose)]
     titles = {"partial": f"{percent(dose)} per step", "erase": "erased once"}
     titles = {name: title for name, title in titles.items() if (rows.intervention == name).any()}
-    values = {"fitness": "fitness", "log_mse_rise": "rise of log10 MSE"}
+    values = {"fitness": "fitness", "log_mse_increase": "rise of log10 MSE"}
     values = {name: label for name, label in values.items() if np.isfinite(rows[name]).any()}
     columns = [(name, value) for name in titles for value in values]
     targets = list(dict.fromkeys(rows.target))

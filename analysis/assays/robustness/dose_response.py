@@ -86,7 +86,7 @@ def _outcome(
         "dose": float(case[1]),
         "run": case[2],
         "fitness": -math.inf if exploded and math.isfinite(fitness) else fitness,
-        "log_mse_rise": rise,
+        "log_mse_increase": rise,
         "mature_cells": int(cells),
         "mature_cells_control": int(cells_control),
         "overgrown": bool(metrics.overgrown(cells, cells_control)),
@@ -310,13 +310,13 @@ def dose_summary(doses: pd.DataFrame) -> pd.DataFrame:
     """Medians over runs with 95 % bootstrap intervals, a row for each perturbation and dose.
 
     Returns:
-        perturbation, dose, fitness and log_mse_rise each with _low and _high, defined (runs with a fitness), runs,
+        perturbation, dose, fitness and log_mse_increase each with _low and _high, defined (runs with a fitness), runs,
         overgrown_runs, exploded_runs, and the fitness of each run ("run 0", ...).
     """
     rows = []
     for (perturbation, dose), group in doses.groupby(["perturbation", "dose"], sort=False):
         row: dict[str, Any] = {"perturbation": perturbation, "dose": dose}
-        for name in ("fitness", "log_mse_rise"):
+        for name in ("fitness", "log_mse_increase"):
             interval = metrics.median_interval(group[name].values)
             row |= dict(zip((name, f"{name}_low", f"{name}_high"), interval, strict=True))
         row |= {"defined": int(group.fitness.notna().sum()), "runs": len(group)}

@@ -27,7 +27,7 @@ class RobustnessResult(ReportHtml):
     Attributes:
         organism: what was perturbed.
         config: how, with `full` already applied.
-        doses: a row per perturbation, dose and run: fitness (NaN: not defined; -inf: exploded), log_mse_rise over
+        doses: a row per perturbation, dose and run: fitness (NaN: not defined; -inf: exploded), log_mse_increase over
             the control, mature_cells, mature_cells_control, overgrown, exploded.
         returns: Dataset over (dose, run, step): distance of the state to its control after noise added once, as a
             share of the control's norm; between_runs (run, step), that between controls of different keys.

@@ -50,7 +50,7 @@ def test_hidden_channels_that_no_cell_reads_can_be_lost(quick):
     rows = of(quick.atlas_runs, target=["h0", "h1", "control"])
     assert set(rows.intervention) == set(QUICK.interventions)
     np.testing.assert_allclose(rows.fitness, 1.0, atol=1e-6)
-    np.testing.assert_allclose(rows.log_mse_rise, 0.0, atol=1e-6)
+    np.testing.assert_allclose(rows.log_mse_increase, 0.0, atol=1e-6)
 
 
 def test_without_alpha_there_is_no_body(quick):
@@ -126,7 +126,7 @@ def test_a_channel_that_no_cell_reads_costs_exactly_nothing_whatever_is_done_to_
     table = run_lesions(specimen_of(organism), lesions, [EVAL_STEP], unchanged="keep")
     unread = table[table.intervention != "random-direction"]
     assert (unread.fitness == 1).all()
-    assert (unread.log_mse_rise == 0).all()
+    assert (unread.log_mse_increase == 0).all()
     assert (unread.cells_changed[unread.intervention == "zero"] == 149).all()
 
 
