@@ -216,15 +216,7 @@ def _roll_once(plan: _Plan, layout: Layout, floats: list[Array], others: list[Ar
 
 
 def _checked_roll(
-    organism: Organism,
-    steps: int,
-    key: Any,
-    fire: Any,
-    state: Any,
-    start: int,
-    canvas: Any,
-    edits: Sequence[Edit],
-    record: bool,
+    organism: Organism, steps: int, key: Any, fire: Any, state: Any, start: int, canvas: Any, edits: Any, record: bool
 ) -> Array:
     if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
         raise UserError(f"steps must be a whole number of at least 1, got {steps!r}.")
