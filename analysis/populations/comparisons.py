@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -60,26 +60,12 @@ class Study:
             return f"at step {self.step}"
         return f"from step {self.step} to {self.assay.end_step(self.config)}"
 
-    def select(self, statistic: str) -> Study:
-        """The same study with another column of its values, such as z, as the value."""
-        return replace(self, values=self.values.assign(value=self.values[statistic]))
-
 
 def member_values(study: Study) -> pd.DataFrame:
     """Every value with its network: member, regime, lineage, log_mse, included, measure, value, ..., step."""
-    members = pd.DataFrame(
-        [
-            {
-                "member": g.member.name,
-                "regime": g.member.regime,
-                "lineage": g.member.lineage,
-                "log_mse": g.log_mse,
-                "included": g.included,
-            }
-            for g in study.grown
-        ]
-    )
-    return members.merge(study.values, on="member").assign(step=study.step)
+    columns = ["member", "regime", "lineage", "log_mse", "included"]
+    rows = [(g.member.name, g.member.regime, g.member.lineage, g.log_mse, g.included) for g in study.grown]
+    return pd.DataFrame(rows, columns=columns).merge(study.values, on="member").assign(step=study.step)
 
 
 def lineage_values(study: Study, measure: str, regimes: Sequence[str]) -> pd.DataFrame:
@@ -109,9 +95,9 @@ def regime_tests(study: Study, seed: int = 0) -> pd.DataFrame:
         wide = lineage_values(study, measure.name, study.regimes)
         tests: list[tuple[str, str, Mapping[str, Any]]] = []
         if measure.null is not None:
-            tests += [("level", r, trends.level_test(wide[r].values, measure.null, seed)) for r in study.regimes]
+            tests += [("level", r, trends.difference_test(wide[r].values - measure.null, seed)) for r in study.regimes]
         for pair in pairwise(study.regimes):
-            tests.append(("change", " to ".join(pair), trends.change_test(wide[list(pair)].values, seed)))
+            tests.append(("change", " to ".join(pair), trends.difference_test((wide[pair[1]] - wide[pair[0]]).values, seed)))
         if len(study.regimes) >= TREND_REGIMES:
             tests.append(("trend", " to ".join(study.regimes), trends.trend_test(wide.values, seed)))
         measured = {"measure": measure.name, "main": measure.main}
@@ -133,25 +119,16 @@ def regime_medians(study: Study) -> pd.DataFrame:
         A row for each measure and regime: measure, regime, lineages, networks, median, significant (networks with
         p <= 0.05 by their own null; NaN where they have none), readable (networks with R2 above 0; NaN without R2).
     """
+    columns = ["measure", "regime", "lineages", "networks", "median", "significant", "readable"]
     values, rows = member_values(study), []
+    values = values[values.included & values.value.notna()]
     for measure in study.measures:
         wide = lineage_values(study, measure.name, study.regimes)
         for regime in study.regimes:
-            networks = values[
-                values.included & (values.measure == measure.name) & (values.regime == regime) & values.value.notna()
-            ]
-            medians = wide[regime].dropna()
+            networks, medians = values[(values.measure == measure.name) & (values.regime == regime)], wide[regime]
             has_null, has_r2 = (name in networks and networks[name].notna().any() for name in ("p", "r2"))
-            rows.append(
-                {
-                    "measure": measure.name,
-                    "regime": regime,
-                    "lineages": len(medians),
-                    "networks": len(networks),
-                    "median": float(medians.median()) if len(medians) else np.nan,
-                    "significant": int((networks.p <= trends.ALPHA).sum()) if has_null else np.nan,
-                    "readable": int((networks.r2 > 0).sum()) if has_r2 else np.nan,
-                }
-            )
-    columns = ["measure", "regime", "lineages", "networks", "median", "significant", "readable"]
+            significant = int((networks.p <= trends.ALPHA).sum()) if has_null else np.nan
+            readable = int((networks.r2 > 0).sum()) if has_r2 else np.nan
+            counts = (medians.count(), len(networks), medians.median(), significant, readable)
+            rows.append((measure.name, regime, *counts))
     return pd.DataFrame(rows, columns=columns)

@@ -18,6 +18,7 @@ from analysis.populations.comparisons import Study, lineage_values, member_value
 from analysis.populations.population import UNKNOWN, GrownMember
 from analysis.report import plots
 from analysis.report.format import number
+from analysis.report.model import SvgFigure, svg_figure
 from analysis.report.plots import BLUE, FAINT, INK, MUTED, ORANGE
 
 _HALF_BAND = 0.36  # half the width of a regime's column
@@ -26,7 +27,16 @@ _MAX_COLUMNS = 8
 _MAX_PANELS = 4  # in a row
 
 
-def plot_regimes(studies: Sequence[Study]) -> tuple[Figure, str]:
+def population_figures(name: str, studies: Sequence[Study]) -> list[SvgFigure]:
+    """Every measure over the regimes, and what the networks grew at each step, the latest first."""
+    with plots.style():
+        figures = [svg_figure(f"{name}-regimes", *_plot_regimes(studies))]
+        for study in sorted(studies, key=lambda study: -study.step):
+            figures.append(svg_figure(f"{name}-bodies-{study.step}", *_plot_bodies(study.grown)))
+    return figures
+
+
+def _plot_regimes(studies: Sequence[Study]) -> tuple[Figure, str]:
     """Every measure over the regimes, a block of panels for each study."""
     columns = min(_MAX_PANELS, max(len(study.measures) for study in studies))
     rows = [-(-len(study.measures) // columns) for study in studies]
@@ -99,7 +109,7 @@ def _draw_panel(ax: Axes, study: Study, measure: Measure) -> None:
         ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
-def plot_bodies(grown: Sequence[GrownMember]) -> tuple[Figure, str]:
+def _plot_bodies(grown: Sequence[GrownMember]) -> tuple[Figure, str]:
     """What every network grew: a row for each regime, a column for each lineage; log10 MSE below."""
     lineages = list(dict.fromkeys(g.member.lineage for g in grown))
     rows: list[tuple[str, list[GrownMember | None], list[str]]] = []  # name, bodies, titles

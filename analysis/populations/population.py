@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
@@ -140,14 +139,12 @@ def _with_lineages(members: Sequence[Member]) -> list[Member]:
     seed in common, which begins them with the same weights.
     """
     same = [None if m.seed is None or m.target == UNKNOWN else (m.target, m.seed) for m in members]
-    labels = _lineage_labels(members, lineages([m.organism for m in members], same))
-    organisms = _with_unique_names([m.organism for m in members])
-    labelled = [
-        replace(member, organism=organism, lineage=label)
-        for member, organism, label in zip(members, organisms, labels, strict=True)
-    ]
-    order = (*REGIMES, UNKNOWN)
-    return sorted(labelled, key=lambda m: (order.index(m.regime), m.target, m.seed or 0))
+    organisms = [m.organism for m in members]
+    named = zip(
+        members, _with_unique_names(organisms), _lineage_labels(members, lineages(organisms, same)), strict=True
+    )
+    labelled = [replace(member, organism=organism, lineage=label) for member, organism, label in named]
+    return sorted(labelled, key=lambda m: ((*REGIMES, UNKNOWN).index(m.regime), m.target, m.seed or 0))
 
 
 def _lineage_labels(members: Sequence[Member], groups: Sequence[int]) -> list[str]:
@@ -168,13 +165,9 @@ def _lineage_labels(members: Sequence[Member], groups: Sequence[int]) -> list[st
 
 def _with_unique_names(organisms: Sequence[Organism]) -> list[Organism]:
     """Organisms of which the second of a name is called NAME (2), and so on."""
-    seen: Counter[str] = Counter()
-    unique = []
-    for organism in organisms:
-        seen[organism.name] += 1
-        again = seen[organism.name]
-        unique.append(organism.rename(f"{organism.name} ({again})") if again > 1 else organism)
-    return unique
+    names = [organism.name for organism in organisms]
+    counts = [names[: n + 1].count(name) for n, name in enumerate(names)]
+    return [o.rename(f"{o.name} ({n})") if n > 1 else o for o, n in zip(organisms, counts, strict=True)]
 
 
 # Populations and organisms by what was typed on the command line
@@ -315,12 +308,11 @@ def grow_members(
     keys, grown = run_keys(seed, runs), []
     for member in members:
         log(f"growing {member.name} to step {step}")
-        organism = member.organism
+        organism, exclusion = member.organism, ""
         states = np.asarray(grow_runs(organism, step, keys))
-        cells = float(np.median(np.asarray(metrics.mature_count(organism.rule, states))))
+        cells = float(np.median(metrics.mature_count(organism.rule, states)))
         log_mse = _log_mse(organism, states)
         median = float(np.median(log_mse))
-        exclusion = ""
         if organism.target is None:
             exclusion = "it has no target, so that its log10 MSE is not defined"
         elif not np.isfinite(median):

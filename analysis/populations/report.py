@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from analysis.assays.population import Measure
-from analysis.populations import plots
 from analysis.populations.comparisons import TREND_REGIMES, Study, member_values, regime_medians, regime_tests
+from analysis.populations.plots import population_figures
 from analysis.populations.run import PopulationResult
-from analysis.report.format import number, plural, probability, scientific
-from analysis.report.model import Claim, Section, SvgFigure, evidence, svg_figure
-from analysis.report.plots import style
+from analysis.report.format import join_words, number, plural, probability, scientific
+from analysis.report.model import Claim, Section, evidence
 from analysis.stats.trends import ALPHA, MIN_LINEAGES
 
 _MIN_TESTED = 3  # of which anything is claimed
@@ -54,16 +54,15 @@ def sections(results: Sequence[PopulationResult]) -> list[Section]:
 
 def _section(result: PopulationResult) -> Section:
     name = result.assay.name
-    # Those that compare most regimes come first.
-    studies = sorted(result.studies, key=lambda study: -len(study.regimes))
-    by_value, by_z = [regime_tests(s) for s in studies], [regime_tests(s.select("z")) for s in studies if _has_z(s)]
-    tests = [t.assign(statistic=n) for n, tables in (("value", by_value), ("z", by_z)) for t in tables]
+    studies = sorted(result.studies, key=lambda study: -len(study.regimes))  # that of most regimes first
+    by_z = [study for study in map(_by_z, studies) if study]
+    tests = [regime_tests(s).assign(statistic=n) for n, some in (("value", studies), ("z", by_z)) for s in some]
     limit = number(result.max_log_mse)
     return Section(
         name,
         f"{name.capitalize()} over the regimes",
-        [*comparison_claims(studies), *_inclusion_claims(result)],
-        figures=_figures(name, studies),
+        [*_comparisons(studies), *(_inclusion(result, study) for study in result.studies), *_missing(result)],
+        figures=population_figures(name, studies),
         lookup={f"Networks, {study.when}": _network_table(study) for study in studies},
         tables={
             f"{name}-values": pd.concat([member_values(study) for study in studies], ignore_index=True),
@@ -74,14 +73,15 @@ def _section(result: PopulationResult) -> Section:
     )
 
 
-def _has_z(study: Study) -> bool:
-    return "z" in study.values
+def _by_z(study: Study) -> Study | None:
+    """The same study with z, where it was measured, as the value."""
+    return replace(study, values=study.values.assign(value=study.values.z)) if "z" in study.values else None
 
 
 # Claims
 
 
-def comparison_claims(studies: Sequence[Study]) -> list[Claim]:
+def _comparisons(studies: Sequence[Study]) -> list[Claim]:
     """What changes over the regimes, step by step and against the null; then the measures shown for contrast."""
     claims: list[Claim] = []
     for main, opening in ((True, ""), (False, "For contrast, ")):
@@ -95,34 +95,32 @@ def comparison_claims(studies: Sequence[Study]) -> list[Claim]:
     return claims
 
 
-def _trend_claim(study: Study, measures: Sequence[Measure], opening: str = "") -> Claim:
+def _claim(study: Study, text: str, rows: Sequence[Mapping[str, Any]], numbers: Mapping[str, Any], note: str) -> Claim:
+    text = text[:1].upper() + text[1:]
+    return Claim(study.assay.name, text, evidence(*rows), {"step": study.step, **numbers}, note)
+
+
+def _trend_claim(study: Study, measures: Sequence[Measure], opening: str) -> Claim:
     """Do the measures change over the regimes?"""
     regimes = study.regimes
     if len(regimes) < 2:
         return _no_comparison(study, measures, opening)
-    kind = "trend" if len(regimes) >= TREND_REGIMES else "change"
-    tests = _tests_of(study, kind, measures)
-    z_tests = _tests_of(study.select("z"), kind, measures) if _has_z(study) else None
-    outcomes = {}
+    kind, by_z = "trend" if len(regimes) >= TREND_REGIMES else "change", _by_z(study)
+    tests, medians = _tests_of(study, kind, measures), regime_medians(study)
+    z_tests = _tests_of(by_z, kind, measures) if by_z else tests.iloc[:0]
+    outcomes, rows = {}, []
     for measure in measures:
-        outcome = _outcome(_row(tests, measure))
-        by_z = outcome if z_tests is None else _outcome(_row(z_tests, measure))
-        other = "" if by_z == outcome else f" (in units of the null’s SD: {by_z.format('it')})"
-        outcomes[measure.label] = outcome + other
-    lineages = plural(int(tests.n.max()), "lineage")
-    text = _capitalise(
-        f"{opening}{study.when}, {lineages} show {_joined_outcomes(outcomes)} from {' to '.join(regimes)}."
-    )
-    medians = regime_medians(study)
-    rows = []
-    for measure in measures:
-        for row in medians[medians.measure == measure.name].itertuples():
-            rows.append(_row_of(measure, f"median, {row.regime}", value=row.median, n=row.lineages))
-        rows += _test_rows(measure, _row(tests, measure), kind, f"{regimes[0]} to {regimes[-1]}")
-        if z_tests is not None:
-            rows += _test_rows(measure, _row(z_tests, measure), kind, "", " of z")
-    numbers = {"step": study.step, "regimes": regimes, "tests": tests.to_dict("records")}
-    return Claim(study.assay.name, text, evidence(*rows), numbers, _test_note(kind, tests))
+        (test,), z_test = _rows_of(tests, measure), _rows_of(z_tests, measure)
+        outcomes[measure.label] = outcome = _outcome(test)
+        if by_z and (other := _outcome(*z_test)) != outcome:
+            outcomes[measure.label] += f" (in units of the null’s SD: {other.format('it')})"
+        for row in _rows_of(medians, measure):
+            rows.append(_row(measure, f"median, {row.regime}", value=row.median, n=row.lineages))
+        rows += _test_rows(measure, [test], kind, f"{regimes[0]} to {regimes[-1]}")
+        rows += _test_rows(measure, z_test, kind, suffix=" of z")
+    text = f"{opening}{study.when}, {plural(int(tests.n.max()), 'lineage')} show {_joined_outcomes(outcomes)} from "
+    numbers = {"regimes": regimes, "tests": tests.to_dict("records")}
+    return _claim(study, f"{text}{' to '.join(regimes)}.", rows, numbers, _test_note(kind, tests))
 
 
 def _no_comparison(study: Study, measures: Sequence[Measure], opening: str) -> Claim:
@@ -140,9 +138,9 @@ def _no_comparison(study: Study, measures: Sequence[Measure], opening: str) -> C
         own = values[values.measure == measure.name].value
         if len(own):
             span = {"low": own.min(), "high": own.max()}
-            rows.append(_row_of(measure, "median and range", value=own.median(), **span, n=len(own), unit="networks"))
-    text = _capitalise(f"{opening}{study.when}, {reason}, so that no regimes are compared.")
-    return Claim(study.assay.name, text, evidence(*rows), {"step": study.step, "regimes": study.regimes})
+            rows.append(_row(measure, "median and range", value=own.median(), **span, n=len(own), unit="networks"))
+    text = f"{opening}{study.when}, {reason}, so that no regimes are compared."
+    return _claim(study, text, rows, {"regimes": study.regimes}, "")
 
 
 def _step_claim(study: Study, measures: Sequence[Measure]) -> Claim:
@@ -151,13 +149,12 @@ def _step_claim(study: Study, measures: Sequence[Measure]) -> Claim:
     parts, rows = [], []
     for pair in dict.fromkeys(tests.regimes):
         own = tests[tests.regimes == pair]
-        parts.append(f"{_joined_outcomes({m.label: _outcome(_row(own, m)) for m in measures})} from {pair}")
+        parts.append(f"{_joined_outcomes({m.label: _outcome(*_rows_of(own, m)) for m in measures})} from {pair}")
     for measure in measures:
-        for _, test in tests[tests.measure == measure.name].iterrows():
-            rows += _test_rows(measure, test, "change", test.regimes, f", {test.regimes}")
-    text = f"{_capitalise(study.when)}, lineages show {'; '.join(parts)}."
-    numbers = {"step": study.step, "tests": tests.to_dict("records")}
-    return Claim(study.assay.name, text, evidence(*rows), numbers, _test_note("change", tests))
+        for test in _rows_of(tests, measure):
+            rows += _test_rows(measure, [test], "change", test.regimes, f", {test.regimes}")
+    text = f"{study.when}, lineages show {'; '.join(parts)}."
+    return _claim(study, text, rows, {"tests": tests.to_dict("records")}, _test_note("change", tests))
 
 
 def _null_claim(study: Study, measures: Sequence[Measure], opening: str) -> Claim:
@@ -166,72 +163,61 @@ def _null_claim(study: Study, measures: Sequence[Measure], opening: str) -> Clai
     own_null = bool(medians.significant.notna().any())
     parts, rows = [], []
     for measure in measures:
-        own = medians[medians.measure == measure.name]
-        counts = [
-            f"{row.significant:.0f} of {row.networks} {row.regime}"
-            if own_null
-            else f"{number(row.median)} {row.regime}"
-            for row in own.itertuples()
-        ]
-        parts.append(f"{measure.label} {'in ' if own_null else ''}{_listed(counts)}")
-        for _, test in tests[tests.measure == measure.name].iterrows():
-            rows.append(
-                _row_of(measure, f"median minus null, {test.regimes}", test, ("change", "change_low", "change_high"))
-            )
-        for row in own.itertuples():
+        counts = []
+        for test in _rows_of(tests, measure):
+            change = {"value": test.change, "low": test.change_low, "high": test.change_high}
+            rows.append(_row(measure, f"median minus null, {test.regimes}", test, **change))
+        for row in _rows_of(medians, measure):
             counted = {"n": row.networks, "unit": "networks"}
+            counts.append(f"{number(row.median)} {row.regime}")
             if own_null:
+                counts[-1] = f"{row.significant:.0f} of {row.networks} {row.regime}"
                 rows.append(
-                    _row_of(measure, f"p ≤ {ALPHA} by its own null, {row.regime}", value=row.significant, **counted)
+                    _row(measure, f"p ≤ {ALPHA} by its own null, {row.regime}", value=row.significant, **counted)
                 )
             if np.isfinite(row.readable):
-                rows.append(_row_of(measure, f"R² above 0, {row.regime}", value=row.readable, **counted))
+                rows.append(_row(measure, f"R² above 0, {row.regime}", value=row.readable, **counted))
+        parts.append(f"{measure.label} {'in ' if own_null else ''}{join_words(counts)}")
     against = f"networks beyond their own null (p ≤ {ALPHA}, uncorrected)" if own_null else "medians over lineages"
-    text = _capitalise(f"{opening}{study.when}, {against}: {'; '.join(parts)}.")
+    text = f"{opening}{study.when}, {against}: {'; '.join(parts)}."
     note = f"Compared with {study.assay.null(study.config)}; lineages by Wilcoxon’s signed rank test, q by Holm."
-    return Claim(study.assay.name, text, evidence(*rows), {"step": study.step, "tests": tests.to_dict("records")}, note)
+    return _claim(study, text, rows, {"tests": tests.to_dict("records")}, note)
 
 
-def _inclusion_claims(result: PopulationResult) -> list[Claim]:
-    """Which networks enter the statistics at each step, and which members could not be examined."""
-    name, missing = result.assay.name, result.population.missing
-    claims = []
-    for study in result.studies:
-        included = study.included
-        rows, counts = [], []
-        for regime in result.population.regimes:
-            own = [g for g in study.grown if g.member.regime == regime]
-            count, median = sum(g.included for g in own), float(np.median([g.log_mse for g in own]))
-            counts.append(f"{count} of {len(own)} {regime}")
-            rows += [
-                {"quantity": regime, "measure": "included networks", "value": count, "n": len(own), "unit": "networks"},
-                {"quantity": regime, "measure": "median log10 MSE", "value": median, "n": len(own), "unit": "networks"},
-            ]
-        excluded = {g.member.name: g.exclusion for g in study.grown if not g.included}
-        rows += [
-            {"quantity": g.member.name, "measure": f"excluded: {g.exclusion}", "value": g.log_mse}
-            for g in study.grown
-            if not g.included
-        ]
-        text = (
-            f"At step {study.step}, {len(included)} of {plural(len(study.grown), 'network')} of "
-            f"{result.population.name} are included ({', '.join(counts)}), from "
-            f"{plural(len({m.lineage for m in included}), 'independent lineage')}."
-        )
-        note = (
-            f"A network is included with a log10 MSE of at most {number(result.max_log_mse)} at step {study.step}, "
-            f"median over {plural(len(study.grown[0].run_log_mse), 'run')}."
-        )
-        numbers = {"step": study.step, "included": [m.name for m in included], "excluded": excluded}
-        claims.append(Claim(name, text, evidence(*rows), numbers, note))
-    if missing:
-        text = f"{plural(len(missing), 'member')} that the folder lists could not be examined."
-        rows = [{"quantity": member, "measure": reason} for member, reason in missing.items()]
-        claims.append(Claim(name, text, evidence(*rows), {"missing": dict(missing)}))
-    return claims
+def _inclusion(result: PopulationResult, study: Study) -> Claim:
+    """Which networks enter the statistics at a step."""
+    included, rows, counts = study.included, [], []
+    for regime in result.population.regimes:
+        own = [g for g in study.grown if g.member.regime == regime]
+        count, median = sum(g.included for g in own), float(np.median([g.log_mse for g in own]))
+        counts.append(f"{count} of {len(own)} {regime}")
+        row = {"quantity": regime, "n": len(own), "unit": "networks"}
+        rows += [{**row, "measure": "included networks", "value": count}]
+        rows += [{**row, "measure": "median log10 MSE", "value": median}]
+    excluded = {g.member.name: g for g in study.grown if not g.included}
+    for name, g in excluded.items():
+        rows.append({"quantity": name, "measure": f"excluded: {g.exclusion}", "value": g.log_mse})
+    text = (
+        f"At step {study.step}, {len(included)} of {plural(len(study.grown), 'network')} of {result.population.name} "
+        f"are included ({', '.join(counts)}), from {plural(len({m.lineage for m in included}), 'independent lineage')}."
+    )
+    note = (
+        f"A network is included with a log10 MSE of at most {number(result.max_log_mse)} at step {study.step}, median "
+        f"over {plural(len(study.grown[0].run_log_mse), 'run')}."
+    )
+    reasons = {name: g.exclusion for name, g in excluded.items()}
+    return _claim(study, text, rows, {"included": [m.name for m in included], "excluded": reasons}, note)
 
 
-def _outcome(test: pd.Series | None) -> str:
+def _missing(result: PopulationResult) -> list[Claim]:
+    """Which members could not be examined."""
+    missing = result.population.missing
+    text = f"{plural(len(missing), 'member')} that the folder lists could not be examined."
+    rows = [{"quantity": member, "measure": reason} for member, reason in missing.items()]
+    return [Claim(result.assay.name, text, evidence(*rows), {"missing": dict(missing)})] if missing else []
+
+
+def _outcome(test: Any = None) -> str:
     """What a test says, as a phrase with a gap for the measure."""
     if test is None or not test.n:
         return "no lineage with all regimes for {}"
@@ -251,34 +237,38 @@ def _joined_outcomes(outcomes: Mapping[str, str]) -> str:
     groups: dict[str, list[str]] = {}
     for label, outcome in outcomes.items():
         groups.setdefault(outcome, []).append(label)
-    return ", and ".join(outcome.format(_listed(labels)) for outcome, labels in groups.items())
+    return ", and ".join(outcome.format(join_words(labels)) for outcome, labels in groups.items())
 
 
-def _row_of(
-    measure: Measure,
-    statistic: str,
-    test: pd.Series | None = None,
-    columns: Sequence[str] = ("effect", "low", "high"),
-    **values: Any,
-) -> dict[str, Any]:
-    """A row of evidence about a measure: given values, or those of a test."""
-    row: dict[str, Any] = {"quantity": measure.label, "measure": statistic, "unit": "lineages", **values}
+def _tests_of(study: Study, kind: str, measures: Sequence[Measure]) -> pd.DataFrame:
+    tests = regime_tests(study)
+    return tests[(tests.test == kind) & tests.measure.isin([m.name for m in measures])]
+
+
+def _rows_of(table: pd.DataFrame, measure: Measure) -> list[Any]:
+    """The rows of a table that are about a measure."""
+    return list(table[table.measure == measure.name].itertuples())
+
+
+def _row(measure: Measure, statistic: str, test: Any = None, **values: Any) -> dict[str, Any]:
+    """A row of evidence about a measure: the effect of a test, or other values; with the p of the test."""
+    row: dict[str, Any] = {"quantity": measure.label, "measure": statistic, "unit": "lineages"}
     if test is not None:
-        row |= dict(zip(("value", "low", "high"), (test[c] for c in columns), strict=True))
-        row |= {"p": test.p, "q": test.holm, "n": test.n}
-    return row
+        row |= {"value": test.effect, "low": test.low, "high": test.high, "p": test.p, "q": test.holm, "n": test.n}
+    return row | values
 
 
 def _test_rows(
-    measure: Measure, test: pd.Series | None, kind: str, ends: str, suffix: str = ""
+    measure: Measure, tests: Sequence[Any], kind: str, ends: str = "", suffix: str = ""
 ) -> list[dict[str, Any]]:
-    """The effect of a test with its p, and where `ends` names two regimes the median change between them."""
-    if test is None or not test.n:
-        return []
-    rows = [_row_of(measure, _TESTS[kind][1] + suffix, test)]
-    if ends:
-        change = {"value": test.change, "low": test.change_low, "high": test.change_high}
-        rows.append(_row_of(measure, f"median change, {ends}", **change, n=test.n))
+    """The effect of tests with its p, and where `ends` names two regimes the median change between them."""
+    rows = []
+    for test in tests:
+        if test.n:
+            rows.append(_row(measure, _TESTS[kind][1] + suffix, test))
+        if test.n and ends:
+            change = {"value": test.change, "low": test.change_low, "high": test.change_high}
+            rows.append(_row(measure, f"median change, {ends}", **change, n=test.n))
     return rows
 
 
@@ -288,65 +278,22 @@ def _test_note(kind: str, tests: pd.DataFrame) -> str:
     if tests.empty:
         return f"{_TESTS[kind][0]} needs a lineage with every regime."
     floor, family = float(tests.floor.min()), int(tests.family.max())
+    least = [scientific(p) if p < 0.001 else probability(p) for p in (floor, min(1.0, floor * family))]
     return (
         f"{_TESTS[kind][0]}, exact, two-sided; q is corrected over {plural(family, 'test')} (Holm); with "
-        f"{plural(int(tests.n.min()), 'lineage')} p is at least {_small(floor)} and q at least "
-        f"{_small(min(1.0, floor * family))}."
+        f"{plural(int(tests.n.min()), 'lineage')} p is at least {least[0]} and q at least {least[1]}."
     )
-
-
-def _tests_of(study: Study, kind: str, measures: Sequence[Measure]) -> pd.DataFrame:
-    tests = regime_tests(study)
-    return tests[(tests.test == kind) & tests.measure.isin([m.name for m in measures])]
-
-
-def _row(tests: pd.DataFrame, measure: Measure) -> pd.Series | None:
-    own = tests[tests.measure == measure.name]
-    return own.iloc[0] if len(own) else None
-
-
-def _listed(items: Sequence[str]) -> str:
-    """The items as a phrase: a, b and c."""
-    if len(items) < 2:
-        return items[0] if items else "none"
-    return ", ".join(items[:-1]) + " and " + items[-1]
-
-
-def _small(p: float) -> str:
-    return scientific(p) if p < 0.001 else probability(p)
-
-
-def _capitalise(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-# Figures and tables
-
-
-def _figures(name: str, studies: Sequence[Study]) -> list[SvgFigure]:
-    with style():
-        figures = [svg_figure(f"{name}-regimes", *plots.plot_regimes(studies))]
-        for study in sorted(studies, key=lambda study: -study.step):
-            figures.append(svg_figure(f"{name}-bodies-{study.step}", *plots.plot_bodies(study.grown)))
-    return figures
 
 
 def _network_table(study: Study) -> pd.DataFrame:
     """Every network in a row, for a reader."""
-    values = member_values(study)
-    wide = values.pivot_table(index="member", columns="measure", values="value", sort=False, dropna=False)
-
+    wide = member_values(study).pivot(index="member", columns="measure", values="value")
     rows = []
     for grown in study.grown:
-        row = {
-            "network": grown.member.name,
-            "regime": grown.member.regime,
-            "lineage": grown.member.lineage,
-            f"log10 MSE at {study.step}": number(grown.log_mse),
-            "included": "yes" if grown.included else "no",
-        }
+        member, included = grown.member, "yes" if grown.included else "no"
+        row = {"network": member.name, "regime": member.regime, "lineage": member.lineage}
+        row |= {f"log10 MSE at {study.step}": number(grown.log_mse), "included": included}
         for measure in study.measures:
-            column = wide[measure.name] if measure.name in wide else pd.Series(dtype=float)
-            row[measure.title or measure.label] = number(float(column.get(grown.member.name, float("nan"))))
+            row[measure.title or measure.label] = number(wide.get(measure.name, {}).get(member.name, np.nan))
         rows.append(row)
     return pd.DataFrame(rows)

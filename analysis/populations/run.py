@@ -44,11 +44,8 @@ class PopulationResult(ReportHtml):
     @property
     def portrait(self) -> Float[np.ndarray, "y x 4"] | None:
         """A grown body of the last network that is included, as premultiplied RGBA; None without any."""
-        for study in self.studies:
-            for grown in reversed(study.grown):
-                if grown.included:
-                    return np.asarray(metrics.picture(grown.member.organism.rule.spec, grown.states[0]))
-        return None
+        shown = next((g for study in self.studies for g in reversed(study.grown) if g.included), None)
+        return None if shown is None else np.asarray(metrics.picture(shown.member.organism.rule.spec, shown.states[0]))
 
 
 def run(
@@ -112,15 +109,7 @@ def compare_regimes(
 def _measure_members(
     population: Population, grown: Sequence[GrownMember], assay: PopulationAssay, config: Any, log: Log = silent
 ) -> Study:
-    """Measure every network; those that are excluded as far as the assay says so, since it takes long.
-
-    Args:
-        population: whose networks.
-        grown: all of them, at `config.adult_step`.
-        assay: what is measured.
-        config: of the assay.
-        log: receives the progress.
-    """
+    """Measure every network; those that are excluded as far as the assay says so, since it takes long."""
     rows: list[dict[str, Any]] = []
     skipped: dict[str, str] = {}
     for network in grown:

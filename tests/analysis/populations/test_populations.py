@@ -23,7 +23,7 @@ from analysis.populations.population import (
     grow_members,
     read_population,
 )
-from analysis.populations.report import comparison_claims, sections
+from analysis.populations.report import _comparisons, sections
 from analysis.populations.run import PopulationResult, compare_regimes
 from analysis.populations.run import run as run_assays
 from analysis.stats import trends
@@ -157,7 +157,7 @@ def test_a_study_finds_what_increases_what_decreases_and_what_does_neither():
     trends_ = tests.query("test == 'trend'").set_index("measure")
     assert trends_.holm["x"] < 0.05 < trends_.holm["y"]
     assert trends_.effect["x"] > 0 > trends_.effect["edge"]
-    claims = comparison_claims([study])
+    claims = _comparisons([study])
     row = evidence_of(claims[0], "the code of x", "rank correlation with the order of the regimes")
     assert (row.value, row.p, row.q, row.n) == pytest.approx(tuple(trends_.loc["x", ["effect", "p", "holm", "n"]]))
     assert evidence_of(claims[0], "the code of x", "median, growing").value == pytest.approx(
@@ -168,7 +168,7 @@ def test_a_study_finds_what_increases_what_decreases_and_what_does_neither():
 def test_what_is_claimed_of_a_small_study():
     study = populace.study(rising(), p=0.01)
     step, *pairs = ("from growing to persistent to regenerating", "from growing to persistent", "from persistent to")
-    assert [c.text for c in comparison_claims([study])] == [
+    assert [c.text for c in _comparisons([study])] == [
         f"At step 200, 8 lineages show an increase in the code of x, and no clear trend in the code of y {step}.",
         f"At step 200, lineages show an increase in the code of x, and no clear trend in the code of y {pairs[0]}; "
         f"an increase in the code of x, and no clear trend in the code of y {pairs[1]} regenerating.",
@@ -179,7 +179,7 @@ def test_what_is_claimed_of_a_small_study():
         "For contrast, at step 200, networks beyond their own null (p ≤ 0.05, uncorrected): the code of edge in 8 of 8 "
         "growing, 8 of 8 persistent and 8 of 8 regenerating.",
     ]
-    assert comparison_claims([study])[0].note == (
+    assert _comparisons([study])[0].note == (
         "Page’s trend test, exact, two-sided; q is corrected over 2 tests (Holm); with 8 lineages p is at least "
         "1.2×10⁻⁶ and q at least 2.4×10⁻⁶."
     )
@@ -188,13 +188,13 @@ def test_what_is_claimed_of_a_small_study():
 def test_measures_with_the_same_outcome_are_named_together():
     values = rising()
     study = populace.study({"x": values["x"], "y": values["x"] + 1})
-    assert "an increase in the code of x and the code of y from" in comparison_claims([study])[0].text
+    assert "an increase in the code of x and the code of y from" in _comparisons([study])[0].text
 
 
 def test_where_the_null_is_wider_z_may_disagree():
     values = rising()
     study = populace.study(values, z={k: -v if k == "x" else v for k, v in values.items()})
-    claim = comparison_claims([study])[0]
+    claim = _comparisons([study])[0]
     assert "an increase in the code of x (in units of the null’s SD: a decrease in it)" in claim.text
     assert evidence_of(claim, "the code of x", "rank correlation with the order of the regimes of z").value == -1
 
@@ -204,7 +204,7 @@ def test_a_regime_without_included_networks_leaves_two_to_compare():
     study = populace.study(rising(), included=inside)
     assert study.regimes == ["persistent", "regenerating"]
     assert set(regime_tests(study).test) == {"level", "change"}
-    text = comparison_claims([study])[0].text
+    text = _comparisons([study])[0].text
     assert "8 lineages show an increase in the code of x" in text
     assert "from persistent to regenerating." in text
     result = PopulationResult(study.population, study.assay, study.config, -2.7, [study])
@@ -216,7 +216,7 @@ def test_a_regime_without_included_networks_leaves_two_to_compare():
 
 def test_too_few_lineages_decide_nothing_and_no_network_at_all_is_reported():
     def text_of(count, included=None):
-        return comparison_claims([populace.study(rising(count), included=included)])[0].text
+        return _comparisons([populace.study(rising(count), included=included)])[0].text
 
     assert "an upward tendency in the code of x (2 lineages are too few to decide)" in text_of(2)
     four = text_of(4, np.array([[False, True, True]] * 4))  # p >= 0.125
@@ -236,7 +236,7 @@ def test_an_interval_around_0_of_too_few_lineages_is_not_conclusive():
     more = [study.values.assign(measure=f"m{k}") for k in range(2)]
     many = replace(inside, values=pd.concat([study.values, *more]))
     assert "nothing conclusive about the code of x, m0 and m1 (6 lineages are too few)" in (
-        comparison_claims([many])[0].text
+        _comparisons([many])[0].text
     )
 
 
@@ -261,7 +261,7 @@ def test_the_figure_names_what_is_excluded_only_where_it_is_drawn():
     out = populace.study(rising(3), included=np.array([[False, True, True]] * 3))
     gone = replace(out, values=out.values[~out.values.member.str.startswith("growing")])
     for study, drawn in ((out, True), (gone, False)):
-        figure, caption = plots.plot_regimes([study])
+        figure, caption = plots._plot_regimes([study])
         labels = {text.get_text() for text in figure.legends[0].get_texts()}
         assert ("excluded by its log10 MSE" in labels) == ("Crosses" in caption) == drawn
 
@@ -269,7 +269,7 @@ def test_the_figure_names_what_is_excluded_only_where_it_is_drawn():
 def test_lines_bands_and_crosses_are_drawn_for_what_they_are():
     study = populace.study(rising(3), included=np.array([[False, True, True]] * 3))
     study = replace(study, values=study.values.assign(low=-0.4, high=0.4))
-    panel = plots.plot_regimes([study])[0].axes[0]
+    panel = plots._plot_regimes([study])[0].axes[0]
     crosses = [line for line in panel.lines if line.get_marker() == "x"]
     assert [len(line.get_xdata()) for line in crosses] == [3, 0, 0]
     joined = [line for line in panel.lines if line.get_marker() == "None" and len(line.get_xdata()) == 2]
@@ -341,7 +341,7 @@ def test_regimes_are_compared_by_the_assay_that_the_configuration_belongs_to(fol
     with pytest.raises(UserError, match="such as lizards or a folder; got lizard"):
         compare_regimes("lizard", AxesConfig())
     with pytest.raises(UserError, match="No assay compares networks with a TrainConfig"):
-        compare_regimes(str(folder), TrainConfig())
+        compare_regimes(str(folder), TrainConfig.published())
 
 
 def test_a_planted_code_is_found_in_its_networks_and_a_frozen_field_is_none(tmp_path):
