@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
+from scipy.spatial.distance import pdist, squareform
 
 from analysis import metrics
 from analysis.rollouts import Tick, grow_through
@@ -25,23 +26,18 @@ def grow_with_spread(
     """
     steps = sorted({n for n in (5, 10, 20, 40, 60, 80, 120, 160) if n < adult_step} | {adult_step})
     course = grow_through(organism, keys, [0, *steps], tick=tick)[1:]
-    runs = len(keys)
-    pairs = [(a, b) for a in range(runs) for b in range(a)]
     views = {"picture": np.asarray(metrics.picture(organism.rule.spec, course))}
     if hidden := hidden_channels(organism.rule.spec):
         views["hidden"] = course[..., hidden]
+    run_a, run_b = np.tril_indices(len(keys), -1)
     data = {}
     for name, values in views.items():
-        flat = np.nan_to_num(values.reshape(len(steps), runs, -1).astype(np.float64))
+        flat = np.nan_to_num(values.reshape(len(steps), len(keys), -1).astype(np.float64))
         norm = np.linalg.norm(flat, axis=-1)
-        distance = np.full((len(pairs), len(steps)), np.nan)
-        for k, (a, b) in enumerate(pairs):
-            mean = (norm[:, a] + norm[:, b]) / 2
-            np.divide(np.linalg.norm(flat[:, a] - flat[:, b], axis=-1), mean, out=distance[k], where=mean > 0)
-        data[name] = ("pair", "step"), distance
-    run_a, run_b = ([pair[side] for pair in pairs] for side in (0, 1))
-    coords = {"step": steps, "run_a": ("pair", run_a), "run_b": ("pair", run_b)}
-    return course[-1], xr.Dataset(data, coords)
+        mean = (norm[:, run_a] + norm[:, run_b]) / 2
+        distance = np.stack([squareform(pdist(states))[run_a, run_b] for states in flat])
+        data[name] = ("pair", "step"), (distance / np.where(mean > 0, mean, np.nan)).T
+    return course[-1], xr.Dataset(data, {"step": steps, "run_a": ("pair", run_a), "run_b": ("pair", run_b)})
 
 
 def canalization(spread: xr.Dataset, resamples: int = 1000, seed: int = 0) -> dict[str, tuple[float, float, float]]:

@@ -7,7 +7,7 @@ numbers at another level, and a smaller canvas or a moved seed sees the control'
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
@@ -23,6 +23,7 @@ from jaxtyping import Bool, Float
 from analysis import metrics
 from analysis.assays.robustness.config import RobustnessConfig
 from analysis.paired import EditedRun, run_controls, run_edited
+from analysis.progress import Progress
 from analysis.rollouts import CHUNK, Batch, Tick, advance, grow_runs, grow_through, map_runs
 from nca import edits
 from nca.organism import Organism
@@ -39,11 +40,11 @@ PERTURBATIONS = {  # name -> (label, label of the dose)
     "seed_offset": ("a seed moved to the right", "cells to the edge"),
 }
 _STREAM = 6007  # of the noise, so that it is independent of the runs' own keys
-Rows = list[dict[str, Any]]
+_Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class ControlRuns:
+class _Control:
     """The undisturbed runs at the adult step.
 
     Attributes:
@@ -63,11 +64,48 @@ class ControlRuns:
     tick: Tick | None
 
 
-def _mature_cells(control: ControlRuns, run: int) -> Bool[np.ndarray, "y x"]:
+def measure_doses(
+    organism: Organism, config: RobustnessConfig, keys: Any, states: Float[np.ndarray, "run y x channel"], log: Progress
+) -> tuple[pd.DataFrame, xr.Dataset]:
+    """Every perturbation at every dose in every run.
+
+    Args:
+        organism: what grows.
+        config: which perturbations and doses.
+        keys: one per run.
+        states: the bodies that these keys have grown by the adult step.
+        log: receives the progress.
+
+    Returns:
+        `RobustnessResult.doses` and `RobustnessResult.returns`.
+    """
+    target, pictures = organism.padded_target(organism.canvas), np.asarray(metrics.picture(organism.rule.spec, states))
+    reference = pictures if target is None else np.broadcast_to(target, pictures.shape)
+    control = _Control(organism, config, keys, states, reference, log.tick)
+    later, growth, name = config.runs * config.eval_steps, config.runs * config.adult_step, organism.name
+    log.start(f"state noise on {name}", later * (len(config.state_noise) + 1))
+    rows, returns = _add_state_noise(control)
+    log.start(f"lasting state noise on {name}", later * (len(config.state_noise_per_step) + 1))
+    rows += _add_state_noise_per_step(control)
+    log.start(f"weight noise on {name}", growth * len(config.weight_noise))
+    rows += _add_weight_noise(control)
+    log.start(f"fire rates of {name}")
+    rows += _change_fire_rate(control)
+    log.start(f"canvas margins of {name}", 2 * growth * len(config.canvas_margins))
+    rows += _reduce_canvas(control)
+    return pd.DataFrame(rows), returns
+
+
+def _cases(control: _Control, doses: Sequence[float]) -> list[tuple[float, int]]:
+    """Every dose in every run."""
+    return list(product(doses, range(control.config.runs)))
+
+
+def _mature_cells(control: _Control, run: int) -> Bool[np.ndarray, "y x"]:
     return np.asarray(mature(control.organism.rule, jnp.asarray(control.states[run])))
 
 
-def _channel_sd(control: ControlRuns, run: int) -> Float[np.ndarray, " channel"]:
+def _channel_sd(control: _Control, run: int) -> Float[np.ndarray, " channel"]:
     """Standard deviation of every channel over a run's mature cells."""
     return control.states[run][_mature_cells(control, run)].std(0)
 
@@ -97,71 +135,63 @@ def _outcome(
 # State noise on grown bodies
 
 
-def add_state_noise(control: ControlRuns) -> tuple[Rows, xr.Dataset]:
-    """Noise added once to the mature cells: outcomes, and how the states return to their controls.
-
-    Returns:
-        rows of outcomes; and a Dataset of distances over (dose, run, step): `distance` to the control as a share of
-        its norm, and `between_runs` (run, step), that between controls of different keys.
-    """
-    config, doses, runs = control.config, control.config.state_noise, range(control.config.runs)
-    rule = control.organism.rule
-    cases = list(product(doses, range(control.config.runs)))
+def _add_state_noise(control: _Control) -> tuple[_Rows, xr.Dataset]:
+    """Noise added once to the mature cells: outcomes, and how the states return to their controls."""
+    config, organism = control.config, control.organism
+    cases = _cases(control, config.state_noise)
     if not cases:
         return [], xr.Dataset()
     after = sorted({0, 20, 60, 100, config.eval_steps})
     steps = [config.adult_step + n for n in after if n <= config.eval_steps]
-    controls = grow_through(control.organism, control.keys, steps, states=control.states, tick=control.tick)
+    controls = grow_through(organism, control.keys, steps, states=control.states, tick=control.tick)
     start = np.stack([_noisy_state(control, run, dose) for dose, run in cases])
     keys = control.keys[jnp.asarray([run for _, run in cases])]
-    states = grow_through(control.organism, keys, steps, states=start, tick=control.tick)
-    rows, distance = [], np.full((len(doses), config.runs, len(steps)), np.nan)
-    for n, (dose, run) in enumerate(cases):
-        final = controls[-1, run]
-        reference = control.reference[run]
-        if control.organism.target is None:
-            reference = np.asarray(metrics.picture(rule.spec, final))
-        rows.append(_outcome(rule, ("state_noise", dose, run), states[-1, n], final, reference))
-        distance[doses.index(dose), run] = [
-            _relative_distance(s[n], c[run]) for s, c in zip(states, controls, strict=True)
-        ]
-    between = np.full((config.runs, len(steps)), np.nan)  # a single run has no other to be compared with
-    if config.runs > 1:
-        between = np.array([[_relative_distance(c[(r + 1) % config.runs], c[r]) for c in controls] for r in runs])
-    returns = xr.Dataset(
-        {"distance": (("dose", "run", "step"), distance), "between_runs": (("run", "step"), between)},
-        {"dose": list(doses), "run": list(runs), "step": steps},
-    )
-    return rows, returns
+    states = grow_through(organism, keys, steps, states=start, tick=control.tick)
+    finals = np.asarray(metrics.picture(organism.rule.spec, controls[-1]))
+    reference = finals if organism.target is None else control.reference
+    rows = [
+        _outcome(organism.rule, ("state_noise", dose, run), final, controls[-1, run], reference[run])
+        for (dose, run), final in zip(cases, states[-1], strict=True)
+    ]
+    by_dose = states.reshape(len(steps), len(config.state_noise), config.runs, *states.shape[2:])
+    distance = _relative_distance(by_dose, controls[:, None])
+    between = _relative_distance(np.roll(controls, -1, axis=1), controls)
+    if config.runs == 1:  # a single run has no other to be compared with
+        between = np.full_like(between, np.nan)
+    data = {"distance": (("step", "dose", "run"), distance), "between_runs": (("step", "run"), between)}
+    coords = {"dose": list(config.state_noise), "run": range(config.runs), "step": steps}
+    return rows, xr.Dataset(data, coords).transpose("dose", "run", "step")
 
 
-def _noisy_state(control: ControlRuns, run: int, dose: float) -> Float[np.ndarray, "y x channel"]:
+def _noisy_state(control: _Control, run: int, dose: float) -> Float[np.ndarray, "y x channel"]:
     state = control.states[run]
     draw = np.random.default_rng([control.config.seed, run, _STREAM]).normal(size=state.shape)
     return (state + _mature_cells(control, run)[..., None] * dose * _channel_sd(control, run) * draw).astype(np.float32)
 
 
-def _relative_distance(a: np.ndarray, b: np.ndarray) -> float:
-    size = float(np.linalg.norm(b))
-    return float(np.linalg.norm(a - b)) / size if size else math.nan
+def _relative_distance(a: Float[np.ndarray, "*b y x c"], b: Float[np.ndarray, "*b y x c"]) -> Float[np.ndarray, "*b"]:
+    """Distance of states to others, as a share of the norm of these."""
+    distance, size = (np.sqrt(np.square(v).sum((-3, -2, -1), dtype=float)) for v in (a - b, b))
+    return distance / np.where(size > 0, size, np.nan)
 
 
-def add_state_noise_per_step(control: ControlRuns) -> Rows:
+def _add_state_noise_per_step(control: _Control) -> _Rows:
     """Noise at every step, on the cells that are mature when it begins."""
-    config = control.config
+    config, organism = control.config, control.organism
     if not config.state_noise_per_step:
         return []
     start, end = config.adult_step, config.adult_step + config.eval_steps
     steps = sorted({start, start + min(60, config.eval_steps), end})
-    controls = run_controls(control.organism, control.states, control.keys, steps, tick=control.tick)
-    cases, rows = list(product(config.state_noise_per_step, range(control.config.runs))), []
+    controls = run_controls(organism, control.states, control.keys, steps, tick=control.tick)
+    cases, rows = _cases(control, config.state_noise_per_step), []
     for dose, run in cases:
-        edit = edits.noise(control.organism, 1.0).where(_mature_cells(control, run)).at(slice(start, end))
+        edit = edits.noise(organism, 1.0).where(_mature_cells(control, run)).at(slice(start, end))
         rows.append(EditedRun(run, (replace(edit, value=jnp.float32(dose * _channel_sd(control, run))),)))
-    finals = run_edited(control.organism, controls, rows, control.tick)["final_states"]
-    rule, unperturbed = control.organism.rule, controls.final_states
+    finals, unperturbed = run_edited(organism, controls, rows, control.tick)["final_states"], controls.final_states
     return [
-        _outcome(rule, ("state_noise_per_step", dose, run), final, unperturbed[run], controls.reference[run, -1])
+        _outcome(
+            organism.rule, ("state_noise_per_step", dose, run), final, unperturbed[run], controls.reference[run, -1]
+        )
         for (dose, run), final in zip(cases, finals, strict=True)
     ]
 
@@ -169,12 +199,12 @@ def add_state_noise_per_step(control: ControlRuns) -> Rows:
 # Growth from the seed
 
 
-def add_weight_noise(control: ControlRuns) -> Rows:
+def _add_weight_noise(control: _Control) -> _Rows:
     """Growth with noisy weights, another draw for every run."""
-    cases = list(product(control.config.weight_noise, range(control.config.runs)))
+    cases = _cases(control, control.config.weight_noise)
     rule = control.organism.rule
     # Drawn ahead of the threads that use them.
-    rules = [perturb_weights(rule, dose, [control.config.seed, run, _STREAM]) for dose, run in cases]
+    rules = [_perturb_weights(rule, dose, [control.config.seed, run, _STREAM]) for dose, run in cases]
 
     def _grow(n: int) -> np.ndarray:
         noisy, run = replace(control.organism, rule=rules[n]), cases[n][1]
@@ -187,7 +217,7 @@ def add_weight_noise(control: ControlRuns) -> Rows:
     ]
 
 
-def perturb_weights(rule: Rule, share: float, seed: Any) -> Rule:
+def _perturb_weights(rule: Rule, share: float, seed: Any) -> Rule:
     """The rule with Gaussian noise on every array of weights and biases, a `share` of the array's norm."""
     draw = np.random.default_rng(seed)
 
@@ -204,10 +234,10 @@ def perturb_weights(rule: Rule, share: float, seed: Any) -> Rule:
     )
 
 
-def change_fire_rate(control: ControlRuns) -> Rows:
+def _change_fire_rate(control: _Control) -> _Rows:
     """Growth at other fire rates, measured at the same step and after as many updates a cell."""
     adult, trained = control.config.adult_step, control.organism.rule.spec.fire_rate
-    cases = list(product(control.config.fire_rates, range(control.config.runs)))
+    cases = _cases(control, control.config.fire_rates)
 
     def _grow(n: int) -> tuple[np.ndarray, np.ndarray]:
         rate, run = cases[n]
@@ -225,14 +255,14 @@ def change_fire_rate(control: ControlRuns) -> Rows:
     ]
 
 
-def reduce_canvas(control: ControlRuns) -> Rows:
+def _reduce_canvas(control: _Control) -> _Rows:
     """Growth with so many cells left to the edge: on a smaller canvas, and from a seed moved to the right."""
     height, width = control.organism.canvas
     body = np.any([_mature_cells(control, run) for run in range(control.config.runs)], axis=0)
     y, x = np.argwhere(body).T
     room = y.min(), x.min(), height - 1 - y.max(), width - 1 - x.max()
     wraps = control.organism.rule.spec.boundary == "circular"
-    rows: Rows = []
+    rows: _Rows = []
     for margin in control.config.canvas_margins:
         # A canvas loses as much on every side; the seed in the middle must stay on it.
         crop, shift = int(min(room) - margin), int(room[3] - margin)
@@ -256,7 +286,7 @@ def _shift(values: np.ndarray, offset: int, wraps: bool) -> np.ndarray:
     return moved
 
 
-def _grow_in_view(control: ControlRuns, name: str, margin: int, view: Callable[[np.ndarray], np.ndarray]) -> Rows:
+def _grow_in_view(control: _Control, name: str, margin: int, view: Callable[[np.ndarray], np.ndarray]) -> _Rows:
     """Growth where seed, fire masks, reference and control are all seen through `view`."""
     rule, start = control.organism.rule, view(np.asarray(control.organism.initial_state()))
 
@@ -270,7 +300,7 @@ def _grow_in_view(control: ControlRuns, name: str, margin: int, view: Callable[[
 
 
 def _grow_with_rate(
-    control: ControlRuns,
+    control: _Control,
     state: Any,
     run: int,
     rate: float,

@@ -11,9 +11,9 @@ import xarray as xr
 from jaxtyping import Float
 
 from analysis import metrics
-from analysis.assays.robustness import dose_response as doses
 from analysis.assays.robustness.canalization import grow_with_spread
 from analysis.assays.robustness.config import RobustnessConfig
+from analysis.assays.robustness.dose_response import measure_doses
 from analysis.progress import Log, Progress, silent
 from analysis.report.notebook import ReportHtml
 from analysis.rollouts import run_keys
@@ -62,27 +62,12 @@ def run(organism: Organism, config: RobustnessConfig | None = None, *, log: Log 
     states, spread = grow_with_spread(organism, keys, config.adult_step, progress.tick)
     if no_body := metrics.missing_body(organism.rule, states, config.adult_step):
         return RobustnessResult(organism, config, spread=spread, no_body=no_body)
-    target = organism.padded_target(organism.canvas)
-    pictures = np.asarray(metrics.picture(organism.rule.spec, states))
-    reference = pictures if target is None else np.broadcast_to(target, pictures.shape)
-    control = doses.ControlRuns(organism, config, keys, states, reference, progress.tick)
-    progress.start(f"state noise on {organism.name}", config.runs * config.eval_steps * (len(config.state_noise) + 1))
-    rows, returns = doses.add_state_noise(control)
-    per_step = len(config.state_noise_per_step)
-    progress.start(f"lasting state noise on {organism.name}", config.runs * config.eval_steps * (per_step + 1))
-    rows += doses.add_state_noise_per_step(control)
-    growth = config.runs * config.adult_step
-    progress.start(f"weight noise on {organism.name}", growth * len(config.weight_noise))
-    rows += doses.add_weight_noise(control)
-    progress.start(f"fire rates of {organism.name}")
-    rows += doses.change_fire_rate(control)
-    progress.start(f"canvas margins of {organism.name}", 2 * growth * len(config.canvas_margins))
-    edge_rows = doses.reduce_canvas(control)
+    table, returns = measure_doses(organism, config, keys, states, progress)
     skipped = []
-    if config.canvas_margins and not edge_rows:
+    if config.canvas_margins and not {"canvas_margin", "seed_offset"} & set(table.get("perturbation", ())):
         skipped.append("Canvas margins: the body leaves no more room than the margins asked for.")
-    table = pd.DataFrame(rows + edge_rows)
-    return RobustnessResult(organism, config, table, returns, spread, "", skipped, pictures[0])
+    portrait = np.asarray(metrics.picture(organism.rule.spec, states[0]))
+    return RobustnessResult(organism, config, table, returns, spread, "", skipped, portrait)
 
 
 robustness = run  # its name in `analysis`

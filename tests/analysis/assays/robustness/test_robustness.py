@@ -12,7 +12,7 @@ import nca
 from analysis.assays.robustness import plots
 from analysis.assays.robustness.canalization import canalization
 from analysis.assays.robustness.config import RobustnessConfig
-from analysis.assays.robustness.dose_response import PERTURBATIONS, perturb_weights
+from analysis.assays.robustness.dose_response import PERTURBATIONS, _perturb_weights
 from analysis.assays.robustness.population import POPULATION
 from analysis.assays.robustness.report import sections
 from analysis.assays.robustness.run import RobustnessResult, run
@@ -108,7 +108,7 @@ def test_more_noise_does_more_harm(result):
 
 def test_weight_noise_has_the_share_of_each_norm_asked_for():
     rule = makers.random_rule(1, channels=6)
-    noisy = perturb_weights(rule, 0.2, 0)
+    noisy = _perturb_weights(rule, 0.2, 0)
     for a, b in zip([*rule.weights, *rule.biases], [*noisy.weights, *noisy.biases], strict=True):
         before, after = np.asarray(a[...]), np.asarray(b[...])
         assert np.linalg.norm(after - before) == pytest.approx(0.2 * np.linalg.norm(before), rel=1e-4)
