@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -14,7 +13,7 @@ from jaxtyping import Float
 
 from analysis import metrics
 from analysis.assays.grafts.config import GraftConfig
-from analysis.assays.grafts.matching import BodyTemplate, picture_mse
+from analysis.assays.grafts.matching import BodyTemplate, Point
 from analysis.rollouts import Tick, grow_through
 from nca import edits
 from nca.damage import disc
@@ -37,7 +36,9 @@ class GraftRuns:
     Attributes:
         host: whose rule runs the cells.
         donor: whose cells are moved, on the host's canvas.
-        config: of the graft; source and target are set.
+        config: of the graft.
+        source: centre of the disc in the donor.
+        target: where it goes in the host.
         keys: one more than the runs that are grafted.
         host_states, donor_states: at the adult step.
         tick: receives the steps done.
@@ -46,17 +47,20 @@ class GraftRuns:
     host: Organism
     donor: Organism
     config: GraftConfig
+    source: Point
+    target: Point
     keys: Any
     host_states: States
     donor_states: States
     tick: Tick | None = None
 
+    def picture(self, states: Any) -> Float[np.ndarray, "*b y x 4"]:
+        """What states of the host show, premultiplied RGBA."""
+        return np.asarray(metrics.picture(self.host.rule.spec, states))
+
     def edits(self, run: int) -> dict[str, Edit]:
         """The graft into one run and its controls, by intervention."""
-        host, config, state = self.host, self.config, self.host_states[run]
-        assert config.source
-        assert config.target
-        source, target = config.source, config.target
+        host, config, state, source, target = self.host, self.config, self.host_states[run], self.source, self.target
         donor, hidden = self.donor_states[run + 1], hidden_channels(host.rule.spec)
         visible = [n for n in range(host.rule.spec.channels) if n not in hidden]
         moves: dict[str, tuple[Any, ...]] = {GRAFT: (donor, source, config.turn, {})}
@@ -82,11 +86,6 @@ class GraftRuns:
         return np.asarray(edits.apply([edit], "state", state, self.config.adult_step, self.keys[run]))
 
 
-def pictures_of(organism: Organism, states: Any) -> Float[np.ndarray, "*b y x 4"]:
-    """What states show, premultiplied RGBA."""
-    return np.asarray(metrics.picture(organism.rule.spec, states))
-
-
 def follow_grafts(grafting: GraftRuns) -> tuple[xr.Dataset, States]:
     """The graft and its controls, in every run, from the adult step on.
 
@@ -98,91 +97,58 @@ def follow_grafts(grafting: GraftRuns) -> tuple[xr.Dataset, States]:
         y, x, rgba); mature_cells_control (run, step), picture_control (run, step, y, x, rgba). And the states of the
         controls at the end.
     """
-    host, donor, config = grafting.host, grafting.donor, grafting.config
-    assert config.target
+    host, config = grafting.host, grafting.config
     runs = range(config.runs)
     by_run = [grafting.edits(run) for run in runs]
     names = list(by_run[0])
     start = np.stack([[grafting.apply(run, by_run[run][name]) for run in runs] for name in names])
-    after = sorted({0, 20, 60, *range(100, config.eval_steps, 100), config.eval_steps})
-    steps = [config.adult_step + n for n in after if n <= config.eval_steps]
-    keys = grafting.keys
-    own = jnp.asarray([run for _ in names for run in runs])
-    flat = grow_through(host, keys[own], steps, states=start.reshape(-1, *start.shape[2:]), tick=grafting.tick)
-    grafted = flat.reshape(len(steps), len(names), config.runs, *flat.shape[2:]).transpose(1, 2, 0, 3, 4, 5)
-    runs_of = slice(config.runs), slice(1, config.runs + 1)
-    controls, donors = (
-        grow_through(organism, keys[own], steps, states=states[own], tick=grafting.tick)
-        for organism, states, own in zip(
-            (host, donor), (grafting.host_states, grafting.donor_states), runs_of, strict=True
-        )
+    after = {0, 20, 60, *range(100, config.eval_steps, 100), config.eval_steps}
+    steps = [config.adult_step + n for n in sorted(after) if n <= config.eval_steps]
+
+    def _follow(organism: Organism, states: States, keys: Any) -> Float[np.ndarray, "run step y x channel"]:
+        return grow_through(organism, keys, steps, states=states, tick=grafting.tick).swapaxes(0, 1)
+
+    repeated = grafting.keys[jnp.asarray([run for _ in names for run in runs])]
+    grafted = _follow(host, start.reshape(-1, *start.shape[2:]), repeated).reshape(
+        *start.shape[:2], len(steps), *start.shape[2:]
     )
+    controls = _follow(host, grafting.host_states[: config.runs], grafting.keys[: config.runs])
+    donors = _follow(grafting.donor, grafting.donor_states[1:], grafting.keys[1:])
+    pictures = grafting.picture(controls)
     dims = ("intervention", "run", "step")
     data: dict[str, Any] = {
-        name: (dims, values)
-        for name, values in _measure(host, config, grafted, controls.swapaxes(0, 1), donors.swapaxes(0, 1)).items()
-    }
-    changed = (start != grafting.host_states[None, : config.runs]).any(-1).sum((-2, -1))
-    data |= {
-        "picture": ((*dims, "y", "x", "rgba"), pictures_of(host, grafted)),
-        "picture_control": (("run", "step", "y", "x", "rgba"), pictures_of(host, controls.swapaxes(0, 1))),
+        **{name: (dims, values) for name, values in _measure(grafting, grafted, controls, donors).items()},
+        "mse": (dims, np.asarray(metrics.mse(host.rule.spec, grafted, pictures), float)),
+        "picture": ((*dims, "y", "x", "rgba"), grafting.picture(grafted)),
+        "picture_control": (("run", "step", "y", "x", "rgba"), pictures),
         "mature_cells": (dims, np.asarray(metrics.mature_count(host.rule, grafted))),
-        "mature_cells_control": (("run", "step"), np.asarray(metrics.mature_count(host.rule, controls)).T),
-        "exploded": (("intervention", "run"), np.asarray(metrics.exploded(grafted[:, :, -1]))),
-        "cells_changed": (("intervention", "run"), changed),
+        "mature_cells_control": (("run", "step"), np.asarray(metrics.mature_count(host.rule, controls))),
+        "exploded": (dims[:2], np.asarray(metrics.exploded(grafted[:, :, -1]))),
+        "cells_changed": (dims[:2], (start != grafting.host_states[: config.runs]).any(-1).sum((-2, -1))),
     }
-    cells = int(disc(host.canvas, config.target, config.radius).sum())
-    attrs = {"donor": donor.hash, "host": host.hash, "cells": cells}
-    return xr.Dataset(data, {"intervention": names, "run": list(runs), "step": steps}, attrs), controls[-1]
+    cells = int(disc(host.canvas, grafting.target, config.radius).sum())
+    attrs = {"donor": grafting.donor.hash, "host": host.hash, "cells": cells}
+    return xr.Dataset(data, {"intervention": names, "run": list(runs), "step": steps}, attrs), controls[:, -1]
 
 
 def _measure(
-    host: Organism, config: GraftConfig, states: np.ndarray, controls: np.ndarray, donors: np.ndarray
+    grafting: GraftRuns, states: np.ndarray, controls: np.ndarray, donors: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """The measures of `follow_grafts`: states (intervention, run, step, y, x, channel), the others (run, step, ...)."""
-    assert config.source
-    assert config.target
-    region = disc(states.shape[3:5], config.target, config.radius)
-    names = ("second_body", "first_body", "second_cells", "turn", "mse", "retained")
+    """How alike bodies and graft are: states (intervention, run, step, y, x, channel), the others (run, step, ...)."""
+    host, source, target = grafting.host, grafting.source, grafting.target
+    radius, turn = grafting.config.radius, grafting.config.turn
+    region = disc(host.canvas, target, radius)
+    names = ("second_body", "first_body", "second_cells", "turn", "retained")
     out = {name: np.full(states.shape[:3], np.nan) for name in names}
     for run, step in product(range(states.shape[1]), range(states.shape[2])):
         control = controls[run, step]
-        body = pictures_of(host, control)
-        template = BodyTemplate(body, config.source, config.target, ~region, host.rule.spec.threshold)
-        disc_of_donor = np.asarray(
-            edits.graft(host, donors[run, step], config.source, config.target, config.radius, config.turn).value
-        )
-        apart = np.linalg.norm((control - disc_of_donor)[region])
+        template = BodyTemplate(grafting.picture(control), source, target, ~region, host.rule.spec.threshold)
+        moved = np.asarray(edits.graft(host, donors[run, step], source, target, radius, turn).value)
+        apart = np.linalg.norm((control - moved)[region])
         for k in range(len(states)):
-            picture, at = pictures_of(host, states[k, run, step]), (k, run, step)
-            match = template.match(picture)
+            at = k, run, step
+            match = template.match(grafting.picture(states[at]))
             out["second_body"][at], out["first_body"][at] = match.second, match.first
             out["second_cells"][at], out["turn"][at] = match.cells, match.turn
-            out["mse"][at] = picture_mse(picture, body)
-            left = np.linalg.norm((states[at] - disc_of_donor)[region])
-            out["retained"][at] = 1 - left / apart if apart else np.nan
+            out["retained"][at] = 1 - np.linalg.norm((states[at] - moved)[region]) / apart if apart else np.nan
     return out
-
-
-def permutation_p(values: Any, null: Any) -> tuple[float, float]:
-    """One-sided p that the values of some runs exceed those of a null by chance, and the least possible p.
-
-    Runs are permuted; NaN where either has fewer than two defined values.
-    """
-    from scipy.stats import permutation_test
-
-    samples = [np.asarray(v, float).ravel() for v in (values, null)]
-    a, b = (v[np.isfinite(v)] for v in samples)
-    if min(a.size, b.size) < 2:
-        return float("nan"), float("nan")
-    permutations = min(9999, math.comb(a.size + b.size, a.size))
-
-    test = permutation_test(
-        (a, b),
-        lambda a, b, axis: a.mean(axis) - b.mean(axis),
-        n_resamples=permutations,
-        alternative="greater",
-        vectorized=True,
-        rng=0,
-    )
-    return float(test.pvalue), 1 / (permutations if permutations < 9999 else 10000)

@@ -14,8 +14,6 @@ import scipy.fft
 import scipy.ndimage
 from jaxtyping import Bool, Float
 
-from analysis import metrics
-
 TOLERANCE = 0.25  # of two colours, premultiplied RGBA, as a distance
 _MIN_SHOWN = 0.1  # of the body's cells: a second body of fewer visible cells is not defined
 _SHIFTS = tuple((y, x) for y in range(-4, 5, 2) for x in range(-4, 5, 2))
@@ -67,7 +65,7 @@ class BodyTemplate:
         self.min_shown = max(1.0, _MIN_SHOWN * cells.sum())
         self.shift = np.array([round(b - a) for a, b in zip(source, target, strict=True)])
         self.cells, self.undisturbed = np.argwhere(self.near_target), body[self.near_target]
-        self.rotated = {turn: rotate_picture(body, source, turn).astype(np.float32) for turn in _TURNS}
+        self.rotated = {turn: _rotate(body, source, turn).astype(np.float32) for turn in _TURNS}
 
     def match(self, picture: Picture) -> BodyMatch:
         """The best match in a picture: over a grid of turns and shifts, then around the best of these."""
@@ -96,7 +94,7 @@ def _similar(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.square(a - b).sum(-1) <= TOLERANCE**2
 
 
-def rotate_picture(picture: Picture, about: Point, degrees: float) -> Picture:
+def _rotate(picture: Picture, about: Point, degrees: float) -> Picture:
     """A picture turned about a point, clockwise as seen (from the x axis towards y, which is down)."""
     if degrees % 360 == 0:
         return picture
@@ -128,7 +126,7 @@ def best_fit(picture: Picture, body: Picture) -> tuple[float, float, tuple[int, 
     middle = ((body.shape[0] - 1) / 2, (body.shape[1] - 1) / 2)
     best: tuple[float, float, tuple[int, int]] = (-np.inf, 0.0, (0, 0))
     for turn in _TURNS:
-        rotated = rotate_picture(body, middle, turn)
+        rotated = _rotate(body, middle, turn)
         other = scipy.fft.rfft2(rotated, size, axes=(0, 1))
         overlap = scipy.fft.irfft2((spectrum * other.conj()).sum(-1), size)
         at = np.unravel_index(int(overlap.argmax()), overlap.shape)
@@ -137,8 +135,3 @@ def best_fit(picture: Picture, body: Picture) -> tuple[float, float, tuple[int, 
             y, x = (int(v) - (n if v >= m else 0) for v, n, m in zip(at, size, picture.shape, strict=False))
             best = fit, float(turn), (y, x)
     return best
-
-
-def picture_mse(a: Picture, b: Picture) -> float:
-    """Mean squared error between two pictures, as on 72x72 cells."""
-    return float(np.square(a - b).sum() / metrics.PUBLISHED_PIXELS)

@@ -9,16 +9,15 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from analysis import metrics
-from analysis.assays.grafts.grafting import GraftRuns, States, pictures_of
-from analysis.assays.grafts.matching import BodyTemplate, best_fit, picture_mse
+from analysis.assays.grafts.grafting import GraftRuns, States
+from analysis.assays.grafts.matching import BodyTemplate, best_fit
 from analysis.geometry import hole_grid
 from analysis.rollouts import grow_runs
 from nca import edits
 from nca.damage import disc
-from nca.organism import Organism
 from nca.perception import mature
 
 _Measured = Mapping[str, float]
@@ -37,23 +36,21 @@ def isolation_map(grafting: GraftRuns, controls: States) -> xr.Dataset:
         centre_x (point,); picture (point, y, x, rgba) of the first run; body (y, x).
     """
     host, states, config = grafting.host, grafting.host_states, grafting.config
-    body = _mature_cells(host, states[0])
-    discs = hole_grid(body, config.fragments, config.map_points).values()
-    regions = [region for region, _ in discs]
+    body = np.asarray(mature(host.rule, jnp.asarray(states[0])))
+    discs = list(hole_grid(body, config.fragments, config.map_points).values())
 
     def _start(point: int, run: int) -> Float[np.ndarray, "y x channel"]:
-        return np.where(regions[point][..., None], states[run], 0).astype(np.float32)
+        return np.where(discs[point][0][..., None], states[run], 0).astype(np.float32)
 
     def _measure(point: int, run: int, state: np.ndarray) -> _Measured:
-        bare, grown = (pictures_of(host, s) for s in (_start(point, run), state))
         return {
-            "fit": best_fit(grown, pictures_of(host, controls[run]))[0],
-            "fit_start": best_fit(bare, pictures_of(host, states[run]))[0],
+            "fit": best_fit(grafting.picture(state), grafting.picture(controls[run]))[0],
+            "fit_start": best_fit(grafting.picture(_start(point, run)), grafting.picture(states[run]))[0],
             "mature_cells": float(metrics.mature_count(host.rule, state)),
         }
 
+    cells = np.asarray(metrics.mature_count(host.rule, controls[: config.map_runs]))
     data = _map_points(grafting, [numbers for _, numbers in discs], _start, _measure)
-    cells = [int(metrics.mature_count(host.rule, state)) for state in controls[: config.map_runs]]
     return data.assign(body=(("y", "x"), body), mature_cells_control=("run", cells))
 
 
@@ -69,29 +66,25 @@ def organizer_map(grafting: GraftRuns, controls: States) -> xr.Dataset:
         ungrafted control); radius, centre_y, centre_x (point,) of the disc's origin; picture (point, y, x, rgba) of
         the first run; body (y, x), the donor's.
     """
-    host, config = grafting.host, grafting.config
-    assert config.target
-    target = config.target
-    body = _mature_cells(grafting.donor, grafting.donor_states[1])
-    points = [numbers for _, numbers in hole_grid(body, (config.radius,), config.map_points).values()]
+    host, config, target = grafting.host, grafting.config, grafting.target
     outside = ~disc(host.canvas, target, config.radius)
+    body = np.asarray(mature(grafting.donor.rule, jnp.asarray(grafting.donor_states[1])))
+    points = [numbers for _, numbers in hole_grid(body, (config.radius,), config.map_points).values()]
+    sources = [(numbers["centre_y"], numbers["centre_x"]) for numbers in points]
 
     def _start(point: int, run: int) -> Float[np.ndarray, "y x channel"]:
-        donor, source = grafting.donor_states[run + 1], (points[point]["centre_y"], points[point]["centre_x"])
-        edit = edits.graft(host, donor, source, target, config.radius, config.turn)
+        donor = grafting.donor_states[run + 1]
+        edit = edits.graft(host, donor, sources[point], target, config.radius, config.turn)
         return grafting.apply(run, edit.at(config.adult_step))
 
     def _measure(point: int, run: int, state: np.ndarray) -> _Measured:
-        source = (points[point]["centre_y"], points[point]["centre_x"])
-        control, picture = pictures_of(host, controls[run]), pictures_of(host, state)
-        match = BodyTemplate(control, source, target, outside, host.rule.spec.threshold).match(picture)
-        return {"second_body": match.second, "first_body": match.first, "mse": picture_mse(picture, control)}
+        control = grafting.picture(controls[run])
+        template = BodyTemplate(control, sources[point], target, outside, host.rule.spec.threshold)
+        match = template.match(grafting.picture(state))
+        mse = float(metrics.mse(host.rule.spec, state, control))
+        return {"second_body": match.second, "first_body": match.first, "mse": mse}
 
     return _map_points(grafting, points, _start, _measure).assign(body=(("y", "x"), body))
-
-
-def _mature_cells(organism: Organism, state: np.ndarray) -> Bool[np.ndarray, "y x"]:
-    return np.asarray(mature(organism.rule, jnp.asarray(state)))
 
 
 def _map_points(
@@ -112,5 +105,5 @@ def _map_points(
     data: dict[str, Any] = {n: (("point", "run"), np.reshape([m[n] for m in measured], shape)) for n in measured[0]}
     data |= {name: ("point", np.array([p[name] for p in points])) for name in points[0]}
     first = ends.reshape(*shape, *ends.shape[1:])[:, 0]
-    data["picture"] = ("point", "y", "x", "rgba"), pictures_of(host, first)
+    data["picture"] = ("point", "y", "x", "rgba"), grafting.picture(first)
     return xr.Dataset(data, {"point": np.arange(len(points)), "run": np.arange(config.map_runs)})

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
@@ -16,26 +16,23 @@ from analysis.assays.grafts.grafting import COLOUR, GRAFT, HIDDEN, RANDOM, SHAM
 from analysis.assays.grafts.run import GraftResult
 from analysis.report import plots
 from analysis.report.format import plural
+from analysis.report.model import SvgFigure, svg_figure
 from analysis.report.plots import BLUE, FAINT, GREEN, INK, MUTED, ORANGE, PURPLE
 
 _COLOURS = {GRAFT: ORANGE, HIDDEN: BLUE, COLOUR: GREEN, RANDOM: PURPLE, SHAM: MUTED}
 _MIN_MSE = 1e-7  # a smaller MSE is drawn here
 
 
-def median_over_runs(values: Float[np.ndarray, "run n"]) -> Float[np.ndarray, " n"]:
-    """Median of the defined values over the first axis; NaN where there are none."""
-    return np.array([np.median(v[np.isfinite(v)]) if np.isfinite(v).any() else np.nan for v in values.T])
-
-
-def graft_figures(result: GraftResult) -> dict[str, tuple[Figure, str]]:
-    """The figures that there are results for, with their captions, by name."""
+def graft_figures(result: GraftResult, suffix: str = "") -> list[SvgFigure]:
+    """The figures that there are results for; the suffix ends their names."""
+    makers: dict[str, Any] = {
+        "grafts": _plot_gallery,
+        "second-body": _plot_time_course,
+        "organizer-map": result.organizers and _plot_organizers,
+        "isolation-map": result.isolation and _plot_isolation,
+    }
     with plots.style():
-        figures = {"grafts": _plot_gallery(result), "second-body": _plot_time_course(result)}
-        if result.organizers:
-            figures["organizer-map"] = _plot_organizers(result)
-        if result.isolation:
-            figures["isolation-map"] = _plot_isolation(result)
-    return figures
+        return [svg_figure(f"{name}{suffix}", *maker(result)) for name, maker in makers.items() if maker]
 
 
 def _plot_gallery(result: GraftResult) -> tuple[Figure, str]:
@@ -60,9 +57,8 @@ def _plot_gallery(result: GraftResult) -> tuple[Figure, str]:
 
 
 def _draw_ring(ax: Axes, config: GraftConfig, window: tuple[slice, slice]) -> None:
-    assert config.target
-    centre = config.target[1] - window[1].start, config.target[0] - window[0].start
-    ax.add_patch(Circle(centre, config.radius + 0.5, fill=False, color=INK, lw=0.6))
+    y, x = np.asarray(config.target)
+    ax.add_patch(Circle((x - window[1].start, y - window[0].start), config.radius + 0.5, fill=False, color=INK, lw=0.6))
 
 
 def _plot_time_course(result: GraftResult) -> tuple[Figure, str]:
@@ -71,10 +67,10 @@ def _plot_time_course(result: GraftResult) -> tuple[Figure, str]:
     steps = result.grafts.step.values
     for name in result.grafts.intervention.values[::-1]:
         for ax, measure in zip(axes[0], ("second_body", "retained", "mse"), strict=True):
-            values = result.grafts[measure].sel(intervention=name).values
-            values = np.maximum(values, _MIN_MSE) if measure == "mse" else values
+            values = result.grafts[measure].sel(intervention=name)
+            values = values.clip(_MIN_MSE) if measure == "mse" else values
             ax.plot(steps, values.T, color=_COLOURS[str(name)], lw=0.6, alpha=0.45)
-            ax.plot(steps, median_over_runs(values), color=_COLOURS[str(name)], lw=1.8, label=str(name))
+            ax.plot(steps, values.median("run"), color=_COLOURS[str(name)], lw=1.8, label=str(name))
     axes[0, 0].set(xlabel="step", ylabel="share of a second body", ylim=(-0.03, 1.03))
     axes[0, 1].set(xlabel="step", ylabel="graft retained", ylim=(-0.6, 1.05))
     axes[0, 2].set(xlabel="step", ylabel="MSE to the ungrafted control", yscale="log")
@@ -94,20 +90,19 @@ def _plot_time_course(result: GraftResult) -> tuple[Figure, str]:
 def _plot_organizers(result: GraftResult) -> tuple[Figure, str]:
     """Where on the body a disc makes a second body at the target, and what grows from three of them."""
     data = result.organizers
-    medians = median_over_runs(data.second_body.values.T)
+    medians = data.second_body.median("run").values
     defined = np.flatnonzero(np.isfinite(medians))
     ranked = defined[np.argsort(medians[defined])[::-1]]
     shown = [int(n) for n in ranked[[0, len(ranked) // 2, -1]]] if len(ranked) else []
     titles = ["share of a second body"]
     figure = _map_figure(data, titles, medians[None], [data.radius.values[0]], shown, titles[0], result.config)
-    config = result.config
-    assert config.target
+    config, (y, x) = result.config, np.asarray(result.config.target)
     return figure, (
-        f"Discs of radius {config.radius:g} from all over the body, each set at {config.target[0]:g},"
-        f"{config.target[1]:g} at step {config.adult_step}: share of a second body {config.eval_steps} steps later, in "
-        f"the colour of the nearest point a disc came from, median of {plural(data.sizes['run'], 'run')} a point. "
-        "Right: what grew from the best, the middle and the last of them in the first run (ring: the graft). Crosses: "
-        "too near to be measured; the bar is as long as a disc is wide."
+        f"Discs of radius {config.radius:g} from all over the body, each set at {y:g},{x:g} at step "
+        f"{config.adult_step}: share of a second body {config.eval_steps} steps later, in the colour of the nearest "
+        f"point a disc came from, median of {plural(data.sizes['run'], 'run')} a point. Right: what grew from the "
+        "best, the middle and the last of them in the first run (ring: the graft). Crosses: too near to be measured; "
+        "the bar is as long as a disc is wide."
     )
 
 
@@ -115,7 +110,7 @@ def _plot_isolation(result: GraftResult) -> tuple[Figure, str]:
     """Which disc alone rebuilds the body, and what the best of each radius made."""
     data = result.isolation
     radii = sorted(set(data.radius.values.tolist()))
-    medians = median_over_runs(data.fit.values.T)
+    medians = data.fit.median("run").values
     maps = np.stack([np.where(data.radius.values == radius, medians, np.nan) for radius in radii])
     shown = [int(np.nanargmax(row)) for row in maps if np.isfinite(row).any()]
     figure = _map_figure(data, [f"radius {r:g}" for r in radii], maps, radii, shown, "fitness (orange: below 0)")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,16 +15,20 @@ from jaxtyping import Float
 from analysis import metrics
 from analysis.animation.encode import webp_bytes
 from analysis.animation.render import add_step_counter, crop_runs, render, side_by_side
-from analysis.assays.grafts import plots
-from analysis.assays.grafts.grafting import COLOUR, GRAFT, HIDDEN, NULLS, RANDOM, SHAM, permutation_p
+from analysis.assays.grafts.grafting import COLOUR, GRAFT, HIDDEN, NULLS, RANDOM, SHAM
 from analysis.assays.grafts.matching import TOLERANCE
-from analysis.assays.grafts.plots import median_over_runs
+from analysis.assays.grafts.plots import graft_figures
 from analysis.assays.grafts.run import GraftResult
-from analysis.report.format import number, plural
-from analysis.report.model import Claim, Film, Section, evidence, svg_figure
+from analysis.report.format import number, plural, probability
+from analysis.report.model import Claim, Film, Section, evidence
 
 _NAME = "grafts"
 _PRESENT = 0.5  # share of a second body, of the first, or of the graft, from which on it counts as present
+_SUBJECTS = {
+    HIDDEN: "The hidden channels alone make",
+    COLOUR: "The colours alone make",
+    RANDOM: "A random change as large in every cell makes",
+}
 _REBUILT = 0.9  # fitness from which on a disc counts as having rebuilt the body
 
 
@@ -36,15 +42,13 @@ def _section(result: GraftResult, suffix: str) -> Section:
     title = "Grafts" if not suffix else f"Grafts: {result.donor.name} to {result.organism.name}"
     if result.no_body:
         return Section(name, title, method=_method(result), skipped=[result.no_body, *result.warnings])
-    claims = [*second_body_claims(result), *component_claims(result), _survival_claim(result)]
-    claims += [*organizer_claims(result), *_isolation_claims(result)]
     data = {"grafts": result.grafts, "isolation": result.isolation, "organizers": result.organizers}
     return Section(
         name,
         title,
-        [Claim(name, c.text, c.evidence, c.numbers, c.note) for c in claims],
+        [replace(claim, assay=name) for claim in _claims(result)],
         films=[_film(result)] if result.films else (),
-        figures=[svg_figure(f"{key}{suffix}", *figure) for key, figure in plots.graft_figures(result).items()],
+        figures=graft_figures(result, suffix),
         tables={f"{table}{suffix}": frame for table, frame in _tables(result).items()},
         method=_method(result),
         skipped=list(result.warnings),
@@ -52,26 +56,30 @@ def _section(result: GraftResult, suffix: str) -> Section:
     )
 
 
+def _claims(result: GraftResult) -> list[Claim]:
+    """Is there a second body, which part of the graft makes it, does the graft stay; then the maps."""
+    claims = [_second_body(result)]
+    if np.isfinite(_final(result, GRAFT)).any():
+        names = [name for name in _SUBJECTS if name in result.grafts.intervention.values]
+        claims += [_component(result, name) for name in names]
+    claims.append(_survival(result))
+    claims += [_organizers(result)] if result.organizers else []
+    return claims + ([_isolation(result)] if result.isolation else [])
+
+
 def _final(result: GraftResult, intervention: str, measure: str = "second_body") -> Float[np.ndarray, " run"]:
     """A measure of every run at the end."""
     return result.grafts[measure].sel(intervention=intervention).values[:, -1]
 
 
-def _row(quantity: str, measure: str, values: np.ndarray, **columns: Any) -> dict[str, Any]:
-    """Median and range of the defined values of some runs, as a row of evidence."""
-    defined = values[np.isfinite(values)]
+def _row(quantity: str, measure: str, values: np.ndarray, null: Any = (), **columns: Any) -> dict[str, Any]:
+    """Median and range of the defined values of some runs, and of a null, as a row of evidence."""
     row: dict[str, Any] = {"quantity": quantity, "measure": measure, "n": len(values), "unit": "runs", **columns}
-    if defined.size:
-        row |= {"value": np.median(defined), "low": defined.min(), "high": defined.max()}
+    for names, all_values in (("value", "low", "high"), values), (("null_median", "null_low", "null_high"), null):
+        defined = np.asarray(all_values)[np.isfinite(all_values)]
+        if defined.size:
+            row |= dict(zip(names, (np.median(defined), defined.min(), defined.max()), strict=True))
     return row
-
-
-def _null_columns(null: np.ndarray) -> dict[str, float]:
-    """Median and range of a null, as columns of evidence."""
-    defined = null[np.isfinite(null)]
-    if not defined.size:
-        return {}
-    return {"null_median": float(np.median(defined)), "null_low": defined.min(), "null_high": defined.max()}
 
 
 def _has_second_body(values: np.ndarray, null: np.ndarray) -> bool:
@@ -80,41 +88,57 @@ def _has_second_body(values: np.ndarray, null: np.ndarray) -> bool:
     return bool(values.size and np.median(values) >= _PRESENT and (not null.size or values.min() > null.max()))
 
 
-def second_body_claims(result: GraftResult) -> list[Claim]:
+def _permutation_p(values: Any, null: Any) -> tuple[float, float]:
+    """One-sided p that the values of some runs exceed those of a null by chance, and the least possible p.
+
+    Runs are permuted; NaN where either has fewer than two defined values.
+    """
+    from scipy.stats import permutation_test
+
+    samples = [np.asarray(v, float).ravel() for v in (values, null)]
+    a, b = (v[np.isfinite(v)] for v in samples)
+    if min(a.size, b.size) < 2:
+        return float("nan"), float("nan")
+    permutations = min(9999, math.comb(a.size + b.size, a.size))
+    test = permutation_test(
+        (a, b),
+        lambda a, b, axis: a.mean(axis) - b.mean(axis),
+        n_resamples=permutations,
+        alternative="greater",
+        vectorized=True,
+        rng=0,
+    )
+    return float(test.pvalue), 1 / (permutations if permutations < 9999 else 10000)
+
+
+def _second_body(result: GraftResult) -> Claim:
     """Does the graft make a second body, and does the first one stay?"""
     config, second, sham = result.config, _final(result, GRAFT), _final(result, SHAM)
     moved = f"Moved from {_point(config.source)} to {_point(config.target)}"
     if not np.isfinite(second).any():
         text = f"{moved}, the disc lies too near to its origin for a second body to be defined."
-        return [Claim(_NAME, text, evidence(_row("second body", "share, graft", second)))]
-    p, floor = permutation_p(second, sham)
+        return Claim(_NAME, text, evidence(_row("second body", "share, graft", second)))
+    p, floor = _permutation_p(second, sham)
     present, first = _has_second_body(second, sham), _final(result, GRAFT, "first_body")
-    first_stays = bool(np.nanmedian(first) >= _PRESENT)
     end = config.adult_step + config.eval_steps
-    shares = f"share {number(float(np.nanmedian(second)))}, sham {number(float(np.nanmedian(sham)))}"
+    shares = f"(share {number(float(np.nanmedian(second)))}, sham {number(float(np.nanmedian(sham)))})"
+    text = f"{moved}, the disc makes no second body by step {end} {shares}."
     if present:
-        first_body = "stays" if first_stays else "does not stay"
-        text = f"{moved}, the disc makes a second body by step {end} ({shares}), and the first {first_body}."
+        first_body = "stays" if np.nanmedian(first) >= _PRESENT else "does not stay"
+        text = f"{moved}, the disc makes a second body by step {end} {shares}, and the first {first_body}."
         if _reaches_edge(result):
             text += " What grew reaches the edge of the canvas, which cuts it short."
-    else:
-        text = f"{moved}, the disc makes no second body by step {end} ({shares})."
-    rows = [_row("second body", f"share, step {end}", second, p=p, **_null_columns(sham))]
-    for step in result.grafts.step.values[1:-1]:
-        values = result.grafts.second_body.sel(intervention=GRAFT, step=step).values
-        rows.append(_row("second body", f"share, step {step}", values))
-    rows += [
-        _row("first body", f"share kept, step {end}", first),
-        {"quantity": "graft", "measure": "cells moved", "value": result.grafts.attrs["cells"]},
-    ]
+    rows = [_row("second body", f"share, step {end}", second, sham, p=p)]
+    course = result.grafts.second_body.sel(intervention=GRAFT)[:, 1:-1]
+    rows += [_row("second body", f"share, step {step}", course.sel(step=step).values) for step in course.step.values]
+    rows.append(_row("first body", f"share kept, step {end}", first))
+    rows.append({"quantity": "graft", "measure": "cells moved", "value": result.grafts.attrs["cells"]})
     if result.grafts.exploded.values.any():
         exploded = {"value": int(result.grafts.exploded.sum()), "n": result.grafts.exploded.size, "unit": "runs"}
         rows.append({"quantity": "all interventions", "measure": "exploded runs", **exploded})
-    note = "Null: the sham; p by permutation of runs, one-sided" + (
-        f", at least {number(floor, 3)}." if p == p else "."
-    )
+    least = f", at least {number(floor, 3)}" if np.isfinite(p) else ""
     numbers = {"second_body": second, "sham": sham, "p": p, "p_floor": floor, "first_body": first, "present": present}
-    return [Claim(_NAME, text, evidence(*rows), numbers, note)]
+    return Claim(_NAME, text, evidence(*rows), numbers, f"Null: the sham; p by permutation of runs, one-sided{least}.")
 
 
 def _reaches_edge(result: GraftResult) -> bool:
@@ -124,116 +148,110 @@ def _reaches_edge(result: GraftResult) -> bool:
     return bool(rim.max() > result.organism.rule.spec.threshold)
 
 
-def component_claims(result: GraftResult) -> list[Claim]:
-    """Which part of the graft suffices: hidden channels, colours, or any change as large?"""
-    graft, sham = _final(result, GRAFT), _final(result, SHAM)
-    if not np.isfinite(graft).any():
-        return []
-    full = _has_second_body(graft, sham)
-    subjects = {HIDDEN: "The hidden channels alone make", COLOUR: "The colours alone make"}
-    subjects[RANDOM] = "A random change as large in every cell makes"
-    claims = []
-    for intervention, subject in subjects.items():
-        if intervention not in result.grafts.intervention.values:
-            continue
-        values = _final(result, intervention)
-        present, some = _has_second_body(values, sham), int((values >= _PRESENT).sum())
-        text = f"{subject} {'a' if present else 'no'} second body."
-        if intervention == RANDOM and present and full:
-            text = f"{subject} a second body as well, so that this graft alone proves no code in the moved cells."
-        elif intervention == RANDOM and not present and some:
-            text = f"{subject} a second body in {some} of {plural(len(values), 'run')}."
-        rows = [
-            _row("second body", f"share, {intervention}", values, **_null_columns(sham)),
-            _row("second body", "share, graft", graft),
-        ]
-        if intervention == RANDOM and full:
-            p, _ = permutation_p(graft, values)
-            rows.append(_row("second body", "share, graft against random", graft, p=p, **_null_columns(values)))
-        before, after = result.grafts.mse.sel(intervention=intervention).median("run").values[:2]
-        if before > metrics.FLOOR and after <= before:
-            measure = f"share left at step {result.grafts.step.values[1]}"
-            rows.append({"quantity": "visible change", "measure": measure, "value": after / before})
-        numbers = {"intervention": intervention, "second_body": values, "present": present}
-        claims.append(Claim(_NAME, text, evidence(*rows), numbers, "Null: the sham."))
-    return claims
+def _component(result: GraftResult, intervention: str) -> Claim:
+    """Does a part of the graft suffice: hidden channels, colours, or any change as large?"""
+    graft, sham, values = (_final(result, name) for name in (GRAFT, SHAM, intervention))
+    present, p = _has_second_body(values, sham), _permutation_p(values, sham)[0]
+    rows = [
+        _row("second body", f"share, {intervention}", values, sham, p=p),
+        _row("second body", "share, graft", graft),
+    ]
+    null, compared = sham, SHAM
+    against_graft = intervention == RANDOM and _has_second_body(graft, sham)
+    if against_graft:
+        null, compared, p = graft, GRAFT, _permutation_p(graft, values)[0]
+        rows.append(_row("second body", "share, graft against random", graft, values, p=p))
+    medians = [number(float(np.nanmedian(v))) for v in (values, null)]
+    share = f"(share of a second body {medians[0]}; {compared} {medians[1]}"
+    share += f", p = {probability(p)})" if np.isfinite(p) else ")"
+    some = int((values >= _PRESENT).sum())
+    runs = f"in {some} of {plural(len(values), 'run')}"
+    text = f"{_SUBJECTS[intervention]} {f'a second body {runs}' if some else 'no second body'} {share}."
+    if against_graft and present:
+        text = (
+            f"{_SUBJECTS[intervention]} a second body as well, {runs} {share}, so that this graft alone proves no code "
+            "in the moved cells."
+        )
+    before, after = result.grafts.mse.sel(intervention=intervention).median("run").values[:2]
+    if before > metrics.FLOOR and after <= before:
+        measure = f"share left at step {result.grafts.step.values[1]}"
+        rows.append({"quantity": "visible change", "measure": measure, "value": after / before})
+    numbers = {"intervention": intervention, "second_body": values, "present": present, "p": p}
+    note = f"A run counts with a share of at least {_PRESENT}. Null: the sham; p by permutation of runs, one-sided."
+    return Claim(_NAME, text, evidence(*rows), numbers, note)
 
 
-def _survival_claim(result: GraftResult) -> Claim:
+def _survival(result: GraftResult) -> Claim:
     """Do the moved cells stay as in the donor?"""
     retained, sham = _final(result, GRAFT, "retained"), _final(result, SHAM, "retained")
-    median = float(np.nanmedian(retained)) if np.isfinite(retained).any() else float("nan")
     text = "Whether the graft survives is not defined: donor and host do not differ there."
-    if np.isfinite(median):
-        text = f"The graft {'stays as in the donor' if median >= _PRESENT else 'does not stay as in the donor'}."
-    row = _row("graft", f"retained, {result.config.eval_steps} steps later", retained, **_null_columns(sham))
+    if np.isfinite(retained).any():
+        text = f"The graft {'stays' if np.nanmedian(retained) >= _PRESENT else 'does not stay'} as in the donor."
+    row = _row("graft", f"retained, {result.config.eval_steps} steps later", retained, sham)
     note = "1: as in the donor’s own run at that step; 0: as far from it as the ungrafted host; null: the sham."
     return Claim(_NAME, text, evidence(row), {"retained": retained}, note)
 
 
-def organizer_claims(result: GraftResult) -> list[Claim]:
+def _organizers(result: GraftResult) -> Claim:
     """From which points of the body does a disc make a second body?"""
-    if not result.organizers:
-        return []
-    medians = pd.Series(median_over_runs(result.organizers.second_body.values.T))
-    defined = medians.dropna()
+    table = _point_table(result.organizers)
+    defined = table[table.second_body.notna()]
     if defined.empty:
-        return [Claim(_NAME, "No point of the body is far enough from the target to be tested as an organizer.")]
+        return Claim(_NAME, "No point of the body is far enough from the target to be tested as an organizer.")
     nulls = {name: _final(result, name) for name in NULLS}
-    highest = max(float(np.nanmax(v)) if np.isfinite(v).any() else 0.0 for v in nulls.values())
-    organizers = int(((defined >= _PRESENT) & (defined > highest)).sum())
-    best = int(defined.idxmax())
-    centre = _point((result.organizers.centre_y.values[best], result.organizers.centre_x.values[best]))
-    target = _point(result.config.target)
-    text = f"Discs from {organizers} of {len(defined)} points of the body make a second body at {target}."
-    points = {"n": len(defined), "unit": "points"}
-    rows = [
-        {"quantity": "second body", "measure": f"points with a share of at least {_PRESENT}",
-         "value": int((defined >= _PRESENT).sum()), **points},
-        {"quantity": "second body", "measure": f"share, best point ({centre})", "value": defined[best]},
-        {"quantity": "second body", "measure": "share, worst point", "value": defined.min()},
-        {"quantity": "second body", "measure": "points too near to the target", "value": len(medians) - len(defined)},
-        *(_row("second body", f"share, {name} at the target", values) for name, values in nulls.items()),
-    ]  # fmt: skip
+    highest = max([0.0, *(share for values in nulls.values() for share in values if np.isfinite(share))])
+    is_present = defined.second_body >= _PRESENT
+    organizers, best = int((is_present & (defined.second_body > highest)).sum()), defined.second_body.idxmax()
+    text = (
+        f"Discs from {organizers} of {len(defined)} points of the body make a second body at "
+        f"{_point(result.config.target)}."
+    )
+    centre = _point(defined.loc[best, ["centre_y", "centre_x"]].to_numpy())
+    measured = {
+        f"points with a share of at least {_PRESENT}": int(is_present.sum()),
+        f"share, best point ({centre})": defined.second_body[best],
+        "share, worst point": defined.second_body.min(),
+        "points too near to the target": len(table) - len(defined),
+    }
+    rows = [{"quantity": "second body", "measure": measure, "value": value} for measure, value in measured.items()]
+    rows[0] |= {"n": len(defined), "unit": "points"}
+    rows += [_row("second body", f"share, {name} at the target", values) for name, values in nulls.items()]
     note = (
         f"A point counts with a share of at least {_PRESENT} that exceeds every sham and every random change; "
         f"{plural(result.organizers.sizes['run'], 'run')} a point."
     )
-    return [Claim(_NAME, text, evidence(*rows), {"organizers": organizers, "points": len(defined)}, note)]
+    return Claim(_NAME, text, evidence(*rows), {"organizers": organizers, "points": len(defined)}, note)
 
 
-def _isolation_claims(result: GraftResult) -> list[Claim]:
+def _isolation(result: GraftResult) -> Claim:
     """Which discs, left alone, rebuild the body?"""
-    if not result.isolation:
-        return []
     table = _point_table(result.isolation)
     complete = table.fit_start >= _REBUILT
     table = table[~complete]
+    rebuilt = table.fit >= _REBUILT
+    numbers = {"rebuilt": int(rebuilt.sum()), "discs": len(table), "complete": int(complete.sum())}
     if table.empty:
         text = f"Each of {plural(len(complete), 'disc')} already holds the body, so that none has anything to rebuild."
-        return [Claim(_NAME, text, numbers={"rebuilt": 0, "discs": 0, "complete": int(complete.sum())})]
+        return Claim(_NAME, text, numbers=numbers)
     rows = []
     for radius, group in table.groupby("radius"):
-        counts = {"value": int((group.fit >= _REBUILT).sum()), "n": len(group), "unit": "discs"}
-        rows.append({"quantity": f"radius {radius:g}", "measure": "discs that rebuild the body", **counts})
+        quantity = {"quantity": f"radius {radius:g}"}
+        counts = {"value": int(rebuilt[group.index].sum()), "n": len(group), "unit": "discs"}
+        rows.append({**quantity, "measure": "discs that rebuild the body", **counts})
         if group.fit.notna().any():
             best = group.loc[group.fit.idxmax()]
             measure = f"fitness, best disc ({_point((best.centre_y, best.centre_x))}); null: the bare disc"
-            rows.append({"quantity": f"radius {radius:g}", "measure": measure, "value": best.fit,
-                         "null_median": best.fit_start})  # fmt: skip
+            rows.append({**quantity, "measure": measure, "value": best.fit, "null_median": best.fit_start})
     if complete.any():
-        rows.append(
-            {"quantity": "discs that hold the body from the start", "measure": "discs", "value": complete.sum()}
-        )
-    rebuilt = int((table.fit >= _REBUILT).sum())
+        held = {"quantity": "discs that hold the body from the start", "measure": "discs"}
+        rows.append({**held, "value": numbers["complete"]})
     end = result.config.adult_step + result.config.eval_steps
-    text = f"{rebuilt} of {len(table)} discs, left alone, rebuild the body by step {end}."
+    text = f"{numbers['rebuilt']} of {len(table)} discs, left alone, rebuild the body by step {end}."
     note = (
         f"Fitness, at least {_REBUILT}, of the body that fits best what grew, over shifts and turns; "
         f"{plural(result.isolation.sizes['run'], 'run')} a point."
     )
-    numbers = {"rebuilt": rebuilt, "discs": len(table), "complete": int(complete.sum())}
-    return [Claim(_NAME, text, evidence(*rows), numbers, note)]
+    return Claim(_NAME, text, evidence(*rows), numbers, note)
 
 
 def _point(point: Any) -> str:
@@ -243,21 +261,18 @@ def _point(point: Any) -> str:
 def _tables(result: GraftResult) -> Mapping[str, pd.DataFrame]:
     """Every run of every intervention at every step measured; every point of the maps."""
     names = ["second_body", "first_body", "second_cells", "turn", "mse", "retained", "mature_cells"]
-    tables = {"grafts": result.grafts[names].to_dataframe().reset_index()}
-    for name, data in (("organizers", result.organizers), ("isolation", result.isolation)):
-        if data:
-            tables[name] = _point_table(data)
-    return tables
+    maps = {"organizers": result.organizers, "isolation": result.isolation}
+    points = {name: _point_table(data) for name, data in maps.items() if data}
+    return {"grafts": result.grafts[names].to_dataframe().reset_index(), **points}
 
 
 def _point_table(data: xr.Dataset) -> pd.DataFrame:
     """A row for each point of a map: medians over its runs, and every run."""
-    table = pd.DataFrame({name: data[name].values for name in ("radius", "centre_y", "centre_x")})
+    table = data[["radius", "centre_y", "centre_x"]].to_dataframe().reset_index(drop=True)
     for name in ("second_body", "first_body", "mse", "fit", "fit_start", "mature_cells"):
         if name in data:
-            table[name] = median_over_runs(data[name].values.T)
-            for run in data.run.values:
-                table[f"{name} run {run}"] = data[name].values[:, run]
+            table[name] = data[name].median("run").values
+            table[[f"{name} run {run}" for run in data.run.values]] = data[name].values
     return table
 
 

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from analysis import metrics
 from analysis.assays.grafts.config import GraftConfig
 from analysis.assays.grafts.grafting import GRAFT, SHAM, GraftRuns, follow_grafts
+from analysis.assays.grafts.matching import Point
 from analysis.assays.grafts.organizer_map import isolation_map, organizer_map
 from analysis.geometry import body_ends
 from analysis.progress import Log, Progress, silent
@@ -94,9 +95,10 @@ def run(
     for organism, states in ((host, host_states), (donor, donor_states)):
         if no_body := metrics.missing_body(organism.rule, states, config.adult_step):
             return GraftResult(host, donor, config, no_body=no_body, warnings=warnings)
-    config = _set_points(config, host, host_states[0], donor, donor_states[0])
-    _check_disc(donor, donor_states, config)
-    grafting = GraftRuns(host, donor, config, keys, host_states, donor_states, progress.tick)
+    source, target = _set_points(config, host, host_states[0], donor, donor_states[0])
+    config = replace(config, source=source, target=target)
+    _check_disc(donor, donor_states, config, source, target)
+    grafting = GraftRuns(host, donor, config, source, target, keys, host_states, donor_states, progress.tick)
     progress.start("grafting", config.runs * config.eval_steps * 7)
     grafts, controls = follow_grafts(grafting)
     isolation = organizers = xr.Dataset()
@@ -115,30 +117,26 @@ graft = run  # its name in `analysis`
 
 def _set_points(
     config: GraftConfig, host: Organism, host_state: np.ndarray, donor: Organism, donor_state: np.ndarray
-) -> GraftConfig:
-    """The configuration with a source in the middle of the donor's body and a target at the far end of the host's."""
-
+) -> tuple[Point, Point]:
+    """Source and target; where none is set, the middle of the donor's body and the far end of the host's."""
     bodies = [np.asarray(mature(o.rule, jnp.asarray(s))) for o, s in ((host, host_state), (donor, donor_state))]
     cells = [np.argwhere(body) for body in bodies]
     middles = [c[np.square(c - c.mean(0)).sum(1).argmin()] for c in cells]
     far = max(body_ends(bodies[0]), key=lambda end: float(np.square(end - middles[0]).sum()))
-    source, target = tuple(middles[1].tolist()), tuple(far.tolist())
-    return replace(config, source=config.source or source, target=config.target or target)
+    return config.source or tuple(middles[1].tolist()), config.target or tuple(far.tolist())
 
 
-def _check_disc(donor: Organism, donor_states: np.ndarray, config: GraftConfig) -> None:
+def _check_disc(donor: Organism, states: np.ndarray, config: GraftConfig, source: Point, target: Point) -> None:
     """Raise where the disc holds no mature cell of the donor, or lies off the canvas."""
-    assert config.source
-    assert config.target
-    height, width = donor_states.shape[1:3]
-    for name, (y, x) in (("source", config.source), ("target", config.target)):
+    height, width = states.shape[1:3]
+    for name, (y, x) in (("source", source), ("target", target)):
         if not (0 <= y < height and 0 <= x < width):
             raise UserError(f"The {name} {y:g},{x:g} lies off the canvas of {height}x{width} cells (y,x from 0).")
-    body = np.asarray(mature(donor.rule, jnp.asarray(donor_states)))
-    if not (body & disc((height, width), config.source, config.radius)).any():
+    body = np.asarray(mature(donor.rule, jnp.asarray(states)))
+    if not (body & disc((height, width), source, config.radius)).any():
         rows, columns = np.argwhere(body.any(0)).T
         raise UserError(
-            f"The disc at {config.source[0]:g},{config.source[1]:g} holds no cell of {donor.name}'s body, which lies "
+            f"The disc at {source[0]:g},{source[1]:g} holds no cell of {donor.name}'s body, which lies "
             f"in rows {rows.min()} to {rows.max()} and columns {columns.min()} to {columns.max()} at step "
             f"{config.adult_step}."
         )

@@ -12,8 +12,8 @@ from helpers import published as others
 import nca
 from analysis import metrics
 from analysis.assays.grafts.config import GraftConfig
-from analysis.assays.grafts.grafting import COLOUR, GRAFT, HIDDEN, RANDOM, SHAM, GraftRuns, permutation_p
-from analysis.assays.grafts.report import component_claims, organizer_claims, sections
+from analysis.assays.grafts.grafting import COLOUR, GRAFT, HIDDEN, RANDOM, SHAM, GraftRuns
+from analysis.assays.grafts.report import _claims, _component, _organizers, _permutation_p, sections
 from analysis.assays.grafts.run import run
 from analysis.report.model import EVIDENCE
 from analysis.rollouts import grow_runs, run_keys
@@ -38,7 +38,7 @@ def final(result, intervention, measure="second_body"):
 
 
 def claims_of(result):
-    return sections([result])[0].claims
+    return _claims(result)
 
 
 def test_the_flag_has_the_boundaries_of_the_linear_solve(flag):
@@ -78,14 +78,17 @@ def test_its_hidden_channels_make_one_and_its_colours_do_not(moved_source):
 
 
 def test_what_is_claimed_of_the_flag(moved_source):
-    claims = claims_of(moved_source)
+    (section,) = sections([moved_source])
+    assert [figure.name for figure in section.figures] == ["grafts", "second-body", "organizer-map", "isolation-map"]
+    claims = section.claims
     assert [c.text for c in claims] == [
         "Moved from row 11, column 8 to row 11, column 40, the disc makes a second body by step 240 (share 0.73, "
         "sham 0.00), and the first stays.",
-        "The hidden channels alone make a second body.",
-        "The colours alone make no second body.",
-        "A random change as large in every cell makes a second body as well, so that this graft alone proves no code "
-        "in the moved cells.",
+        "The hidden channels alone make a second body in 2 of 2 runs (share of a second body 0.73; sham 0.00, "
+        "p = 0.17).",
+        "The colours alone make no second body (share of a second body 0.00; sham 0.00, p = 1.00).",
+        "A random change as large in every cell makes a second body as well, in 2 of 2 runs (share of a second body "
+        "0.61; graft 0.73, p = 0.17), so that this graft alone proves no code in the moved cells.",
         "The graft stays as in the donor.",
         "Discs from 0 of 5 points of the body make a second body at row 11, column 40.",
         "0 of 5 discs, left alone, rebuild the body by step 240.",
@@ -98,8 +101,11 @@ def test_a_random_change_that_makes_one_in_some_runs_is_not_reported_as_none(mov
     second = moved_source.grafts.second_body.copy()
     second.loc[{"intervention": RANDOM}] = np.array([0.6, 0.3])[:, None]
     some = replace(moved_source, grafts=moved_source.grafts.assign(second_body=second))
-    claim = next(c for c in component_claims(some) if c.numbers["intervention"] == RANDOM)
-    assert claim.text == "A random change as large in every cell makes a second body in 1 of 2 runs."
+    claim = _component(some, RANDOM)
+    assert claim.text == (
+        "A random change as large in every cell makes a second body in 1 of 2 runs (share of a second body 0.45; graft "
+        "0.73, p = 0.17)."
+    )
     row = claim.evidence[claim.evidence.measure == "share, graft against random"].iloc[0]
     assert row.p == pytest.approx(1 / 6)  # one of six ways to permute the runs
 
@@ -112,7 +118,7 @@ def test_points_below_the_random_change_are_no_organizers(moved_source):
         data.second_body[:3] = [[0.55], [0.7], [0.8]]
         data.second_body[3:] = 0.1
         result = replace(moved_source, grafts=moved_source.grafts.assign(second_body=second), organizers=data)
-        return organizer_claims(result)[0].numbers["organizers"]
+        return _organizers(result).numbers["organizers"]
 
     assert [organizers(share) for share in (0.0, 0.66, 0.8)] == [3, 2, 0]
 
@@ -181,7 +187,7 @@ def test_random_changes_are_as_large_as_the_graft_in_every_cell(flag):
     keys = run_keys(0, 2)
     states = np.asarray(grow_runs(flag, 20, keys))
     config = GraftConfig(planted.SOURCE, planted.FAR, radius=3, runs=1)
-    interventions = GraftRuns(flag, flag, config, keys, states, states).edits(0)
+    interventions = GraftRuns(flag, flag, config, planted.SOURCE, planted.FAR, keys, states, states).edits(0)
     region = np.asarray(interventions[GRAFT].region)
     changes = [np.asarray(interventions[name].value) - states[0] for name in (GRAFT, RANDOM)]
     sizes = [np.linalg.norm(change[region], axis=-1) for change in changes]
@@ -241,13 +247,13 @@ def test_a_rule_without_hidden_channels_has_fewer_interventions():
     options = {"adult_step": 5, "eval_steps": 25, "runs": 1, "map_points": 4, "fragments": (3,)}
     result = run(bodies.static_organism(channels=4), config=GraftConfig((12, 12), (12, 8), **options))
     assert result.grafts.intervention.values.tolist() == [GRAFT, RANDOM, SHAM]
-    assert len(claims_of(result))
+    assert len(sections([result])[0].claims)
 
 
 def test_p_is_exact_over_permutations_of_runs():
-    assert permutation_p([3, 4], [1, 2]) == (pytest.approx(1 / 6), pytest.approx(1 / 6))
-    assert permutation_p([1, 2, 3, 4], [5, 6, 7, 8])[0] == pytest.approx(1)
-    assert np.isnan(permutation_p([np.nan], [1.0])[0])
+    assert _permutation_p([3, 4], [1, 2]) == (pytest.approx(1 / 6), pytest.approx(1 / 6))
+    assert _permutation_p([1, 2, 3, 4], [5, 6, 7, 8])[0] == pytest.approx(1)
+    assert np.isnan(_permutation_p([np.nan], [1.0])[0])
 
 
 @pytest.mark.parametrize(

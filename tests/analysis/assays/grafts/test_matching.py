@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.assays.grafts.matching import BodyTemplate, best_fit, rotate_picture
+from analysis.assays.grafts.matching import BodyTemplate, _rotate, best_fit
 from nca.damage import disc
 
 CANVAS = (48, 48)
@@ -28,8 +28,8 @@ def template(source=(24, 16), target=(24, 36)):
 def test_turning_by_a_right_angle_is_exact_and_clockwise():
     picture = tadpole()
     middle = (23.5, 23.5)
-    np.testing.assert_allclose(rotate_picture(picture, middle, 90), np.rot90(picture, -1), atol=1e-9)
-    np.testing.assert_allclose(rotate_picture(picture, middle, 180), picture[::-1, ::-1], atol=1e-9)
+    np.testing.assert_allclose(_rotate(picture, middle, 90), np.rot90(picture, -1), atol=1e-9)
+    np.testing.assert_allclose(_rotate(picture, middle, 180), picture[::-1, ::-1], atol=1e-9)
 
 
 def test_a_shifted_body_is_found_complete():
@@ -41,7 +41,7 @@ def test_a_shifted_body_is_found_complete():
 
 
 def test_a_turned_body_a_little_aside_is_found_with_its_turn():
-    second = shifted(rotate_picture(tadpole(), (24, 16), 90), 3, 18)
+    second = shifted(_rotate(tadpole(), (24, 16), 90), 3, 18)
     both = np.where(second[..., 3:] > 0, second, tadpole())
     match = template().match(both)
     assert match.second > 0.95
@@ -74,7 +74,7 @@ def test_a_second_body_where_the_first_stands_is_not_defined():
 
 
 def test_a_complete_body_is_found_wherever_it_stands():
-    moved = shifted(rotate_picture(tadpole(), (23.5, 23.5), 90), -3, 5)
+    moved = shifted(_rotate(tadpole(), (23.5, 23.5), 90), -3, 5)
     fit, turn, shift = best_fit(moved, tadpole())
     assert fit == pytest.approx(1, abs=1e-6)
     assert (turn, shift) == (90, (-3, 5))
