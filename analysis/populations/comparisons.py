@@ -97,7 +97,8 @@ def regime_tests(study: Study, seed: int = 0) -> pd.DataFrame:
         if measure.null is not None:
             tests += [("level", r, trends.difference_test(wide[r].values - measure.null, seed)) for r in study.regimes]
         for pair in pairwise(study.regimes):
-            tests.append(("change", " to ".join(pair), trends.difference_test((wide[pair[1]] - wide[pair[0]]).values, seed)))
+            change = (wide[pair[1]] - wide[pair[0]]).values
+            tests.append(("change", " to ".join(pair), trends.difference_test(change, seed)))
         if len(study.regimes) >= TREND_REGIMES:
             tests.append(("trend", " to ".join(study.regimes), trends.trend_test(wide.values, seed)))
         measured = {"measure": measure.name, "main": measure.main}
