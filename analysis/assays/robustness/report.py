@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,17 +27,22 @@ def sections(results: Sequence[RobustnessResult]) -> list[Section]:
     shown = [result for result in results if not result.no_body]
     claims = [c for r in shown for c in (*_dose_claims(r), *_return_claims(r), *_canalization_claims(r))]
     skipped = [f"{r.organism.name}: {reason}" for r in results for reason in (r.no_body, *r.skipped) if reason]
-    section = Section(
-        _NAME,
-        "Robustness",
-        claims,
-        figures=robustness_figures(shown),
-        tables=_tables(shown),
-        method=_method(results[0].config),
-        skipped=skipped,
-        data={f"{_NAME}-{n}": r.returns for n, r in enumerate(shown) if r.returns},
-    )
-    return [section]
+    return [
+        Section(
+            _NAME,
+            "Robustness",
+            claims,
+            figures=robustness_figures(shown),
+            tables=_tables(shown),
+            method=_method(results[0].config),
+            skipped=skipped,
+            data={f"{_NAME}-{n}": r.returns for n, r in enumerate(shown) if r.returns},
+        )
+    ]
+
+
+def _row(quantity: str, measure: str, value: Any, n: int, **columns: Any) -> dict[str, Any]:
+    return {"quantity": quantity, "measure": measure, "value": value, **columns, "n": n, "unit": "runs"}
 
 
 def _dose_claims(result: RobustnessResult) -> list[Claim]:
@@ -46,19 +52,15 @@ def _dose_claims(result: RobustnessResult) -> list[Claim]:
         doses = result.doses[result.doses.perturbation == name] if len(result.doses) else result.doses
         if doses.empty:
             continue
-        summary = dose_summary(doses)
-        n = int(summary.runs.max())
-        rows = []
+        summary, rows = dose_summary(doses), []
         for row in summary.itertuples():
-            quantity = {"quantity": f"{label}, {as_given(row.dose)}", "n": row.runs, "unit": "runs"}
-            interval = {"value": row.fitness, "low": row.fitness_low, "high": row.fitness_high}
-            rows.append({**quantity, "measure": "fitness", **interval})
-            for count, outcome in ((row.overgrown_runs, "overgrown runs"), (row.exploded_runs, "exploded runs")):
-                if count:
-                    rows.append({**quantity, "measure": outcome, "value": count})
+            quantity, interval = f"{label}, {as_given(row.dose)}", {"low": row.fitness_low, "high": row.fitness_high}
+            rows.append(_row(quantity, "fitness", row.fitness, row.runs, **interval))
+            counts = {"overgrown runs": row.overgrown_runs, "exploded runs": row.exploded_runs}
+            rows += [_row(quantity, outcome, count, row.runs) for outcome, count in counts.items() if count]
         note = (
-            f"Dose: {dose_label}; median and {interval_label(n)}; the control of the same key has a fitness of 1, an "
-            "empty canvas 0."
+            f"Dose: {dose_label}; median and {interval_label(int(summary.runs.max()))}; the control of the same key "
+            "has a fitness of 1, an empty canvas 0."
         )
         numbers = {"organism": result.organism.name, "perturbation": name, "doses": summary.to_dict("records")}
         text = f"{result.organism.name} {_tolerance(name, summary)}."
@@ -94,22 +96,18 @@ def _return_claims(result: RobustnessResult) -> list[Claim]:
     """Does a perturbed state return to its control?"""
     if not result.returns:
         return []
-    distance, name = result.returns.distance, result.organism.name
-    per_run = {"n": result.config.runs, "unit": "runs"}
+    name, runs, later = result.organism.name, result.config.runs, f"{result.config.eval_steps} steps later"
+    distance = result.returns.distance
     rows, halved = [], 0
     for dose in distance.dose.values:
         values = distance.sel(dose=dose).values
         first, last = np.median(values[:, 0]), np.median(values[:, -1])
         halved += bool(np.median(values[:, -1] / values[:, 0]) <= 0.5 and last < _EMPTY_DISTANCE)
         quantity = f"distance to the control, {dose:g} SD"
-        rows += [
-            {"quantity": quantity, "measure": "just after the noise", "value": first, **per_run},
-            {"quantity": quantity, "measure": f"{result.config.eval_steps} steps later", "value": last, **per_run},
-        ]
+        rows += [_row(quantity, "just after the noise", first, runs), _row(quantity, later, last, runs)]
     between = float(np.median(result.returns.between_runs.values[:, -1]))
     if np.isfinite(between):
-        measure = f"{result.config.eval_steps} steps later"
-        rows.append({"quantity": "distance to another run", "measure": measure, "value": between, **per_run})
+        rows.append(_row("distance to another run", later, between, runs))
     text = (
         f"{name} at least halves its distance to the control after {halved} of {plural(len(distance.dose), 'dose')} "
         "of state noise added once."
@@ -123,15 +121,14 @@ def _canalization_claims(result: RobustnessResult) -> list[Claim]:
     ratios, name = canalization(result.spread), result.organism.name
     if not ratios or result.config.runs < 3:  # two runs are one pair
         return []
-    steps, per_run = result.spread.step.values, {"n": result.config.runs, "unit": "runs"}
-    rows = []
+    steps, runs, rows = result.spread.step.values, result.config.runs, []
     for view, (ratio, low, high) in ratios.items():
-        quantity = {"quantity": {"hidden": "hidden channels"}.get(view, view), **per_run}
+        quantity = "hidden channels" if view == "hidden" else view
         measure = f"distance between runs at step {steps[-1]} over its median before"
-        rows.append({**quantity, "measure": measure, "value": ratio, "low": low, "high": high})
+        rows.append(_row(quantity, measure, ratio, runs, low=low, high=high))
         for k in (0, -1):
             median = float(np.nanmedian(result.spread[view].values[:, k]))
-            rows.append({**quantity, "measure": f"distance between runs at step {steps[k]}", "value": median})
+            rows.append(_row(quantity, f"distance between runs at step {steps[k]}", median, runs))
     converge = all(high < 1 for _, _, high in ratios.values())
     text = f"The runs of {name} {'become' if converge else 'do not clearly become'} more similar as they grow."
     note = "Distances are shares of the norm; the interval is a bootstrap over runs."
