@@ -33,8 +33,7 @@ RENAMED_OPTIONS = {"--admit": "--max-log-mse", "--at": "--adult-step"}  # of nca
 
 Out = Annotated[Path | None, arg(help="Folder for the report, instead of one in the working folder.")]
 MaxLogMse = Annotated[
-    float,
-    arg(help="Largest log10 MSE, at the adult step, with which a network of a population enters the statistics."),
+    float, arg(help="Largest log10 MSE, at the adult step, with which a network of a population enters the statistics.")
 ]
 
 

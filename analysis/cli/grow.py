@@ -157,11 +157,7 @@ def _with_session(command: Grow, organism: Organism) -> tuple[Grow, Session]:
 
 
 def _grow_states(
-    command: Grow,
-    organism: Organism,
-    canvas: tuple[int, int],
-    edits: Sequence[Edit],
-    session: Session | None = None,
+    command: Grow, organism: Organism, canvas: tuple[int, int], edits: Sequence[Edit], session: Session | None = None
 ) -> np.ndarray:
     """Every so many-th state of the run, (time, y, x, channel); logs its progress."""
     import numpy as np
@@ -239,21 +235,14 @@ def _frames(command: Grow, spec: Spec, runs: list[np.ndarray]) -> np.ndarray:
         runs = render.crop_runs(runs)
     channels = command.channels or None
     view = "channels" if channels else command.view
-    options: dict[str, Any] = {
-        "channels": channels,
-        "scale": command.scale,
-        "background": command.background,
-        "axes": render.colour_axes(runs[0], spec) if view == "pca" else None,
-        "limit": max(render.channel_limit(states, spec, channels) for states in runs),
-    }
-    frames = [render.render(states, spec, view, counter=False, **options) for states in runs]
-    if len(frames) == 2:
-        frames = [
-            render.side_by_side(frames[0], frames[1], ("control", _intervention_label(command)), command.background)
-        ]
-    if command.no_caption:
-        return frames[0]
-    return render.add_step_counter(frames[0], 0, command.every, command.background)
+    axes = render.colour_axes(runs[0], spec) if view == "pca" else None
+    limit = max(render.channel_limit(states, spec, channels) for states in runs)
+    options: dict[str, Any] = {"channels": channels, "scale": command.scale, "axes": axes, "limit": limit}
+    options |= {"background": command.background, "counter": False}
+    frames, *edited = [render.render(states, spec, view, **options) for states in runs]
+    if edited:
+        frames = render.side_by_side(frames, edited[0], ("control", _intervention_label(command)), command.background)
+    return frames if command.no_caption else render.add_step_counter(frames, 0, command.every, command.background)
 
 
 def _intervention_label(command: Grow) -> str:
@@ -287,15 +276,14 @@ def _population_frames(command: Grow, population: Population) -> np.ndarray:
     canvas = max(max(command.canvas or m.organism.canvas) for m in members)
     scale = command.scale or max(1, min(FILM_WIDTH // columns, FILM_HEIGHT // len(rows)) // canvas)
     _check_population_memory(command, members, columns * len(rows), canvas * scale)
-    films: list[list[tuple[str, np.ndarray]]] = [[] for _ in rows]
     options: dict[str, Any] = {"scale": scale, "counter": False, "background": command.background}
-    for row, film_row in zip(rows, films, strict=True):
-        for member in row:
-            size = command.canvas or member.organism.canvas
-            states = _grow_states(command, member.organism, size, _edits(command, member.organism, size))
-            frames = render.render(states, member.organism.rule.spec, command.view, **options)
-            film_row.append((member.name, frames))
-    sheet = render.film_sheet(films, canvas * scale, command.background)
+
+    def _film(member: Member) -> tuple[str, np.ndarray]:
+        organism, size = member.organism, command.canvas or member.organism.canvas
+        states = _grow_states(command, organism, size, _edits(command, organism, size))
+        return member.name, render.render(states, organism.rule.spec, command.view, **options)
+
+    sheet = render.film_sheet([[_film(member) for member in row] for row in rows], canvas * scale, command.background)
     return sheet if command.no_caption else render.add_step_counter(sheet, 0, command.every, command.background)
 
 

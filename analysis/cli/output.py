@@ -13,8 +13,7 @@ from typing import Annotated
 from tyro.conf import arg
 
 Source = Annotated[
-    str,
-    arg(metavar="ORGANISM", help="A bundled organism, a file, or a member of a population, such as lizards/NAME."),
+    str, arg(metavar="ORGANISM", help="A bundled organism, a file, or a member of a population, such as lizards/NAME.")
 ]
 Sources = Annotated[
     tuple[str, ...],

@@ -203,13 +203,13 @@ def _write_summary(
 ) -> None:
     """Write table.csv and sweep.json next to rows.jsonl; print where they are."""
     from analysis.report.format import NOT_DEFINED
-    from analysis.sweeps.rows import read_rows
     from nca.io import write_file
 
-    header = read_rows(folder / "rows.jsonl")[0] or {}
+    with (folder / "rows.jsonl").open() as rows:
+        header = json.loads(rows.readline())["sweep"]
     write_file(folder / "table.csv", table.to_csv(index=False, na_rep=NOT_DEFINED))
     summary = {"made_by": made_by, "options": config, "rows": len(table), "seconds": round(seconds, 1)}
-    summary |= {name: header.get(name) for name in ("organism", "config", "versions", "device")}
-    summary |= {"experiments": list(header.get("experiments", {})), **more}
+    summary |= {name: header[name] for name in ("organism", "config", "versions", "device")}
+    summary |= {"experiments": list(header["experiments"]), **more}
     write_file(folder / "sweep.json", json.dumps(summary, indent=1, default=str) + "\n")
     print_result(str(folder))

@@ -55,7 +55,7 @@ class SweepPlan:
     shard: Shard | None
 
 
-def shard_rows(experiments: Iterable[str], runs: int, shard: Shard | None) -> list[RowId]:
+def _shard_rows(experiments: Iterable[str], runs: int, shard: Shard | None) -> list[RowId]:
     """Experiment and run of the rows of a shard (all rows if None), experiment by experiment.
 
     Rows are dealt run by run, so that shards share as few controls as possible.
@@ -78,7 +78,7 @@ def rows_table(config: SweepConfig, rows: Mapping[RowId, Row]) -> pd.DataFrame:
     return table[["experiment", "run", "step", *config.metrics, *_NUMBERS]]
 
 
-def read_rows(path: str | Path) -> tuple[dict[str, Any] | None, list[Row]]:
+def _read_rows(path: str | Path) -> tuple[dict[str, Any] | None, list[Row]]:
     """The header of a file, if it has one, and its rows; an unfinished last line is ignored.
 
     Raises:
@@ -104,6 +104,7 @@ class RowStore:
     """The file that the finished rows of a sweep or shard are added to.
 
     Attributes:
+        order: experiment and run of every row that is wanted.
         rows: the wanted rows that the file holds already.
     """
 
@@ -118,6 +119,7 @@ class RowStore:
         Raises:
             UserError: the file holds something else, or rows of another sweep or version.
         """
+        self.order = _shard_rows(plan.experiments, plan.config.runs, plan.shard)
         self.rows: dict[RowId, Row] = {}
         self._path, self._lock, config = path, threading.Lock(), plan.config
         if path is None:
@@ -130,10 +132,10 @@ class RowStore:
         common = [organism.hexdigest(), config.seed, measured_steps(config.adult_step, config.eval_steps)]
         self._keys = {
             (name, run): hashlib.sha1(json.dumps([*common, digests[name], run]).encode()).hexdigest()
-            for name, run in shard_rows(plan.experiments, config.runs, plan.shard)
+            for name, run in self.order
         }
         if Path(path).exists():
-            header, rows = read_rows(path)
+            header, rows = _read_rows(path)
             if header or rows:
                 self._check(header)
             for row in rows:
@@ -271,7 +273,7 @@ def merge(
             )
     check_same_versions([(str(file.path), file.header["versions"]) for file in files], allow_version_mismatch)
     files.sort(key=lambda file: file.shard)
-    order = shard_rows(first.header["experiments"], first.config.runs, None)
+    order = _shard_rows(first.header["experiments"], first.config.runs, None)
     counts = [(file.shard, len(file.rows), len(file.shard.of(len(order)))) for file in files]
     if short := [f"shard {shard} has {n} of {expected} rows" for shard, n, expected in counts if n < expected]:
         more = f"; and {len(short) - 5} more shards" if len(short) > 5 else ""
@@ -312,7 +314,7 @@ def _shard_files(path: Path) -> list[Path]:
 
 
 def _read_shard(path: Path) -> _ShardFile:
-    header, lines = read_rows(path)
+    header, lines = _read_rows(path)
     if header is None:
         raise UserError(f'{path} is not a shard of a sweep; compute one with shard="k/n", or nca sweep.')
     try:
@@ -320,7 +322,7 @@ def _read_shard(path: Path) -> _ShardFile:
             age = "a newer" if header["format"] > FORMAT else "an older"
             raise UserError(f"{path} was written by {age} version of this program (format {header['format']}).")
         shard, config = Shard.parse(header["shard"]), SweepConfig(**header["config"])
-        own = set(shard_rows(header["experiments"], config.runs, shard))
+        own = set(_shard_rows(header["experiments"], config.runs, shard))
         header["organism"]["digest"], header["versions"].items(), header["experiments"].items()
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(f"{path} is not a shard of a sweep: {error}.") from error

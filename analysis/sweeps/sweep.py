@@ -18,7 +18,7 @@ from analysis.paired import EditedRun, measured_steps, run_controls, run_edited
 from analysis.progress import Log, Progress, silent
 from analysis.rollouts import grow_runs, run_keys
 from analysis.sweeps.config import SweepConfig
-from analysis.sweeps.rows import Row, RowId, RowStore, SweepPlan, merge, rows_table, shard_rows
+from analysis.sweeps.rows import Row, RowId, RowStore, SweepPlan, merge, rows_table
 from nca.edits import Edit
 from nca.errors import UserError
 from nca.io import write_file
@@ -71,13 +71,13 @@ def sweep(
     times = tuple(int(step) for step in eval_steps)
     config = SweepConfig(tuple(metrics), int(runs), int(seed), int(adult_step), times, bool(allow_no_op))
     plan = SweepPlan(organism, _name_experiments(edits), config, None if shard is None else Shard.parse(shard))
-    order, file = shard_rows(plan.experiments, config.runs, plan.shard), RowStore(store, plan)
+    file = RowStore(store, plan)
     rows = file.rows
-    if todo := [row for row in order if row not in rows]:
+    if todo := [row for row in file.order if row not in rows]:
         rows = _compute_rows(plan, todo, file, log)
     elif plan.shard is None:
         _check_effects(plan, plan.experiments, rows)
-    return rows_table(config, {row: rows[row] for row in order})
+    return rows_table(config, {row: rows[row] for row in file.order})
 
 
 def sweep_shards(
@@ -116,14 +116,11 @@ def sweep_shards(
     _make_folder(Path(folder))
     if client is None:
         for shard, path in files.items():
-            sweep(organism, experiments, **work, shard=shard, store=path, log=partial(_log_shard, log, shard))
+            log_shard = partial(lambda shard, line: log(f"shard {shard}, {line}"), shard)
+            sweep(organism, experiments, **work, shard=shard, store=path, log=log_shard)
         return merge(list(files.values()))
-    futures = {
-        shard: client.submit(
-            _sweep_on_worker, organism, experiments, work, str(shard), str(path.absolute()), pure=False
-        )
-        for shard, path in files.items()
-    }
+    submit = partial(client.submit, _sweep_on_worker, organism, experiments, work, pure=False)
+    futures = {shard: submit(str(shard), str(path.absolute())) for shard, path in files.items()}
     failed: dict[Shard, Exception] = {}
     for n, (shard, future) in enumerate(futures.items(), 1):
         try:
@@ -148,10 +145,6 @@ def sweep_shards(
 def shard_filename(shard: Shard) -> str:
     """The name of a shard's file."""
     return "rows.jsonl" if shard.n == 1 else f"rows.{shard.label}.jsonl"
-
-
-def _log_shard(log: Log, shard: Shard, line: str) -> None:
-    log(f"shard {shard}, {line}")
 
 
 def _sweep_on_worker(organism: Organism, experiments: Edits, work: dict[str, Any], shard: str, path: str) -> str:
@@ -214,13 +207,8 @@ def _compute_rows(plan: SweepPlan, todo: Sequence[RowId], file: RowStore, log: L
 def _effects(plan: SweepPlan, name: str, states: Any, keys: Any) -> list[Row]:
     """Cells that an experiment changes at the first step at which it acts, and the largest change, for each run.
 
-    That step is replayed from the unedited run, which equals the edited one until then.
-
-    Args:
-        plan: of the sweep.
-        name: of the experiment.
-        states: of the unedited runs at the adult step.
-        keys: of the runs.
+    That step is replayed from the unedited runs, whose states at the adult step are given: they equal the edited ones
+    until then.
     """
     organism, edits, start = plan.organism, plan.experiments[name], plan.config.adult_step
     first = max(start, min(int(edit.first) for edit in edits))
@@ -241,24 +229,20 @@ def _effects(plan: SweepPlan, name: str, states: Any, keys: Any) -> list[Row]:
 
 def _check_effects(plan: SweepPlan, names: Iterable[str], effects: Mapping[RowId, Row]) -> None:
     """Raise `UserError` if one of these experiments changes nothing in any run, those of other shards included."""
-    if plan.config.allow_no_op:
+    config = plan.config
+    if config.allow_no_op:
         return
     active = {name for (name, _), effect in effects.items() if effect["cells_changed"]}
     idle = [name for name in dict.fromkeys(names) if name not in active]
-    if plan.shard is not None:
-        idle = [name for name in idle if not _acts_elsewhere(plan, name, effects)]
+    for name in list(idle):
+        others = [run for run in range(config.runs) if (name, run) not in effects]
+        if plan.shard is not None and others:
+            keys = run_keys(config.seed, config.runs)[np.asarray(others)]
+            states = grow_runs(plan.organism, config.adult_step, keys)
+            if any(effect["cells_changed"] for effect in _effects(plan, name, states, keys)):
+                idle.remove(name)
     if idle:
         raise UserError(
             f"{len(idle)} of {len(plan.experiments)} experiments change nothing (first: {idle[0]}); correct their "
             "channels, region or steps, or allow it with --allow-no-op (allow_no_op=True)."
         )
-
-
-def _acts_elsewhere(plan: SweepPlan, name: str, effects: Mapping[RowId, Row]) -> bool:
-    """Whether an experiment changes anything in the runs that are not among these."""
-    others = [run for run in range(plan.config.runs) if (name, run) not in effects]
-    if not others:
-        return False
-    keys = run_keys(plan.config.seed, plan.config.runs)[np.asarray(others)]
-    states = grow_runs(plan.organism, plan.config.adult_step, keys)
-    return any(effect["cells_changed"] for effect in _effects(plan, name, states, keys))
