@@ -35,7 +35,8 @@ def trend_test(values: Float[np.ndarray, "lineage regime"], seed: int = 0) -> di
         with change_low and change_high. The intervals are 95 % bootstraps over lineages (see
         `_bootstrap_interval`).
     """
-    rows = _complete_rows(values)
+    rows = np.asarray(values, float)
+    rows = rows[np.isfinite(rows).all(1)]
     n, k = rows.shape
     if not n:
         return _no_result()
@@ -65,32 +66,23 @@ def _page_p(rows: Float[np.ndarray, "lineage regime"]) -> float:
     return float(np.mean(np.asarray(sums) >= np.dot(order, ranks) - 1e-9))
 
 
-def change_test(values: Float[np.ndarray, "lineage regime"], seed: int = 0) -> dict[str, Any]:
-    """Whether the second column differs from the first, lineage by lineage.
+def difference_test(differences: Float[np.ndarray, " lineage"], seed: int = 0) -> dict[str, Any]:
+    """Whether differences, of two regimes or from the value under the null, are on one side of 0; NaN is left out.
 
     Returns:
         n; p of Wilcoxon's signed rank test and floor; effect, the matched-pairs rank-biserial correlation
         (1 all rise, -1 all fall), with low and high; change, the median difference, with change_low and
         change_high, as in `trend_test`.
     """
-    rows = _complete_rows(values)
-    return _difference_test(rows[:, 1] - rows[:, 0], seed) if len(rows) else _no_result()
-
-
-def level_test(values: Float[np.ndarray, " lineage"], null: float, seed: int = 0) -> dict[str, Any]:
-    """Whether values differ from the value under the null: `change_test` of their differences from it."""
-    defined = np.asarray(values, float)[np.isfinite(values)]
-    return _difference_test(defined - null, seed) if len(defined) else _no_result()
-
-
-def _difference_test(differences: np.ndarray, seed: int) -> dict[str, Any]:
-    nonzero = np.count_nonzero(differences)  # differences of 0 have no sign
+    defined = np.asarray(differences, float)[np.isfinite(differences)]
+    if not len(defined):
+        return _no_result()
     return {
-        "n": len(differences),
-        "p": _signed_rank_p(differences),
-        "floor": min(1.0, 2.0 * 2.0**-nonzero),
-        **_bootstrap_interval(differences, _rank_biserial, seed),
-        **_bootstrap_interval(differences, np.median, seed, "change"),
+        "n": len(defined),
+        "p": _signed_rank_p(defined),
+        "floor": min(1.0, 2.0 * 2.0 ** -np.count_nonzero(defined)),  # differences of 0 have no sign
+        **_bootstrap_interval(defined, _rank_biserial, seed),
+        **_bootstrap_interval(defined, np.median, seed, "change"),
     }
 
 
@@ -124,11 +116,7 @@ def _bootstrap_interval(
     2015, "expanded" percentiles; `scipy.stats.bootstrap` has none). Of fewer than six values no two hold the
     median 95 % of the time.
 
-    Args:
-        values: one per lineage.
-        statistic: takes an array and `axis`.
-        seed: of the bootstrap.
-        name: of the statistic in the result; the ends are low and high, or NAME_low and NAME_high.
+    The ends are low and high, or NAME_low and NAME_high.
     """
     low, high = ("low", "high") if name == "effect" else (f"{name}_low", f"{name}_high")
     n, ends = len(values), (_NAN, _NAN)
@@ -147,11 +135,6 @@ def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
     order = defined[np.argsort(values[defined], kind="stable")]
     corrected[order] = np.minimum(1.0, np.maximum.accumulate(values[order] * np.arange(len(order), 0, -1)))
     return corrected
-
-
-def _complete_rows(values: Float[np.ndarray, "lineage regime"]) -> Float[np.ndarray, "lineage regime"]:
-    rows = np.asarray(values, float)
-    return rows[np.isfinite(rows).all(1)]
 
 
 def _no_result() -> dict[str, Any]:

@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float, Int
 
-from analysis.assays.axes.pca import body_states, horseshoe, plane_fit, project_states, rank_correlation
+from analysis.assays.axes.pca import body_states, layout, project_states
 from analysis.geometry import count_islands, geodesic, positions
 from analysis.stats.nulls import null_tests, with_surrogates
 from nca.errors import UserError
@@ -243,15 +243,13 @@ def position_tests(
     """
     states, mask = body_states(recording, components, run)
     fields = with_surrogates(states, mask, surrogates, seed)
-    maps, position = project_states(fields, components), positions(mask)
-    plane_r2 = plane_fit(maps, position)[0]
-    radius = np.abs(rank_correlation(maps, position["radius"]))
-    measures: dict[tuple[str, str], np.ndarray] = {}
+    maps = project_states(fields, components)
+    on_body, measures = layout(maps, positions(mask)), {}
     for k in range(maps.shape[-1]):
-        measures[f"PC{k + 1}", "plane_r2"] = plane_r2[:, k]
-        measures[f"PC{k + 1}", "rank_correlation"] = radius[:, k]
+        measures[f"PC{k + 1}", "plane_r2"] = on_body["plane_r2"][:, k]
+        measures[f"PC{k + 1}", "rank_correlation"] = on_body["radius_correlation"][:, k]
     if maps.shape[-1] > 1:
-        measures["PC2", "horseshoe"] = np.abs(horseshoe(maps))
+        measures["PC2", "horseshoe"] = np.abs(on_body["horseshoe"])
     decoded = decode_position(fields, mask, cv_repeats)
     measures |= {(q, "r2"): r2.mean(1) for q, r2 in decoded.items()}
     repeat_sd = [decoded[q][0].std() if measure == "r2" else np.nan for q, measure in measures]

@@ -81,7 +81,7 @@ def pca(
     attrs = {"step": step, "channels": channels, "scaling": scaling, "cells": len(states)}
     attrs |= {k: recording.attrs[k] for k in ("organism", "hash", "spec")}
     components = xr.Dataset(data, coords, attrs)
-    return components.merge(_layout(components.scores.sel(step=step), fitted.mature))
+    return components.merge(_layout_of_runs(components.scores.sel(step=step), fitted.mature))
 
 
 def _select_channels(spec: Spec, channels: str) -> list[str]:
@@ -139,46 +139,41 @@ def project_states(
     return (states - components["mean"].values) / components.scale.values @ components.loadings.values[:SHOWN].T
 
 
-def _layout(scores: xr.DataArray, mature: xr.DataArray) -> xr.Dataset:
+def _layout_of_runs(scores: xr.DataArray, mature: xr.DataArray) -> xr.Dataset:
     """How the components lie on the body, run by run."""
     rows = []
-    for run in range(scores.sizes["run"]):
-        mask = mature[run].values
-        values, position = scores[run].values[mask].astype(np.float64), positions(mask)
-        radius_correlation = np.abs(rank_correlation(values, position["radius"]))
-        rows.append(
-            (*plane_fit(values, position), radius_correlation, horseshoe(values), mask.sum(), count_islands(mask))
-        )
-    names = ("plane_r2", "plane_angle", "radius_correlation", "horseshoe", "cells", "islands")
-    columns = {name: np.stack(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
+    for values, mask in zip(scores.values, mature.values, strict=True):
+        measures = layout(values[mask].astype(np.float64), positions(mask))
+        rows.append(measures | {"cells": mask.sum(), "islands": count_islands(mask)})
+    columns = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
     return xr.Dataset({name: (("run", "pc")[: values.ndim], values) for name, values in columns.items()})
 
 
-def plane_fit(
+def layout(
     values: Float[np.ndarray, "*field cell pc"], position: Mapping[str, np.ndarray]
-) -> tuple[Float[np.ndarray, "*field pc"], Float[np.ndarray, "*field pc"]]:
-    """R² of the plane fitted to each map, and the angle of its slope in degrees modulo 180."""
+) -> dict[str, Float[np.ndarray, "*field ..."]]:
+    """How maps of components lie on a body; NaN where one is constant.
+
+    Returns:
+        plane_r2 and plane_angle of the plane fitted to each map, the angle of its slope in degrees modulo 180;
+        radius_correlation, the absolute rank correlation of each map with the radius; horseshoe, corr(PC2, PC1²), which
+        is large where PC2 is only a fold of PC1, NaN with fewer than two components.
+    """
     design = np.stack([np.ones_like(position["x"]), position["x"], position["y"]], 1)
     coefficients = np.linalg.pinv(design) @ values
     residual = np.square(values - design @ coefficients).sum(-2)
     total = np.square(values - values.mean(-2, keepdims=True)).sum(-2)
-    r2 = np.where(total > 0, 1 - residual / np.where(total > 0, total, 1), np.nan)
     slope_x, slope_y = coefficients[..., 1, :], coefficients[..., 2, :]
-    return r2, np.degrees(np.arctan2(slope_y, slope_x)) % 180 % 180  # -1e-15 % 180 is 180
-
-
-def rank_correlation(
-    values: Float[np.ndarray, "*field cell pc"], other: Float[np.ndarray, " cell"]
-) -> Float[np.ndarray, "*field pc"]:
-    """Spearman's correlation of each map with one quantity; NaN where either is constant."""
-    return _correlation(scipy.stats.rankdata(values, axis=-2), scipy.stats.rankdata(other)[:, None])
-
-
-def horseshoe(values: Float[np.ndarray, "*field cell pc"]) -> Float[np.ndarray, "*field"]:
-    """corr(PC2, PC1²): large where PC2 is only a fold of PC1; NaN with fewer than two components."""
-    if values.shape[-1] < 2:
-        return np.full(values.shape[:-2], np.nan)
-    return _correlation(values[..., 1:2], np.square(values[..., :1]))[..., 0]
+    ranks = scipy.stats.rankdata(values, axis=-2), scipy.stats.rankdata(position["radius"])[:, None]
+    fold = np.full(values.shape[:-2], np.nan)
+    if values.shape[-1] > 1:
+        fold = _correlation(values[..., 1:2], np.square(values[..., :1]))[..., 0]
+    return {
+        "plane_r2": np.where(total > 0, 1 - residual / np.where(total > 0, total, 1), np.nan),
+        "plane_angle": np.degrees(np.arctan2(slope_y, slope_x)) % 180 % 180,  # -1e-15 % 180 is 180
+        "radius_correlation": np.abs(_correlation(*ranks)),
+        "horseshoe": fold,
+    }
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import scipy.ndimage
 from helpers import bodies
 
 from analysis.assays.axes.decoding import ridge_r2
-from analysis.assays.axes.pca import plane_fit
+from analysis.assays.axes.pca import layout
 from analysis.geometry import count_islands, positions
 from analysis.stats.nulls import p_value
 from analysis.stats.surrogates import (
@@ -196,7 +196,7 @@ def test_permuting_cells_would_find_a_gradient_in_nearly_every_smooth_field():
             "rotated": draw_surrogates(field, mask, 39, seed=number),
         }
         for name, surrogates in null.items():
-            r2 = plane_fit(np.concatenate([field[None], surrogates]), position)[0][:, 0]
+            r2 = layout(np.concatenate([field[None], surrogates]), position)["plane_r2"][:, 0]
             significant[name].append(p_value(r2[0], r2[1:]) <= 0.05)
     assert np.mean(significant["permuted"]) >= 0.9
     assert np.mean(significant["rotated"]) <= 0.15

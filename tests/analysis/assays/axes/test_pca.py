@@ -6,7 +6,7 @@ from helpers import bodies
 from helpers.fields import record_fields
 
 import analysis
-from analysis.assays.axes.pca import horseshoe, pca, plane_fit, rank_correlation
+from analysis.assays.axes.pca import layout, pca
 from analysis.geometry import positions
 from analysis.recording import label_states
 from nca.errors import UserError
@@ -59,18 +59,20 @@ def test_colour_is_left_out_unless_asked_for():
 def test_the_plane_and_the_radius_of_known_maps_are_worked_out_by_hand():
     position = positions(bodies.disc((31, 31), 12))
     values = np.stack([position["x"], -position["y"], position["radius"], position["x"] + position["y"]], -1)
-    r2, angle = plane_fit(values, position)
+    on_body = layout(values, position)
+    r2, angle = on_body["plane_r2"], on_body["plane_angle"]
     np.testing.assert_allclose(r2[[0, 1, 3]], 1, atol=1e-9)
     np.testing.assert_allclose(angle[[0, 1, 3]], [0, 90, 45], atol=1e-6)
     assert r2[2] < 1e-9
-    assert rank_correlation(values, position["radius"])[2] == pytest.approx(1)
+    assert on_body["radius_correlation"][2] == pytest.approx(1)
 
 
 def test_a_fold_of_the_first_component_shows_as_a_horseshoe():
     t = np.linspace(-1, 1, 50)
-    assert horseshoe(np.stack([t, t**2], -1)) == pytest.approx(1)
-    assert abs(horseshoe(np.stack([t, t**3], -1))) < 1e-9
-    assert np.isnan(horseshoe(t[:, None]))
+    position = {"x": t, "y": t**2, "radius": np.abs(t)}
+    assert layout(np.stack([t, t**2], -1), position)["horseshoe"] == pytest.approx(1)
+    assert abs(layout(np.stack([t, t**3], -1), position)["horseshoe"]) < 1e-9
+    assert np.isnan(layout(t[:, None], position)["horseshoe"])
 
 
 @pytest.mark.parametrize(
