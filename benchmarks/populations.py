@@ -55,7 +55,7 @@ def by_devices(scene: Scene, repeats: int, devices: tuple[int, ...] = DEVICES) -
 def small(sizes: Sizes) -> TrainConfig:
     """The shipped population's recipe, its roll-outs all of one length."""
     quick = sizes.size < 24
-    return TrainConfig(
+    return TrainConfig.published(
         regime="persistent", size=min(sizes.size, 24), margin=min(sizes.margin, 8), hidden_size=sizes.hidden,
         batch_size=sizes.batch, pool_size=32, reseed_per_batch=0,
         min_steps=sizes.steps, max_steps=sizes.steps, dense=quick,

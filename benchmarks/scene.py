@@ -20,7 +20,7 @@ from nca.rule import Rule, init_rule
 from nca.spec import Spec
 from nca.targets import target
 from nca.training.config import TrainConfig
-from nca.training.step import Task, TrainState, adam, init_training
+from nca.training.step import Task, TrainState, init_training, optimizer
 
 ROOT = Path(__file__).parents[1]
 GECKO = ROOT.parent / "shared" / "organisms" / "distill-gecko-persistent" / "reference.npz"
@@ -67,7 +67,7 @@ class Scene:
 
 def scene(sizes: Sizes, name: str | None) -> Scene:
     """The scene of an organism grown for 100 steps; without a name, of a body that keeps still."""
-    config = TrainConfig(
+    config = TrainConfig.published(
         regime="persistent", size=sizes.size, margin=sizes.margin, hidden_size=sizes.hidden,
         batch_size=sizes.batch, pool_size=sizes.batch, reseed_per_batch=0, min_steps=sizes.steps, max_steps=sizes.steps,
     )  # fmt: skip
@@ -81,7 +81,7 @@ def scene(sizes: Sizes, name: str | None) -> Scene:
     parts: Any = nnx.split(organism.rule, nnx.Param, ...)
     task = replace(init_training(config)[0], split=(parts[0], parts[2]))
     pool = jnp.tile(body[None], (sizes.batch, 1, 1, 1))
-    state = TrainState(parts[1], adam(config).init(parts[1]), pool)
+    state = TrainState(parts[1], optimizer(config).init(parts[1]), pool)
     return Scene(sizes, organism, body, task, state, jax.random.key(0))
 
 

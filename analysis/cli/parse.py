@@ -28,7 +28,7 @@ def parse_command(words: Sequence[str], commands: Mapping[str, type], descriptio
         UserError: an option that was renamed, or a whole number too large for the arrays it will meet.
         SystemExit: help was printed (code 0), or tyro explained on standard error what is wrong (code 2).
     """
-    kinds = tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, kind in commands.items())
+    kinds = tuple(Annotated[kind, _subcommand(name, kind, words)] for name, kind in commands.items())
     union: Any = Union[kinds]  # noqa: UP007 (of a tuple)
     style = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)
     message = io.TextIOWrapper(io.BytesIO(), encoding=sys.stderr.encoding, errors="replace")
@@ -48,6 +48,13 @@ def parse_command(words: Sequence[str], commands: Mapping[str, type], descriptio
         raise
     _check_sizes(record)
     return record
+
+
+def _subcommand(name: str, kind: Any, words: Sequence[str]) -> Any:
+    """A command; one whose record has `defaults` takes from there what is not among the words."""
+    if words and words[0] == name and hasattr(kind, "defaults"):
+        return tyro.conf.subcommand(name, default=kind.defaults(words[1:]))
+    return tyro.conf.subcommand(name)
 
 
 def _renamed_options(kind: type) -> dict[str, str]:

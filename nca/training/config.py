@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from nca.errors import UserError
 from nca.spec import Spec
@@ -19,9 +19,41 @@ WOUNDS = ("disc", "half", "core")
 CONFIG_FILE = "config.json"
 
 
+_CHOICES = {
+    "optimizer": ("muon", "adam"),
+    "lr_schedule": ("linear", "step"),
+    "kernel": ("xla", "pallas"),
+    "precision": ("float32", "bfloat16"),
+}
+# What earlier versions did not know, and what else distinguishes the published recipe from the fast one.
+_ONE_STAGE: dict[str, Any] = {
+    "growing_steps": 0,
+    "persistent_steps": 0,
+    "damage_ramp_steps": 0,
+    "optimizer": "adam",
+    "lr_schedule": "step",
+    "ema_decay": 0.0,
+}
+PUBLISHED: dict[str, Any] = {
+    "regime": "growing",
+    "steps": 8000,
+    "margin": 16,
+    "pool_size": 1024,
+    "damage_per_batch": 3,
+    "wounds": ("disc",),
+    "learning_rate": 2e-3,
+    "lr_drop_step": 2000,
+    "lr_drop_factor": 0.1,
+    **_ONE_STAGE,
+}
+
+
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to train an organism; the defaults are the published recipe (Mordvintsev et al. 2020).
+    """How to train an organism; the defaults are the fast recipe, `TrainConfig.published` has the published one.
+
+    The fast recipe trains in stages: on roll-outs from the seed, then on a pool of end states, then with more and
+    more wounds. It uses Muon and averages the weights, and takes a sixth of the published recipe's steps.
 
     Attributes:
         target: a drawing's name, a picture file, or an emoji character.
@@ -35,15 +67,23 @@ class TrainConfig:
         background: colour to remove from a picture without alpha, or "auto".
         batch_size: roll-outs per training step.
         pool_size: number of end states in the pool.
+        growing_steps: first training steps, in which every roll-out starts from the seed; a run that starts from
+            a trained organism skips them.
+        persistent_steps: training steps that follow, from the pool, without wounds.
+        damage_ramp_steps: training steps that follow, over which the number of wounded samples rises.
         reseed_per_batch: samples with the highest loss in a batch that are replaced by the seed.
         damage_per_batch: samples with the lowest loss in a batch that are wounded; regenerating only.
         wounds: kinds of wound, drawn at random: disc (published), half (a half plane), core (a disc near
             the centre).
         min_steps: fewest steps of a roll-out.
         max_steps: most steps of a roll-out.
-        learning_rate: learning rate of Adam.
-        lr_drop_step: training step at which the learning rate drops.
-        lr_drop_factor: factor of that drop.
+        optimizer: muon (Adam for all variables but matrices) or adam.
+        learning_rate: learning rate of the optimizer.
+        lr_schedule: step (the learning rate drops at once) or linear (it falls until the last step).
+        lr_drop_step: training step from which the learning rate drops or falls; 0 for half of all steps.
+        lr_drop_factor: factor of the whole drop.
+        ema_decay: decay per step of the moving average of the weights that becomes the organism; 0 for the last
+            weights.
         channels: channels of a cell's state.
         hidden_size: hidden units of the rule.
         perception: sobel, laplacian, isotropic, sobel-laplacian, steered or learned.
@@ -67,23 +107,29 @@ class TrainConfig:
     """
 
     target: str = "lizard"
-    regime: Regime = "growing"
-    steps: int = 8000
+    regime: Regime = "regenerating"
+    steps: int = 2500
     init_from: str | None = None
     seed: int = 0
     size: int = 40
-    margin: int = 16
+    margin: int = 8
     background: str | None = None
     batch_size: int = 8
-    pool_size: int = 1024
+    pool_size: int = 256
+    growing_steps: int = 300
+    persistent_steps: int = 300
+    damage_ramp_steps: int = 1000
     reseed_per_batch: int = 1
-    damage_per_batch: int = 3
-    wounds: tuple[str, ...] = ("disc",)
+    damage_per_batch: int = 4
+    wounds: tuple[str, ...] = ("disc", "half", "half", "core")
     min_steps: int = 64
     max_steps: int = 95
-    learning_rate: float = 2e-3
-    lr_drop_step: int = 2000
-    lr_drop_factor: float = 0.1
+    optimizer: Literal["muon", "adam"] = "muon"
+    learning_rate: float = 1e-2
+    lr_schedule: Literal["linear", "step"] = "linear"
+    lr_drop_step: int = 0
+    lr_drop_factor: float = 0.02
+    ema_decay: float = 0.98
     channels: int = 16
     hidden_size: int = 128
     perception: str = "sobel"
@@ -105,14 +151,15 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.regime not in REGIMES:
             raise UserError(f"regime must be one of {', '.join(REGIMES)}; got {self.regime!r}.")
-        check_at_least(1, self, "steps", "batch_size", "pool_size", "min_steps", "hidden_size", "lr_drop_step")
+        check_at_least(1, self, "steps", "batch_size", "pool_size", "min_steps", "hidden_size")
         check_at_least(1, self, "log_every", "save_every")
         for name, value in vars(self).items():
             if isinstance(value, int) and value >= 2**31:
                 raise UserError(f"{name} must be at most {2**31 - 1}, got {value}.")
-        for name in ("margin", "plot_every", "max_rollbacks", "reseed_per_batch", "damage_per_batch", "seed"):
-            if getattr(self, name) < 0:
-                raise UserError(f"{name} must not be negative, got {getattr(self, name)}.")
+        check_at_least(0, self, "margin", "plot_every", "max_rollbacks", "reseed_per_batch", "damage_per_batch", "seed")
+        check_at_least(0, self, "growing_steps", "persistent_steps", "damage_ramp_steps", "lr_drop_step")
+        if not 0 <= self.ema_decay < 1:
+            raise UserError(f"ema_decay must be 0 or more and below 1, got {self.ema_decay}.")
         for name in ("learning_rate", "lr_drop_factor", "max_abs_state"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise UserError(f"{name} must be a number above 0, got {getattr(self, name)}.")
@@ -134,9 +181,18 @@ class TrainConfig:
         if not self.wounds or set(self.wounds) - set(WOUNDS):
             raise UserError(f"wounds must be of {', '.join(WOUNDS)}; got {self.wounds!r}.")
         _ = self.snapshot_steps
-        for name, known in (("kernel", ("xla", "pallas")), ("precision", ("float32", "bfloat16"))):
-            if getattr(self, name) not in known:
-                raise UserError(f"{name} must be {' or '.join(known)}; got {getattr(self, name)!r}.")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise UserError(f"{name} must be {' or '.join(choices)}; got {getattr(self, name)!r}.")
+
+    @classmethod
+    def published(cls, **changes: Any) -> Self:
+        """The recipe of Mordvintsev et al. (2020), with changes.
+
+        Args:
+            **changes: fields that differ from it, by name.
+        """
+        return cls(**(PUBLISHED | changes))
 
     @property
     def run_name(self) -> str:
@@ -195,11 +251,18 @@ class TrainConfig:
             UserError: a field is unknown, or holds an impossible value.
         """
         try:
-            modern = modern_keys(fields, "config")
-            values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in modern.items()}
+            values: dict[str, Any] = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in modern_config(fields).items()
+            }
             return cls(**values)
         except (AttributeError, TypeError) as error:
             raise UserError(f"The training configuration cannot be read: {error}.") from error
+
+
+def modern_config(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a configuration read from a file; earlier versions knew only variants of the published recipe."""
+    modern = modern_keys(fields, "config")
+    return modern if _ONE_STAGE.keys() & modern.keys() else PUBLISHED | modern
 
 
 def read_config(folder: Path) -> TrainConfig:

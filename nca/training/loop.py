@@ -46,6 +46,7 @@ from nca.training.step import (
     compile_step,
     init_training,
     step_key,
+    training_phase,
 )
 
 Log = Callable[[str], None]
@@ -216,7 +217,7 @@ class _SingleState:
         """Take a training step; returns the metrics, each with an axis of one network."""
         run = runs[0]
         key = step_key(run.config.seed, run.checkpoint.rollbacks, run.step)
-        self._state, metrics = self._compiled(self._state, key)
+        self._state, metrics = self._compiled(self._state, key, training_phase(run.config, run.step))
         return {name: [value] for name, value in metrics.items()}
 
     def __getitem__(self, number: int) -> TrainState:
@@ -244,7 +245,11 @@ class _StackedState:
         numbers = np.zeros((3, self._size), np.int32)
         for i, run in enumerate(runs):
             numbers[:, i] = run.config.seed, run.checkpoint.rollbacks, run.step
-        self._states, metrics = self._compiled(self._states, *numbers, np.isin(np.arange(self._size), active))
+        phases = [training_phase(run.config, run.step) for run in runs]
+        phases += [phases[0]] * (self._size - len(runs))
+        phase = jax.tree.map(lambda *values: np.stack(values), *phases)
+        is_active = np.isin(np.arange(self._size), active)
+        self._states, metrics = self._compiled(self._states, *numbers, phase, is_active)
         return metrics
 
     def __getitem__(self, number: int) -> TrainState:
@@ -359,14 +364,16 @@ def reseed_pool(task: Task, state: TrainState) -> tuple[TrainState, int]:
 
 def _save_snapshot(run: _Run, state: TrainState) -> None:
     """Save the organism of this step in the folder `snapshots`."""
-    organism = build_organism(run.task, state.parameters, Checkpoint(run.step, run.checkpoint.rollbacks), run.folder)
+    organism = build_organism(
+        run.task, state.final_parameters, Checkpoint(run.step, run.checkpoint.rollbacks), run.folder
+    )
     (run.folder / "snapshots").mkdir(exist_ok=True)
     path = run.folder / "snapshots" / f"step-{run.step:06d}.safetensors"
     save(organism.rename(f"{organism.name}-{run.step}"), path)
 
 
 def _save_organism(run: _Run, state: TrainState) -> Organism:
-    organism = build_organism(run.task, state.parameters, run.checkpoint, run.folder)
+    organism = build_organism(run.task, state.final_parameters, run.checkpoint, run.folder)
     save(organism, run.folder / "organism.safetensors")
     return organism
 

@@ -21,7 +21,7 @@ from typing import Any, Literal
 from nca.errors import UserError
 from nca.io import UNFINISHED, load, write_file
 from nca.shards import Shard, all_shards, check_same_versions
-from nca.training.config import CONFIG_FILE, REGIMES, TrainConfig, read_config
+from nca.training.config import CONFIG_FILE, REGIMES, TrainConfig, modern_config, read_config
 from nca.versions import modern_keys, versions
 
 POPULATION_FILE = "population.json"
@@ -223,7 +223,7 @@ def read_index(folder: Path) -> dict[str, Any]:
         index = modern_keys(json.loads(path.read_text(encoding="utf-8")), "population")
         if index["format"] > _FORMAT:
             raise UserError(f"{path} was written by a newer version (format {index['format']}).")
-        index["configs"] = [modern_keys(config, "config") for config in index.get("configs") or []]
+        index["configs"] = [modern_config(config) for config in index.get("configs") or []]
         index["members"] = [modern_keys(member, "member") for member in index["members"]]
         for member in index["members"]:
             member["metrics"] = modern_keys(member.get("metrics") or {}, "metrics")

@@ -1,8 +1,9 @@
-"""One training step of the published recipe, as a pure function of train state and key.
+"""One training step, as a pure function of train state, key and phase.
 
 A batch is drawn from the pool; its worst sample is replaced by the seed and, when regenerating, its best
 samples are wounded. It grows for a random number of steps. The loss is the mean squared error to the target,
-and every variable's gradient is divided by its own norm (Mordvintsev et al. 2020).
+and every variable's gradient is divided by its own norm (Mordvintsev et al. 2020). What changes in the course of
+training is the phase: how many seeds, how many wounds, what learning rate.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -51,13 +52,34 @@ class TrainState:
 
     Attributes:
         parameters: the trained arrays of the rule.
-        optimiser: the state of Adam.
+        optimiser: the state of the optimizer, with the moving average of the parameters.
         pool: end states of earlier roll-outs, (sample, y, x, channel).
     """
 
     parameters: Any
     optimiser: Any
     pool: Float[Array, "*member sample y x channel"]
+
+    @property
+    def final_parameters(self) -> Any:
+        """The parameters of the organism: their moving average, or the last ones where none is kept."""
+        is_average = lambda node: isinstance(node, _Average)  # noqa: E731
+        nodes = jax.tree.leaves(self.optimiser, is_leaf=is_average)
+        return next((node.parameters for node in nodes if is_average(node)), self.parameters)
+
+
+class Phase(NamedTuple):
+    """Where a training step stands in the course of training; arrays of members in a population.
+
+    Attributes:
+        seeds: samples of the batch that are replaced by the seed.
+        wounds: samples of the batch that are wounded.
+        lr_factor: of the learning rate.
+    """
+
+    seeds: Any
+    wounds: Any
+    lr_factor: Any
 
 
 @dataclass(frozen=True)
@@ -107,7 +129,7 @@ def init_training(config: TrainConfig) -> tuple[Task, TrainState]:
     # Growing does not draw from the pool: it is only there to be looked at.
     samples = config.batch_size if config.regime == "growing" else config.pool_size
     pool = jnp.tile(seed[None], (samples, 1, 1, 1))
-    return task, TrainState(parameters, adam(config).init(parameters), pool)
+    return task, TrainState(parameters, optimizer(config).init(parameters), pool)
 
 
 def _trained_rule(config: TrainConfig) -> Rule:
@@ -150,11 +172,55 @@ def _row_capacities(config: TrainConfig, rule: Rule, padded: Array) -> tuple[int
     return tuple(int(np.ceil(share * rows / 128)) * 128 for share in CAPACITIES)
 
 
-def adam(config: TrainConfig) -> optax.GradientTransformation:
-    """Adam on gradients divided by their own norm; its learning rate drops once."""
-    rate = optax.piecewise_constant_schedule(config.learning_rate, {config.lr_drop_step: config.lr_drop_factor})
-    normalise = optax.stateless_with_tree_map(lambda g, _: g / (jnp.linalg.norm(g) + 1e-8))
-    return optax.chain(normalise, optax.adam(rate))
+class _Average(NamedTuple):
+    """The moving average of the parameters, a part of the optimizer's state."""
+
+    parameters: Any
+
+
+def optimizer(config: TrainConfig) -> optax.GradientTransformationExtraArgs:
+    """Muon (Jordan et al. 2024) or Adam on gradients divided by their own norm; `update` takes `lr_factor`."""
+    rate = lambda count: config.learning_rate  # noqa: E731 (a schedule, since its count is in earlier checkpoints)
+    parts = [
+        optax.stateless_with_tree_map(lambda g, _: g / (jnp.linalg.norm(g) + 1e-8)),
+        optax.contrib.muon(rate) if config.optimizer == "muon" else optax.adam(rate),
+        optax.GradientTransformationExtraArgs(
+            lambda parameters: optax.EmptyState(),
+            lambda updates, state, parameters, *, lr_factor=1.0: (
+                jax.tree.map(lambda u: u * lr_factor, updates),
+                state,
+            ),
+        ),
+    ]
+    if config.ema_decay:
+        parts.append(_average(config.ema_decay))
+    return optax.chain(*parts)
+
+
+def _average(decay: float) -> optax.GradientTransformation:
+    """Keeps the exponential moving average of the parameters; the updates stay as they are."""
+
+    def update(updates: Any, state: _Average, parameters: Any) -> tuple[Any, _Average]:
+        after = optax.apply_updates(parameters, updates)
+        return updates, _Average(optax.incremental_update(after, state.parameters, 1 - decay))
+
+    return optax.GradientTransformation(lambda parameters: _Average(jax.tree.map(jnp.copy, parameters)), update)
+
+
+def training_phase(config: TrainConfig, step: int) -> Phase:
+    """The phase of a training step, from 0.
+
+    Runs from random weights start with the growing and persistent stages, whatever their regime; runs from a trained
+    organism skip the growing one. Then the wounded samples rise from 1 to `damage_per_batch`.
+    """
+    growing = config.growing_steps if config.init_from is None else 0
+    wounded_since = step - growing - config.persistent_steps
+    seeds = config.reseed_per_batch if config.regime != "growing" and step >= growing else config.batch_size
+    share = min((wounded_since + 1) / max(config.damage_ramp_steps, 1), 1) if wounded_since >= 0 else 0.0
+    wounds = int(np.ceil(share * config.wounded_per_batch))
+    start = config.lr_drop_step or config.steps // 2
+    fallen = max(step - start, 0) / max(config.steps - start, 1) if config.lr_schedule == "linear" else step >= start
+    return Phase(np.int32(seeds), np.int32(wounds), np.float32(1 - (1 - config.lr_drop_factor) * fallen))
 
 
 # --- One step ---
@@ -179,7 +245,7 @@ def sample_mse(target: Float[Array, "y x 4"], states: Float[Array, "sample y x c
 
 
 def draw_batch(
-    task: Task, target: Array, pool: Array, key: Array
+    task: Task, target: Array, pool: Array, key: Array, phase: Phase
 ) -> tuple[Int[Array, " sample"], Float[Array, "sample y x channel"]]:
     """Pool indices and start states of a batch, in order of falling loss: seeds, old states, wounded states."""
     config = task.config
@@ -190,16 +256,24 @@ def draw_batch(
     indices = jax.random.choice(draw_key, pool.shape[0], (config.batch_size,), replace=False)
     worst_first = jnp.argsort(-sample_mse(target, pool[indices]))
     indices = indices[worst_first]
-    states = pool[indices].at[: config.reseed_per_batch].set(task.seed)
+    ranks = jnp.arange(config.batch_size)
+    states = jnp.where((ranks < phase.seeds)[:, None, None, None], task.seed, pool[indices])
     if config.wounded_per_batch:
         keys = jax.random.split(wound_key, config.wounded_per_batch)
         wounds = jax.vmap(lambda k: random_wound(k, config.canvas, config.wounds))(keys)
+        wounds &= (ranks[-config.wounded_per_batch :] >= config.batch_size - phase.wounds)[:, None, None]
         states = states.at[-config.wounded_per_batch :].multiply(~wounds[..., None])
     return indices, states
 
 
 def _gradient_step(
-    task: Task, target: Array, parameters: Any, optimiser: Any, states: Array, keys: tuple[Array, Array]
+    task: Task,
+    target: Array,
+    parameters: Any,
+    optimiser: Any,
+    states: Array,
+    keys: tuple[Array, Array],
+    lr_factor: Array,
 ) -> tuple[Any, Any, Array, Metrics]:
     """Parameters and optimiser after one step on a batch, the end states of its roll-outs, and the metrics.
 
@@ -210,6 +284,7 @@ def _gradient_step(
         optimiser: its state.
         states: start states of the batch.
         keys: of the number of steps, and of the fire masks.
+        lr_factor: of the learning rate.
     """
     if task.sharding is not None:
         states = jax.lax.with_sharding_constraint(states, task.sharding)
@@ -221,7 +296,7 @@ def _gradient_step(
         return jnp.mean(sample_mse(target, ends)), ends
 
     (error, ends), gradients = jax.value_and_grad(loss, has_aux=True)(parameters)
-    updates, optimiser = adam(task.config).update(gradients, optimiser, parameters)
+    updates, optimiser = optimizer(task.config).update(gradients, optimiser, parameters, lr_factor=lr_factor)
     body = mature(task.rule(parameters), ends)
     parameters = optax.apply_updates(parameters, updates)
     finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(parameters)]).all()
@@ -234,17 +309,24 @@ def _gradient_step(
     return parameters, optimiser, ends, metrics
 
 
-def train_step(task: Task, state: TrainState, key: Array) -> tuple[TrainState, Metrics]:
+def train_step(task: Task, state: TrainState, key: Array, phase: Phase | None = None) -> tuple[TrainState, Metrics]:
     """The train state after one step, and its metrics.
+
+    Args:
+        task: what is fixed.
+        state: the train state before.
+        key: of the batch, the number of steps and the fire masks.
+        phase: where the step stands in the course of training; that of the first step if none.
 
     Returns:
         metrics: loss (mean squared error), dead (number of samples without a mature cell), max_abs (largest
         absolute value of any end state), finite (whether loss, parameters and end states are).
     """
+    phase = training_phase(task.config, 0) if phase is None else phase
     batch_key, length_key, fire_key = jax.random.split(key, 3)
-    indices, states = draw_batch(task, task.target, state.pool, batch_key)
+    indices, states = draw_batch(task, task.target, state.pool, batch_key, phase)
     parameters, optimiser, ends, metrics = _gradient_step(
-        task, task.target, state.parameters, state.optimiser, states, (length_key, fire_key)
+        task, task.target, state.parameters, state.optimiser, states, (length_key, fire_key), phase.lr_factor
     )
     return TrainState(parameters, optimiser, state.pool.at[indices].set(ends)), metrics
 
@@ -254,7 +336,7 @@ def step_key(seed: Array | int, rollbacks: Array | int, step: Array | int) -> Ar
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), rollbacks + 1), step)
 
 
-def compile_step(task: Task) -> Callable[[TrainState, Array], tuple[TrainState, Metrics]]:
+def compile_step(task: Task) -> Callable[..., tuple[TrainState, Metrics]]:
     """`train_step` of one task, compiled once; it reuses the buffers of the state that it is given."""
     return jax.jit(partial(train_step, task), donate_argnums=0)
 
@@ -271,27 +353,27 @@ def compile_population_step(task: Task, targets: Array, mesh: Mesh) -> Callable[
         mesh: devices, on an axis "member".
 
     Returns:
-        A function of states, seeds, rollbacks, steps and active, each with a first axis "member", to states and
+        A function of states, seeds, rollbacks, steps, phases and active, each with a first axis "member", to states and
         metrics. Members that are not active stay as they are.
     """
     one_by_one = jax.default_backend() == "cpu"
 
     def member_step(inputs: tuple[Any, ...]) -> Any:
-        target, parameters, optimiser, states, keys, active = inputs
+        target, parameters, optimiser, states, keys, lr_factor, active = inputs
 
         def step() -> Any:
-            return _gradient_step(task, target, parameters, optimiser, states, (keys[0], keys[1]))
+            return _gradient_step(task, target, parameters, optimiser, states, (keys[0], keys[1]), lr_factor)
 
         idle: Metrics = {"loss": jnp.float32(0), "dead": jnp.int32(0), "max_abs": jnp.float32(0)}
         idle["finite"] = jnp.bool_(True)
         return jax.lax.cond(active, step, lambda: (parameters, optimiser, states, idle))
 
     def device_step(
-        state: TrainState, targets: Array, seeds: Array, rollbacks: Array, steps: Array, active: Array
+        state: TrainState, targets: Array, seeds: Array, rollbacks: Array, steps: Array, phase: Phase, active: Array
     ) -> Any:
         keys = jax.vmap(lambda *k: jax.random.split(step_key(*k), 3))(seeds, rollbacks, steps)
-        indices, states = jax.vmap(lambda t, p, k: draw_batch(task, t, p, k))(targets, state.pool, keys[:, 0])
-        inputs = (targets, state.parameters, state.optimiser, states, keys[:, 1:], active)
+        indices, states = jax.vmap(partial(draw_batch, task))(targets, state.pool, keys[:, 0], phase)
+        inputs = (targets, state.parameters, state.optimiser, states, keys[:, 1:], phase.lr_factor, active)
         map_members = jax.lax.map if one_by_one else lambda f, x: jax.vmap(f)(x)
         parameters, optimiser, ends, metrics = map_members(member_step, inputs)
         indices = jnp.where(active[:, None], indices, state.pool.shape[1])

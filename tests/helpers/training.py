@@ -35,7 +35,7 @@ def tiny(**changes):
         "plot_every": 0,
         "seed": 1,
     }
-    return TrainConfig(**(fields | changes))
+    return TrainConfig.published(**(fields | changes))
 
 
 def no_log(line):
@@ -52,7 +52,7 @@ def run_files(folder):
 def mock_step(task):
     """In place of `compile_step`: the parameters walk at random, by the key, and the loss is drawn from that key."""
 
-    def step(state, key):
+    def step(state, key, phase):
         rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
         parameters = jax.tree.map(lambda p: jnp.asarray(p + rng.normal(size=p.shape), jnp.float32), state.parameters)
         metrics = {"loss": np.float32(rng.uniform(0.01, 1)), "dead": 0, "max_abs": 1.0, "finite": True}
@@ -69,8 +69,8 @@ def failing_step(*, calls=(), metric="finite", keys=None):
     def compile_step(task):
         plain = mock_step(task)
 
-        def step(state, key):
-            state, metrics = plain(state, key)
+        def step(state, key, phase):
+            state, metrics = plain(state, key, phase)
             if keys is not None:
                 keys.append(tuple(np.asarray(jax.random.key_data(key)).tolist()))
             if next(numbers) in calls:
@@ -89,8 +89,8 @@ def corrupting_step(number):
     def compile_step(task):
         plain = mock_step(task)
 
-        def step(state, key):
-            state, metrics = plain(state, key)
+        def step(state, key, phase):
+            state, metrics = plain(state, key, phase)
             if next(numbers) == number:
                 state = replace(state, parameters=jax.tree.map(lambda p: p * jnp.nan, state.parameters))
             finite = all(bool(jnp.isfinite(p).all()) for p in jax.tree.leaves(state.parameters))

@@ -39,7 +39,12 @@ RECIPE = {
     "max-steps": 6,
 }
 OFTEN = {"log-every": 1, "save-every": 1, "plot-every": 0}
-SHORT = ["--dense", *(word for name, n in (RECIPE | OFTEN).items() for word in (f"--{name}", str(n)))]
+SHORT = [
+    "--recipe",
+    "published",
+    "--dense",
+    *(word for name, n in (RECIPE | OFTEN).items() for word in (f"--{name}", str(n))),
+]
 
 
 @pytest.fixture
@@ -277,6 +282,16 @@ def test_training_saves_an_organism_with_what_was_measured(here, capsys, monkeyp
     assert saved.metrics["recovered"] == card["recovered"]
     assert "training_log10_loss" in saved.metrics
     assert saved.provenance["config"]["target"] == "flag"
+
+
+def test_the_recipe_sets_the_defaults_of_all_other_options():
+    def parse(*words):
+        command = parse_command(["train", "flag", *words], {"train": train_module.Train, "targets": Targets}, "")
+        return command.steps, command.optimizer, command.regime, command.growing_steps
+
+    assert parse() == (2500, "muon", "regenerating", 300)
+    assert parse("--recipe", "published") == (8000, "adam", "growing", 0)
+    assert parse("--recipe=published", "--steps", "2500", "--regime", "persistent") == (2500, "adam", "persistent", 0)
 
 
 def test_training_resumes_by_the_recipe_in_its_folder(here):

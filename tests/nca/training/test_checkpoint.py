@@ -58,7 +58,10 @@ def test_a_row_is_the_mean_since_the_row_before(quick, tmp_path, monkeypatch):
 
     def counting(task):
         step = mock_step(task)
-        return lambda state, key: (step(state, key)[0], step(state, key)[1] | {"loss": next(losses)})
+        return lambda state, key, phase: (
+            step(state, key, phase)[0],
+            step(state, key, phase)[1] | {"loss": next(losses)},
+        )
 
     monkeypatch.setattr(loop, "compile_step", counting)
     train(tiny(steps=13), tmp_path / "run", log=no_log)

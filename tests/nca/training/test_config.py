@@ -34,13 +34,16 @@ def test_snapshots_that_cannot_be_read_are_refused(snapshots):
     [
         ({"regime": "shrinking"}, "regime must be one of"),
         ({"steps": 0}, "steps must be at least 1"),
-        ({"margin": -1}, "margin must not be negative"),
+        ({"margin": -1}, "margin must be at least 0"),
         ({"learning_rate": float("nan")}, "learning_rate must be a number above 0"),
         ({"max_steps": 7}, "must not be below min_steps"),
         ({"pool_size": 3}, r"pool_size \(3\) must not be below batch_size \(4\)"),
         ({"regime": "regenerating", "damage_per_batch": 4}, "cannot hold 1 seeds and 4 wounded"),
         ({"wounds": ("bite",)}, "wounds must be of"),
         ({"wounds": ()}, "wounds must be of"),
+        ({"optimizer": "sgd"}, "optimizer must be muon or adam"),
+        ({"ema_decay": 1.0}, "ema_decay must be 0 or more and below 1"),
+        ({"growing_steps": -1}, "growing_steps must be at least 0"),
         ({"channels": 3}, "at least 4 channels"),
         ({"fire_rate": 0.0}, "fire rate above 0"),
     ],
@@ -68,7 +71,7 @@ def test_a_configuration_of_an_earlier_version_is_read():
     }
     old |= {"rate": 0.1, "drop_at": 7, "drop": 0.5, "hidden": 20, "sheet_every": 3, "keep": "log"}
     old |= {"rollbacks": 4, "limit": 9.0, "steps": 11, "wounds": ["half"]}
-    assert TrainConfig.from_json(old) == TrainConfig(
+    assert TrainConfig.from_json(old) == TrainConfig.published(
         target="flag",
         batch_size=4,
         pool_size=32,
@@ -87,6 +90,15 @@ def test_a_configuration_of_an_earlier_version_is_read():
         steps=11,
         wounds=("half",),
     )
+
+
+def test_the_published_recipe_is_that_of_mordvintsev_et_al():
+    config = TrainConfig.published(regime="regenerating")
+    assert (config.steps, config.batch_size, config.pool_size, config.canvas) == (8000, 8, 1024, (72, 72))
+    assert (config.optimizer, config.learning_rate, config.lr_schedule, config.ema_decay) == ("adam", 2e-3, "step", 0)
+    assert (config.lr_drop_step, config.lr_drop_factor) == (2000, 0.1)
+    assert (config.reseed_per_batch, config.damage_per_batch, config.wounds) == (1, 3, ("disc",))
+    assert config.growing_steps == config.persistent_steps == config.damage_ramp_steps == 0
 
 
 def test_the_rule_has_the_conventions_of_the_configuration():

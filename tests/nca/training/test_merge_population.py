@@ -41,7 +41,7 @@ def shard_folder(k, n=2, count=5):
         elif status == "failed":
             (folder / "runs" / name).mkdir(parents=True)
             (folder / "runs" / name / "failed.txt").write_text("it exploded")
-    configs = [nca.TrainConfig(seed=seed).to_json() for seed in range(count)]
+    configs = [nca.TrainConfig.published(seed=seed).to_json() for seed in range(count)]
     index = {"format": 1, "configs": configs, "members": members, "versions": {"nca-dissection": "0.1"}}
     (folder / "population.json").write_text(json.dumps(index))
     return folder

@@ -40,7 +40,7 @@ def mock_population_step(fails=lambda member, step, rollbacks: False):
     """In place of `compile_population_step`: the parameters of each member walk by its key; some steps fail."""
 
     def compile_population_step(task, targets, mesh):
-        def step(state, seeds, rollbacks, steps, active):
+        def step(state, seeds, rollbacks, steps, phase, active):
             metrics = {"loss": [], "dead": [], "max_abs": [], "finite": []}
             walks = []
             for i in range(len(seeds)):
@@ -256,7 +256,7 @@ def run_out_of_memory(config, members):
 
 # Several devices, several processes.
 
-WORDS = ["lizard", "--eval-runs", "0", "--dense"]
+WORDS = ["lizard", "--recipe", "published", "--eval-runs", "0", "--dense"]
 for name, value in (
     SHORT | OFTEN | {"hidden_size": 16, "channels": 8, "plot_every": 0, "regime": "persistent"}
 ).items():

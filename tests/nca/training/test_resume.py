@@ -38,10 +38,10 @@ def stopping(number):
     def compile_step(task):
         step = mock_step(task)
 
-        def stop_or_step(state, key):
+        def stop_or_step(state, key, phase):
             if next(calls) == number:
                 raise Stopped
-            return step(state, key)
+            return step(state, key, phase)
 
         return stop_or_step
 

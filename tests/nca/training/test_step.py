@@ -1,4 +1,4 @@
-"""One training step by the published recipe on a tiny task: batch, roll-out, loss, optimiser, metrics."""
+"""One training step on a tiny task: course of training, batch, roll-out, loss, optimizer, metrics."""
 
 from dataclasses import replace
 from functools import partial
@@ -16,7 +16,16 @@ from nca.io import save
 from nca.organism import Organism
 from nca.sparse import sparse_step
 from nca.step import dense_step
-from nca.training.step import adam, advance_batch, compile_step, draw_batch, init_training, sample_mse, train_step
+from nca.training.step import (
+    advance_batch,
+    compile_step,
+    draw_batch,
+    init_training,
+    optimizer,
+    sample_mse,
+    train_step,
+    training_phase,
+)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +92,7 @@ def test_a_step_of_a_batch_equals_the_dense_step_of_each_sample(task):
 
 
 def test_every_variables_gradient_is_divided_by_its_own_norm():
-    optimiser = adam(tiny())
+    optimiser = optimizer(tiny())
     gradients = {"small": jnp.array([3e-3, 4e-3]), "large": jnp.array([[6e3, 8e3]])}
     _, state = optimiser.update(gradients, optimiser.init(gradients))
     first_moments = next(s.mu for s in jax.tree.leaves(state, is_leaf=is_adam) if is_adam(s))
@@ -95,14 +104,84 @@ def is_adam(state):
     return isinstance(state, optax.ScaleByAdamState)
 
 
-def test_the_learning_rate_drops_once():
-    optimiser = adam(tiny(learning_rate=0.1, lr_drop_step=3, lr_drop_factor=0.01))
+def test_the_learning_rate_scales_the_update():
+    optimiser = optimizer(tiny(learning_rate=0.1))
     weights = jnp.ones(1)
-    state, moves = optimiser.init(weights), []
-    for _ in range(6):
-        update, state = optimiser.update(jnp.ones(1), state)
-        moves.append(-float(update[0]))
-    np.testing.assert_allclose(moves, [0.1] * 3 + [0.001] * 3, rtol=1e-3)
+    update, _ = optimiser.update(jnp.ones(1), optimiser.init(weights), weights, lr_factor=0.5)
+    np.testing.assert_allclose(update, -0.05, rtol=1e-3)
+
+
+def test_muon_moves_matrices_in_all_directions_alike_and_other_variables_by_adam():
+    optimiser = optimizer(tiny(optimizer="muon", learning_rate=0.1))
+    weights = {"matrix": jnp.zeros((4, 4)), "bias": jnp.zeros(4)}
+    gradients = {"matrix": jnp.diag(jnp.array([1.0, 0.5, 0.3, 0.2])), "bias": jnp.array([3.0, -1.0, 0.1, 2.0])}
+    update, _ = optimiser.update(gradients, optimiser.init(weights), weights)
+    singular = np.linalg.svd(np.asarray(update["matrix"]), compute_uv=False)
+    assert singular.min() > 0.06
+    assert singular.max() < 0.13
+    np.testing.assert_array_equal(np.sign(update["bias"]), [-1, 1, -1, -1])
+    np.testing.assert_allclose(np.abs(update["bias"]), abs(float(update["bias"][0])), rtol=1e-3)
+
+
+def test_the_organism_has_the_moving_average_of_the_weights():
+    task, state = init_training(tiny(ema_decay=0.75))
+    step, expected = compile_step(task), [np.asarray(p) for p in jax.tree.leaves(state.parameters)]
+    for number in range(3):
+        state, _ = step(state, jax.random.key(number))
+        expected = [
+            0.75 * e + 0.25 * np.asarray(p) for e, p in zip(expected, jax.tree.leaves(state.parameters), strict=True)
+        ]
+    for ours, wanted in zip(jax.tree.leaves(state.final_parameters), expected, strict=True):
+        np.testing.assert_allclose(ours, wanted, atol=1e-7)
+    plain = init_training(tiny())[1]
+    assert plain.final_parameters is plain.parameters
+
+
+# The course of training.
+
+
+def phases(config, steps):
+    """Seeds, wounds and learning rate factors of these steps."""
+    return [tuple(float(value) for value in training_phase(config, step)) for step in steps]
+
+
+def test_the_learning_rate_drops_once():
+    config = tiny(lr_drop_step=3, lr_drop_factor=0.01, steps=6)
+    np.testing.assert_allclose([p[2] for p in phases(config, range(6))], [1, 1, 1, 0.01, 0.01, 0.01], rtol=1e-6)
+
+
+def test_the_learning_rate_falls_linearly_from_half_of_the_steps():
+    config = tiny(lr_schedule="linear", lr_drop_step=0, lr_drop_factor=0.2, steps=8)
+    factors = [p[2] for p in phases(config, range(9))]
+    np.testing.assert_allclose(factors, [1, 1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2], rtol=1e-6)
+
+
+def test_the_stages_follow_each_other():
+    stages = {"growing_steps": 2, "persistent_steps": 3, "damage_ramp_steps": 4}
+    config = tiny(regime="regenerating", damage_per_batch=2, **stages)
+    assert [p[:2] for p in phases(config, range(10))] == [
+        *[(4, 0)] * 2,
+        *[(1, 0)] * 3,
+        *[(1, 1)] * 2,
+        *[(1, 2)] * 3,
+    ]
+    assert [p[:2] for p in phases(replace(config, regime="persistent"), (0, 1, 2, 9))] == [
+        (4, 0),
+        (4, 0),
+        (1, 0),
+        (1, 0),
+    ]
+    assert [p[:2] for p in phases(replace(config, regime="growing"), (0, 9))] == [(4, 0), (4, 0)]
+    assert [p[:2] for p in phases(replace(config, init_from="lizard"), (0, 2, 3))] == [(1, 0), (1, 0), (1, 1)]
+
+
+def test_one_compiled_program_serves_all_stages(task):
+    config = replace(task.config, growing_steps=1, persistent_steps=1, damage_ramp_steps=4, damage_per_batch=2)
+    task, state = init_training(config)
+    step = compile_step(task)
+    for number in range(6):
+        state, _ = step(state, jax.random.key(number), training_phase(config, number))
+    assert step._cache_size() == 1
 
 
 # Batches.
@@ -115,7 +194,7 @@ def test_the_mse_of_a_sample_is_over_colour_and_alpha(task):
 def test_the_worst_sample_becomes_a_seed_and_the_best_is_wounded(task):
     pool = old_states(task)
     for number in range(8):
-        indices, states = draw_batch(task, task.target, pool, jax.random.key(number))
+        indices, states = draw_batch(task, task.target, pool, jax.random.key(number), training_phase(task.config, 0))
         indices = np.asarray(indices).tolist()
         assert sorted(indices, reverse=True) == indices
         assert len(set(indices)) == 4
@@ -130,14 +209,14 @@ def test_the_worst_sample_becomes_a_seed_and_the_best_is_wounded(task):
 def test_persistent_training_wounds_nothing():
     task = init_training(tiny(regime="persistent", reseed_per_batch=2))[0]
     pool = old_states(task)
-    indices, states = draw_batch(task, task.target, pool, jax.random.key(0))
+    indices, states = draw_batch(task, task.target, pool, jax.random.key(0), training_phase(task.config, 0))
     np.testing.assert_array_equal(states[:2], jnp.stack([task.seed] * 2))
     np.testing.assert_array_equal(states[2:], pool[indices[2:]])
 
 
 def test_growing_always_starts_from_the_seed():
     task, state = init_training(tiny(regime="growing"))
-    _, states = draw_batch(task, task.target, state.pool, jax.random.key(0))
+    _, states = draw_batch(task, task.target, state.pool, jax.random.key(0), training_phase(task.config, 0))
     np.testing.assert_array_equal(states, jnp.stack([task.seed] * 4))
 
 
@@ -151,7 +230,9 @@ def stepped(task):
 
 def test_end_states_are_written_back_to_where_they_were_drawn(task, stepped):
     before, after, _, key = stepped
-    indices = set(np.asarray(draw_batch(task, task.target, before.pool, jax.random.split(key, 3)[0])[0]).tolist())
+    phase = training_phase(task.config, 0)
+    indices = draw_batch(task, task.target, before.pool, jax.random.split(key, 3)[0], phase)[0]
+    indices = set(np.asarray(indices).tolist())
     changed = set(np.flatnonzero((np.asarray(before.pool) != np.asarray(after.pool)).any((1, 2, 3))).tolist())
     assert changed == indices
 
@@ -159,7 +240,7 @@ def test_end_states_are_written_back_to_where_they_were_drawn(task, stepped):
 def test_the_loss_is_that_of_the_end_states_before_the_update(task, stepped):
     before, after, metrics, key = stepped
     pick, length, fire = jax.random.split(key, 3)
-    indices, states = draw_batch(task, task.target, before.pool, pick)
+    indices, states = draw_batch(task, task.target, before.pool, pick, training_phase(task.config, 0))
     for t in range(int(jax.random.randint(length, (), 8, 13))):
         states = advance_batch(task, before.parameters, states, fire, jnp.int32(t))
     np.testing.assert_allclose(after.pool[indices], states, atol=1e-6)
