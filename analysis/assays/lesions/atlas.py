@@ -5,26 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import scipy.stats
 
 from analysis import metrics
-from analysis.assays.lesions.interventions import (
-    RANDOM_DIRECTIONS,
-    Lesion,
-    Specimen,
-    cells_changed,
-    lesion_edit,
-)
-from analysis.paired import EditedRun, run_edited
+from analysis.assays.lesions.interventions import RANDOM_DIRECTIONS, Lesion, Specimen, lesion_edit
+from analysis.paired import EditedRun
 from analysis.rollouts import Tick
+from nca import edits
 from nca.errors import UserError
 from nca.organism import Organism
 from nca.spec import channel_role, hidden_channels
 
 NO_CELLS_CHANGED, NO_BODY = "no cell changed", "not defined"  # outcomes of lesions without a fitness to speak of
 _BATCH = 256  # rows whose final states are held at once
+_OUTCOMES = ["fitness", "log_mse", "log_mse_increase", "mse", "mature_cells", "mse_control", "mature_cells_control"]
 _LESION = ["phase", "target_type", "target", "role", "intervention", "dose"]
 
 
@@ -39,7 +36,6 @@ def list_lesions(
     """Lesions of every target of a type: partial ones at every dose, noise at every size, the others once.
 
     Args:
-        organism: what is lesioned.
         target_type: channel; filter, of the perception over all channels; units, hidden units of the first layer
             grouped by the channel that they write to most; unit, each of them alone; direction, every principal
             component of the hidden states and random directions.
@@ -48,17 +44,15 @@ def list_lesions(
         noise_sd: of noise.
         control_channel: index of the channel that no cell reads, if there is one.
     """
-    targets = _targets(organism, target_type, control_channel)
-    lesions = []
-    for intervention in interventions:
-        sizes = {"partial": doses, "noise": noise_sd}.get(intervention, (float("nan"),))
-        for dose in sizes:
-            for target, entries, role in targets:
-                # Either changes other channels at random, so is no control and has no null of its own.
-                if intervention == "random-direction" and role in ("control", "random"):
-                    continue
-                lesions.append(Lesion(target_type, target, entries, intervention, dose, role))
-    return lesions
+    sizes = {"partial": doses, "noise": noise_sd}
+    return [
+        Lesion(target_type, target, entries, intervention, dose, role)
+        for intervention in interventions
+        for dose in sizes.get(intervention, (float("nan"),))
+        for target, entries, role in _targets(organism, target_type, control_channel)
+        # Either changes other channels at random, so is no control and has no null of its own.
+        if intervention != "random-direction" or role not in ("control", "random")
+    ]
 
 
 def _targets(
@@ -101,12 +95,10 @@ def run_lesions(
 
     Args:
         specimen: the control runs; their steps hold the first plus every evaluation step.
-        lesions: what is done.
         eval_steps: steps after the first at which the outcome is measured.
         phase: growing, adult or regenerating, for the table.
         unchanged: what to do about a lesion that changes no cell of any run: raise an error, or keep the row, whose
             `cells_changed` is then 0.
-        tick: receives the steps done.
 
     Returns:
         A row for each lesion, run and evaluation step: phase, target_type, target, role, intervention, dose, run,
@@ -137,51 +129,41 @@ def run_lesions(
 def _run_batch(
     specimen: Specimen, pairs: Sequence[tuple[Lesion, int]], eval_steps: Sequence[int], tick: Tick | None
 ) -> pd.DataFrame:
-    controls, runs = specimen.controls, np.asarray([run for _, run in pairs])
+    controls, runs = specimen.controls, [run for _, run in pairs]
     made = [lesion_edit(specimen, lesion, run) for lesion, run in pairs]
-    rows = [EditedRun(run, (edit,)) for (_, run), edit in zip(pairs, made, strict=True)]
-    edited = run_edited(specimen.organism, controls, rows, tick)
-    for n, edit in enumerate(made):
-        if edit.site != "state":
-            edited["cells_changed"][n] = cells_changed(specimen, edit, pairs[n][1])
+    rows = [EditedRun(run, (edit,)) for run, edit in zip(runs, made, strict=True)]
+    edited = specimen.run_edited(rows, eval_steps, tick)
     side_effects = np.abs(edited["final_states"] - controls.final_states[runs]).max((1, 2))  # (row, channel)
-    for n, (lesion, _) in enumerate(pairs):
+    for n, ((lesion, run), edit) in enumerate(zip(pairs, made, strict=True)):
+        if edit.site != "state":
+            edited["cells_changed"][n] = _cells_changed(specimen, edit, run)
         if lesion.target_type == "channel":
             side_effects[n, list(lesion.entries)] = 0
-    at = np.searchsorted(controls.steps, controls.steps[0] + np.asarray(eval_steps))
-    mse, mse_control = edited["mse"][:, at], controls.mse[runs][:, at]
-    log_mse, log_mse_control = np.asarray(metrics.log_mse(mse)), np.asarray(metrics.log_mse(mse_control))
+    shares = [specimen.variance_shares[x.entries[0]] if x.target_type == "direction" else np.nan for x, _ in pairs]
     of_row: dict[str, Any] = {name: [getattr(lesion, name) for lesion, _ in pairs] for name in _LESION[1:]}
-    of_row |= {
-        "run": runs,
-        "variance_share": [
-            specimen.variance_shares[lesion.entries[0]] if lesion.target_type == "direction" else np.nan
-            for lesion, _ in pairs
-        ],
-        **{name: edited[name] for name in ("overgrown", "exploded", "cells_changed")},
-        "side_effect": side_effects.max(1),
-    }
-    of_step = {
-        "fitness": np.asarray(metrics.fitness(mse, mse_control, controls.mse_empty[runs][:, at]), np.float64),
-        "log_mse": log_mse,
-        "log_mse_increase": log_mse - log_mse_control,
-        "mse": mse,
-        "mature_cells": edited["mature_cells"][:, at],
-        "mse_control": mse_control,
-        "mature_cells_control": controls.mature_cells[runs][:, at],
-    }
+    of_row |= {"run": runs, "variance_share": shares}
+    of_row |= {name: edited[name] for name in ("overgrown", "exploded", "cells_changed")}
+    of_row |= {"side_effect": side_effects.max(1)}
+    edited["log_mse_increase"] = edited["log_mse"] - metrics.log_mse(edited["mse_control"])
     columns = {name: np.repeat(values, len(eval_steps)) for name, values in of_row.items()}
-    columns["eval_step"] = np.tile(eval_steps, len(pairs))
-    return pd.DataFrame(columns | {name: values.ravel() for name, values in of_step.items()})
+    columns |= {"eval_step": np.tile(eval_steps, len(pairs))}
+    return pd.DataFrame(columns | {name: np.asarray(edited[name]).ravel() for name in _OUTCOMES})
+
+
+def _cells_changed(specimen: Specimen, edit: edits.Edit, run: int) -> int:
+    """Number of cells of the body whose values an edit changes at its first step."""
+    values = specimen.values(edit.site, run)
+    after = edits.apply([edit], edit.site, jnp.asarray(values), specimen.first_step, specimen.controls.keys[run])
+    return int(((np.asarray(after) != values).any(-1) & specimen.bodies[run]).sum())
 
 
 def summarise_lesions(table: pd.DataFrame) -> pd.DataFrame:
     """A row for each lesion and evaluation step: medians over runs with 95 % bootstrap intervals.
 
     Returns:
-        fitness and log_mse_increase with ..._low and ..._high, NaN where not defined; variance_share; mature_cells; runs;
-        cells_changed; overgrown_runs and exploded_runs with the first step (overgrown_step, exploded_step; -1 for
-        never); outcome: "no cell changed", "not defined" (there is no body to lose), "exploded", "overgrown",
+        fitness and log_mse_increase with ..._low and ..._high, NaN where not defined; variance_share; mature_cells;
+        runs; cells_changed; overgrown_runs and exploded_runs with the first step (overgrown_step, exploded_step; -1
+        for never); outcome: "no cell changed", "not defined" (there is no body to lose), "exploded", "overgrown",
         "exploded, overgrown", or empty.
     """
     rows = []
@@ -244,11 +226,8 @@ def split_half_correlation(
     """
     rows = table[(table.phase == "adult") & (table.target_type == "channel") & table.target.isin(targets)]
     rows = rows[(rows.intervention == intervention) & (rows.eval_step == eval_step)]
-    rows = (
-        rows[rows.dose == (dose if intervention == "partial" else rows.dose.iloc[0])]
-        if rows.dose.notna().any()
-        else rows
-    )
+    if rows.dose.notna().any():
+        rows = rows[rows.dose == (dose if intervention == "partial" else rows.dose.iloc[0])]
     fitness = rows.pivot(index="target", columns="run", values="fitness").to_numpy()
     runs = np.arange(fitness.shape[1])
     halves = [runs // size % 2 == 0 for size in (1, 2) if size < len(runs)]

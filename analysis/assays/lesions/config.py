@@ -58,6 +58,8 @@ class LesionConfig:
         interventions: what the atlas does to a target. partial: multiply by 1 - dose at every step; erase: set to
             zero once; resample and random-direction: the nulls of erase; zero, mean, clamp: hold at zero, at the
             body's mean, at another run's values; noise: add noise at every step; freeze: leave out the updates.
+            Here erase and resample act once, at the first step of the lesion, while `nca.edits.erase` and `resample`
+            act at every step unless `.at(step)` limits them.
         growing_step: step at which lesions of the growing body begin.
         growing_eval_steps: steps after a lesion of the growing body at which its outcome is measured.
         cut: half of the body, or its centre, that is cut off before lesions of the regenerating body.

@@ -8,6 +8,7 @@ looks like.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,14 @@ import xarray as xr
 from jaxtyping import Float
 
 from analysis import metrics
-from analysis.paired import Controls, EditedRun, run_controls, run_edited
+from analysis.paired import EditedRun, run_controls, run_edited
 from analysis.rollouts import CHUNK, Tick, grow_runs, run_keys
 from nca import edits
 from nca.errors import UserError
 from nca.organism import Organism
 
-MIN_EFFECT = 0.1  # of fitness: a full lesion that costs less has no half to look for
-SIDES = ("after", "before")
+_MIN_EFFECT = 0.1  # of fitness: a full lesion that costs less has no half to look for
+_SIDES = ("after", "before")
 _AGREEMENT = 0.95  # share of the resamples of runs that must agree
 
 
@@ -42,15 +43,12 @@ def critical_periods(
     """Fitness at a step after lesions that begin, or end, at regular steps before it.
 
     Args:
-        organism: what grows, from its seed.
         channels: indices, each lesioned by itself.
-        runs: number of runs.
-        seed: number that their keys follow from.
+        seed: number that the keys of the runs follow from.
         eval_step: step of growth at which the outcome is measured.
         spacing: steps between two beginnings, or two ends, of the lesion.
         share_kept: what a channel is multiplied by at every step of its lesion; 0 ablates it.
         names: of the channels, if not the rule's.
-        tick: receives the steps done.
 
     Returns:
         Dataset over (side, channel, step, run): fitness, overgrown, exploded. Side "after" is the lesion on
@@ -62,7 +60,7 @@ def critical_periods(
     if not 0 < spacing < eval_step:
         raise UserError(f"Steps between lesions must be from 1 to below {eval_step}, got {spacing}.")
     steps = np.asarray(sorted({*range(0, eval_step, spacing), eval_step}))
-    shape = (len(SIDES), len(channels), len(steps), runs)
+    shape = (len(_SIDES), len(channels), len(steps), runs)
     data = {"fitness": np.full(shape, np.nan), "overgrown": np.full(shape, -1), "exploded": np.full(shape, -1)}
     keys, start = run_keys(seed, runs), organism.initial_state()
     states: Any = np.broadcast_to(start, (runs, *start.shape))
@@ -71,45 +69,28 @@ def critical_periods(
     for begin in sorted({t - t % CHUNK for t in steps.tolist() if t < eval_step}):
         states = states if begin == here else grow_runs(organism, begin - here, keys, states=states, start=here)
         here = begin
-        controls = run_controls(
-            organism, np.asarray(states), keys, [*range(begin, eval_step, CHUNK), eval_step], tick=tick
-        )
+        measured = [*range(begin, eval_step, CHUNK), eval_step]
+        controls = run_controls(organism, np.asarray(states), keys, measured, tick=tick)
         stop = min(begin + CHUNK, eval_step)
         windows = [(0, n, slice(t, eval_step)) for n, t in enumerate(steps.tolist()) if begin <= t < stop]
         windows += [(1, n, slice(0, t)) for n, t in enumerate(steps.tolist()) if t > 0] if begin == 0 else []
-        _run_windows(data, organism, controls, channels, windows, share_kept, tick)
+        rows, places = [], []
+        for (side, n, window), (c, channel), run in product(windows, enumerate(channels), range(runs)):
+            rows.append(EditedRun(run, (edits.scale(organism, share_kept, channels=channel).at(window),)))
+            places.append((side, c, n, run))
+        edited, at = run_edited(organism, controls, rows, tick), tuple(np.asarray(places).T)
+        mse_control, mse_empty = controls.mse[at[-1], -1], controls.mse_empty[at[-1], -1]
+        data["fitness"][at] = metrics.fitness(edited["mse"][:, -1], mse_control, mse_empty)
+        for event in ("overgrown", "exploded"):
+            data[event][at] = edited[event]
     defined = data["fitness"][1, :, -1]  # where fitness is defined, a lesion of no steps leaves it at 1
     data["fitness"][0, :, -1] = data["fitness"][1, :, 0] = np.where(np.isfinite(defined), 1.0, np.nan)
     data["fitness"][1, :, -1] = data["fitness"][0, :, 0]
     labels = [organism.rule.channel_names[c] for c in channels] if names is None else list(names)
-    coords = {"side": list(SIDES), "channel": labels, "step": steps, "run": np.arange(runs)}
+    coords = {"side": list(_SIDES), "channel": labels, "step": steps, "run": np.arange(runs)}
     dims = ("side", "channel", "step", "run")
     attrs = {"eval_step": eval_step, "spacing": spacing, "share_kept": share_kept}
     return xr.Dataset({name: (dims, values) for name, values in data.items()}, coords, attrs)
-
-
-def _run_windows(
-    data: dict[str, np.ndarray],
-    organism: Organism,
-    controls: Controls,
-    channels: Sequence[int],
-    windows: Sequence[tuple[int, int, slice]],
-    share_kept: float,
-    tick: Tick | None,
-) -> None:
-    """Lesion every channel in every window (index of the side, index of the step, steps of the lesion), and fill in."""
-    places, rows = [], []
-    for side, n, window in windows:
-        for c, channel in enumerate(channels):
-            edit = edits.scale(organism, share_kept, channels=channel).at(window)
-            rows += [EditedRun(run, (edit,)) for run in range(len(controls.states))]
-            places += [(side, c, n, run) for run in range(len(controls.states))]
-    edited, at = run_edited(organism, controls, rows, tick), tuple(np.asarray(places).T)
-    runs = at[-1]
-    fitness = metrics.fitness(edited["mse"][:, -1], controls.mse[runs, -1], controls.mse_empty[runs, -1])
-    data["fitness"][at] = np.asarray(fitness)
-    for event in ("overgrown", "exploded"):
-        data[event][at] = edited[event]
 
 
 def period_bounds(periods: xr.Dataset, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
@@ -157,7 +138,7 @@ def _crossings(steps: np.ndarray, fitness: Float[np.ndarray, "side step run"]) -
         return (float("nan"),) * 3
     after, before = np.median(defined, -1)
     effect = 1.0 - float(after[0])
-    if effect < MIN_EFFECT:
+    if effect < _MIN_EFFECT:
         return effect, float("nan"), float("nan")
     half = 1.0 - effect / 2
     low = int(np.flatnonzero(before <= half)[0])  # the full lesion is below half, no lesion above it

@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from analysis import metrics
 from analysis.assays.lesions.interventions import Specimen
-from analysis.paired import EditedRun, run_edited
+from analysis.paired import EditedRun
 from analysis.rollouts import Tick
 from analysis.stats.nulls import fdr
 from nca import edits
@@ -49,7 +49,6 @@ def double_lesions(
         eval_step: steps after the first at which the outcome is measured.
         share_kept: 0 ablates the channels.
         names: of the channels, if not the rule's.
-        tick: receives the steps done.
 
     Returns:
         Dataset over (a, b, run), symmetric, single lesions on the diagonal: fitness, log_mse, overgrown, exploded
@@ -60,39 +59,26 @@ def double_lesions(
     """
     if len(set(channels)) < 2:
         raise UserError(f"Double lesions need two channels or more, got {list(channels)}.")
-    runs, controls, size = len(specimen.states), specimen.controls, len(channels)
+    runs, size = range(len(specimen.states)), len(channels)
     pairs = [*((i, i) for i in range(size)), *combinations(range(size), 2)]
     rows = []
-    for (i, j), run in product(pairs, range(runs)):
+    for (i, j), run in product(pairs, runs):
         edit = edits.scale(specimen.organism, share_kept, channels=sorted({channels[i], channels[j]}))
         rows.append(EditedRun(run, (edit.at(slice(specimen.first_step, None)),)))
-    edited = run_edited(specimen.organism, controls, rows, tick)
-    at = int(np.searchsorted(controls.steps, controls.steps[0] + eval_step))
-    which = np.tile(np.arange(runs), len(pairs))
-    mse = edited["mse"][:, at]
-    fitness = metrics.fitness(mse, controls.mse[which, at], controls.mse_empty[which, at])
-    values = {
-        "fitness": np.asarray(fitness, np.float64),
-        "log_mse": np.asarray(metrics.log_mse(mse), np.float64),
-        "overgrown": edited["overgrown"],
-        "exploded": edited["exploded"],
-    }
+    edited = specimen.run_edited(rows, [eval_step], tick)
+    edited["log_mse"] = edited["log_mse"].astype(np.float64)
     first, second = np.asarray(pairs).T
     data: dict[str, Any] = {}
-    for name, flat in values.items():
-        square = np.empty((size, size, runs), flat.dtype)
-        square[first, second] = square[second, first] = flat.reshape(len(pairs), runs)
+    for name in ("fitness", "log_mse", "overgrown", "exploded"):
+        square = np.empty((size, size, len(runs)), edited[name].dtype)
+        square[first, second] = square[second, first] = edited[name].reshape(len(pairs), len(runs))
         data[name] = (("a", "b", "run"), square)
-    data["log_mse_control"] = (("run",), np.asarray(metrics.log_mse(controls.mse[:, at]), np.float64))
+    mse_control = edited["mse_control"][: len(runs), 0]
+    data["log_mse_control"] = (("run",), np.asarray(metrics.log_mse(mse_control), np.float64))
     labels = [specimen.organism.rule.channel_names[c] for c in channels] if names is None else list(names)
-    reference = "control" if specimen.organism.target is None else "target"
-    attrs = {
-        "eval_step": eval_step,
-        "share_kept": share_kept,
-        "first_step": specimen.first_step,
-        "reference": reference,
-    }
-    return xr.Dataset(data, {"a": labels, "b": labels, "run": np.arange(runs)}, attrs)
+    attrs: dict[str, Any] = {"eval_step": eval_step, "share_kept": share_kept, "first_step": specimen.first_step}
+    attrs |= {"reference": "control" if specimen.organism.target is None else "target"}
+    return xr.Dataset(data, {"a": labels, "b": labels, "run": np.arange(len(runs))}, attrs)
 
 
 def pair_table(doubles: xr.Dataset, seed: int = 0) -> pd.DataFrame:
@@ -106,7 +92,11 @@ def pair_table(doubles: xr.Dataset, seed: int = 0) -> pd.DataFrame:
         epsilon_high of its 95 % bootstrap interval, p of its mean against signs drawn at random for each run (the
         null: epsilon is as often above 0 as below) and q over all pairs; the same of -log10 MSE as epsilon_log,
         epsilon_log_low, epsilon_log_high, p_log, q_log; overgrown_runs, exploded_runs of the double lesion; runs;
-        interaction as `classify_pair` names it.
+        interaction, one of: backup, losing both costs more than the two alone, and more than two changes of one colour
+        that merely add may cost, (sqrt(1 - W_i) + sqrt(1 - W_j))^2 + 0.05, the error being a square; series, losing
+        both costs no more than the costlier one; suppression, losing one undoes harm of the other. Each needs
+        |epsilon| >= 0.05 on fitness with q <= 0.05, and -log10 MSE to agree where it is defined, else it ends in "on
+        fitness". masked: one lesion alone leaves nothing to lose. none: anything else.
     """
     fitness, minus_log = doubles.fitness.values, -doubles.log_mse.values
     if doubles.attrs["reference"] == "control":
@@ -114,33 +104,27 @@ def pair_table(doubles: xr.Dataset, seed: int = 0) -> pd.DataFrame:
     measures = {"": (fitness, np.ones(fitness.shape[-1])), "_log": (minus_log, -doubles.log_mse_control.values)}
     rows = []
     for i, j in combinations(range(doubles.sizes["a"]), 2):
-        row = {"a": str(doubles.a.values[i]), "b": str(doubles.b.values[j]), "runs": doubles.sizes["run"]}
+        row: dict[str, Any] = {"a": str(doubles.a.values[i]), "b": str(doubles.b.values[j])}
+        row["runs"] = doubles.sizes["run"]
         singles = {"fitness_a": (i, i), "fitness_b": (j, j), "fitness_ab": (i, j)}
         row |= {name: metrics.median_interval(fitness[at], resamples=1)[0] for name, at in singles.items()}
         for suffix, (values, intact) in measures.items():
             epsilon = values[i, j] - values[i, i] - values[j, j] + intact
             names = (f"epsilon{suffix}", f"epsilon{suffix}_low", f"epsilon{suffix}_high")
             row |= dict(zip(names, metrics.median_interval(epsilon), strict=True))
-            row[f"p{suffix}"] = sign_flip_p(epsilon, seed)
+            row[f"p{suffix}"] = _sign_flip_p(epsilon, seed)
         for event in ("overgrown", "exploded"):
             row[f"{event}_runs"] = int((doubles[event].values[i, j] >= 0).sum())
         rows.append(row)
     table = pd.DataFrame(rows)
     for suffix in measures:
         table[f"q{suffix}"] = fdr(table[f"p{suffix}"].to_numpy())
-    table["interaction"] = [classify_pair(row) for _, row in table.iterrows()]
+    table["interaction"] = [_classify_pair(row) for _, row in table.iterrows()]
     return table.sort_values("epsilon", ignore_index=True)
 
 
-def classify_pair(row: pd.Series) -> str:
-    """What a pair of a table is called.
-
-    backup: losing both costs more than the two alone, and more than two changes of one colour that merely add may
-    cost, (sqrt(1 - W_i) + sqrt(1 - W_j))^2 + 0.05, the error being a square. series: losing both costs no more than
-    the costlier one. suppression: losing one undoes harm of the other. Each needs |epsilon| >= 0.05 on fitness with
-    q <= 0.05, and -log10 MSE to agree where it is defined, else it ends in "on fitness". masked: one lesion alone
-    leaves nothing to lose. none: anything else.
-    """
+def _classify_pair(row: pd.Series) -> str:
+    """What a pair of a table is called (`pair_table`)."""
     if min(row.fitness_a, row.fitness_b) <= _MASKING_FITNESS:
         return "masked" if abs(row.epsilon) >= MIN_EPSILON else "none"
     if abs(row.epsilon) < MIN_EPSILON or row.q > MAX_Q:
@@ -155,13 +139,12 @@ def classify_pair(row: pd.Series) -> str:
     return name if agree or not np.isfinite(row.epsilon_log) else f"{name} on fitness"
 
 
-def sign_flip_p(values: Float[np.ndarray, " run"], seed: int = 0) -> float:
+def _sign_flip_p(values: Float[np.ndarray, " run"], seed: int = 0) -> float:
     """p of a mean as far from 0, were each run's sign as likely the other one; 1 where all values are 0.
 
     All signs are tried for up to 16 runs, so that p is at least 2 / 2^runs; beyond, 9,999 random draws.
     """
-    defined = np.asarray(values, float)
-    defined = defined[np.isfinite(defined)]
+    defined = values[np.isfinite(values)]
     if not defined.any():
         return 1.0
     if defined.size <= _ALL_SIGNS:

@@ -10,6 +10,7 @@ whatever is done to it must change nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -18,7 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
-from analysis.paired import Controls
+from analysis import metrics
+from analysis.paired import Controls, EditedRun, run_edited
+from analysis.rollouts import Tick
 from nca import edits
 from nca.edits import Edit
 from nca.errors import UserError
@@ -131,11 +134,35 @@ class Specimen:
         """A site of a run at the first step."""
         return self.states[run] if site == "state" else self._sites[run][site]
 
-    def body_mean(self, site: str, run: int) -> Float[np.ndarray, " entry"]:
+    def _body_mean(self, site: str, run: int) -> Float[np.ndarray, " entry"]:
         """Means over the cells mature at the first step."""
         if not self.bodies[run].any():
             raise UserError(f"A mean over the body needs a body; run {run} has none at step {self.first_step}.")
         return self.values(site, run)[self.bodies[run]].mean(0)
+
+    def run_edited(
+        self, rows: Sequence[EditedRun], eval_steps: Sequence[int], tick: Tick | None = None
+    ) -> dict[str, np.ndarray]:
+        """Outcomes of edited runs, as `analysis.paired.run_edited` gives them, so many steps after the first.
+
+        Next to mse and mature_cells, (row, evaluation step), stand those of the control of the same key (..._control),
+        fitness and log_mse.
+        """
+        controls, runs = self.controls, np.asarray([row.run for row in rows])
+        at = np.searchsorted(controls.steps, self.first_step + np.asarray(eval_steps))
+        edited = run_edited(self.organism, controls, rows, tick)
+        mse, of_control = (
+            edited["mse"][:, at],
+            {"mse_control": controls.mse, "mature_cells_control": controls.mature_cells},
+        )
+        edited |= {
+            "mse": mse,
+            "mature_cells": edited["mature_cells"][:, at],
+            "log_mse": np.asarray(metrics.log_mse(mse)),
+        }
+        edited |= {name: values[runs][:, at] for name, values in of_control.items()}
+        fitness = metrics.fitness(mse, edited["mse_control"], controls.mse_empty[runs][:, at])
+        return edited | {"fitness": np.asarray(fitness, np.float64)}
 
 
 def prepare_specimen(
@@ -179,13 +206,6 @@ def lesion_edit(specimen: Specimen, lesion: Lesion, run: int) -> Edit:
     return edit.at(step) if lesion.intervention in ONCE else edit.at(slice(step, None))
 
 
-def cells_changed(specimen: Specimen, edit: Edit, run: int) -> int:
-    """Number of cells of the body whose values an edit changes at its first step."""
-    values = specimen.values(edit.site, run)
-    after = edits.apply([edit], edit.site, jnp.asarray(values), specimen.first_step, specimen.controls.keys[run])
-    return int(((np.asarray(after) != values).any(-1) & specimen.bodies[run]).sum())
-
-
 def _channel_edit(specimen: Specimen, lesion: Lesion, run: int) -> Edit:
     organism, body, state = specimen.organism, specimen.bodies[run], specimen.states[run]
     donor = specimen.states[(run + 1) % len(specimen.states)]
@@ -203,7 +223,7 @@ def _channel_edit(specimen: Specimen, lesion: Lesion, run: int) -> Edit:
             sd = float(state[body][:, channels[0]].std()) if body.any() else 0.0
             return edits.noise(organism, lesion.dose * sd, channels=channels[0]).where(body)
         case "mean":
-            mean = np.broadcast_to(specimen.body_mean("state", run), state.shape)
+            mean = np.broadcast_to(specimen._body_mean("state", run), state.shape)
             return edits.clamp(organism, mean, channels=channels).where(body)
         case "clamp":
             return edits.clamp(organism, donor, channels=channels).where(body)
@@ -214,7 +234,7 @@ def _channel_edit(specimen: Specimen, lesion: Lesion, run: int) -> Edit:
 
 
 def _direction_edit(specimen: Specimen, lesion: Lesion, run: int) -> Edit:
-    directions, mean = specimen.directions[list(lesion.entries)], specimen.body_mean("state", run)
+    directions, mean = specimen.directions[list(lesion.entries)], specimen._body_mean("state", run)
     if lesion.intervention == "random-direction":
         scores = (specimen.states[run] - mean) @ directions[0]
         return _random_change(specimen, lesion, run, scores * specimen.bodies[run])
@@ -239,7 +259,7 @@ def _layer_edit(specimen: Specimen, lesion: Lesion, run: int) -> Edit:
     if lesion.intervention == "partial":
         return edits.scale(organism, 1 - lesion.dose, **entries)
     if lesion.intervention == "mean":
-        return edits.clamp(organism, specimen.body_mean(site, run), **entries).where(specimen.bodies[run])
+        return edits.clamp(organism, specimen._body_mean(site, run), **entries).where(specimen.bodies[run])
     zeros = np.zeros(specimen.values(site, run).shape[-1])
     return edits.clamp(organism, zeros, **entries).where(np.ones(specimen.states.shape[1:3], bool))
 

@@ -37,7 +37,7 @@ _PAIR_COLOURS = {
 def lesion_figures(result: LesionResult) -> dict[str, tuple[Figure, str]]:
     """The figures that there are results for, by name, each with its caption."""
     atlas, has_atlas = result.atlas, len(result.atlas) > 0
-    adult = adult_channels(atlas).intervention if has_atlas else pd.Series()
+    adult = _adult_channels(atlas).intervention if has_atlas else pd.Series()
     makers = {
         "channels": adult.isin(("partial", "erase")).any() and _plot_channels,
         "atlas": has_atlas and atlas.intervention.nunique() > len(ONCE) + 1 and _plot_atlas,
@@ -52,7 +52,7 @@ def lesion_figures(result: LesionResult) -> dict[str, tuple[Figure, str]]:
 
 def _plot_channels(result: LesionResult) -> tuple[Figure, str]:
     """Fitness and rise of log10 MSE by channel of the adult: partial ablation, and erased once beside its null."""
-    dose, rows = result.config.middle_dose, adult_channels(result.atlas)
+    dose, rows = result.config.middle_dose, _adult_channels(result.atlas)
     rows = rows[(rows.intervention != "partial") | (rows.dose == dose)]
     titles = {"partial": f"{percent(dose)} per step", "erase": "erased once"}
     titles = {name: title for name, title in titles.items() if (rows.intervention == name).any()}
@@ -67,22 +67,21 @@ def _plot_channels(result: LesionResult) -> tuple[Figure, str]:
         ax.axvline(1 if value == "fitness" else 0, color=GREEN, lw=1, zorder=0)
         if value == "fitness":
             ax.axvline(0, color=MUTED, lw=1, ls="--", zorder=0)
-    axes[0, 0].set_yticks(range(len(targets)), targets)
-    axes[0, 0].set_ylim(len(targets) - 0.4, -0.6)
+    _label_rows(axes[0, 0], targets)
     axes[0, 0].set_ylabel("channel")
     handles = {label: h for ax in axes[0] for h, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
-    nulls = (
-        "Crosses: the same cells changed by as much along a random direction of the hidden channels, the null of "
-        "erase. "
-        if "erase" in titles and (rows.intervention == "random-direction").any()
-        else ""
-    )
+    null = ""
+    if "erase" in titles and (rows.intervention == "random-direction").any():
+        null = (
+            "Crosses: the same cells changed by as much along a random direction of the hidden channels, the null of "
+        )
+        null += "erase. "
     return figure, (
         f"Lesions of single channels of the adult body at step {result.config.adult_step}: median and "
         f"{interval_label(int(rows.runs.max()))} (bootstrap). Fitness is 1 for an unperturbed body (green) and 0 for "
         "an empty canvas (dashed); the rise of log10 MSE is over the control of the same key, 1 being ten times the "
-        f"error. {nulls}Alpha keeps cells alive and colours are what the error measures: they say nothing about the "
+        f"error. {null}Alpha keeps cells alive and colours are what the error measures: they say nothing about the "
         "hidden channels. No cell reads the control channel."
     )
 
@@ -94,24 +93,35 @@ def _channel_intervals(ax: Axes, rows: pd.DataFrame, targets: Sequence[str], int
     series += [("random-direction", steps[-1], 0.36)] if intervention == "erase" else []
     for name, step, shift in series:
         shown = rows[(rows.intervention == name) & (rows.eval_step == step)]
-        null, last = name == "random-direction", step == steps[-1]
-        colour, label = (MUTED, f"null, {step} steps") if null else (BLUE, f"{step} steps")
-        at = np.asarray([targets.index(t) for t in shown.target]) + shift
-        ax.hlines(at, shown[f"{value}_low"], shown[f"{value}_high"], color=colour, lw=1.3)
-        looks: dict[str, Any] = (
-            {"marker": "x", "mew": 1.4} if null else {"marker": "o", "mfc": BLUE if last else "none"}
-        )
-        ax.plot(shown[value], at, ls="none", color=colour, ms=4.5, label=label, **looks)
-        over = shown[(shown.overgrown_runs > 0)]
-        if len(over) and not null:
-            rows_over = [targets.index(t) for t in over.target]
-            ax.plot(over[value], rows_over, "^", color=ORANGE, ms=9, mfc="none", mew=1.2, label="overgrown")
+        at = np.asarray([targets.index(t) for t in shown.target])
+        if name == "random-direction":
+            _intervals(ax, shown, value, at + shift, MUTED, "x", mew=1.4, label=f"null, {step} steps")
+            continue
+        fill = BLUE if step == steps[-1] else "none"
+        _intervals(ax, shown, value, at + shift, BLUE, mfc=fill, label=f"{step} steps")
+        over = (shown.overgrown_runs > 0).to_numpy()
+        if over.any():
+            ax.plot(shown[value][over], at[over], "^", color=ORANGE, ms=9, mfc="none", mew=1.2, label="overgrown")
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="y", color=FAINT, lw=0.4)
     ax.set_axisbelow(True)
 
 
-def adult_channels(atlas: pd.DataFrame) -> pd.DataFrame:
+def _intervals(ax: Axes, rows: pd.DataFrame, value: str, at: Any, colour: str, marker: str = "o", **looks: Any) -> None:
+    """A value of every row of a table with its interval, at these heights."""
+    low, middle, high = (rows[name] for name in (f"{value}_low", value, f"{value}_high"))
+    ax.hlines(at, low, high, color=colour, lw=1.3)
+    ax.plot(middle, at, marker, color=colour, **({"ms": 4.2} | looks))
+
+
+def _label_rows(ax: Axes, labels: Sequence[str], **looks: Any) -> None:
+    """A label for each row, the first on top."""
+    ax.set_yticks(range(len(labels)), labels, **looks)
+    ax.set_ylim(max(len(labels), 1) - 0.4, -0.6)
+    ax.tick_params(axis="y", length=0)
+
+
+def _adult_channels(atlas: pd.DataFrame) -> pd.DataFrame:
     """Rows of the atlas for channels of the adult body."""
     return atlas[(atlas.phase == "adult") & (atlas.target_type == "channel")]
 
@@ -119,23 +129,23 @@ def adult_channels(atlas: pd.DataFrame) -> pd.DataFrame:
 def _plot_atlas(result: LesionResult) -> tuple[Figure, str]:
     """Lost fitness of every channel under every intervention, phase by phase."""
     rows = result.atlas[result.atlas.target_type == "channel"]
-    targets, phases = list(dict.fromkeys(rows.target)), list(dict.fromkeys(rows.phase))
-    columns = {}
-    for phase in phases:
-        of_phase = rows[rows.phase == phase]
-        # Of interventions measured more than once, the last evaluation step alone; dose -1 stands for none.
-        steps = of_phase.groupby(["intervention", of_phase.dose.fillna(-1.0)], sort=False).eval_step.max()
-        columns[phase] = [(name, dose, step) for (name, dose), step in steps.items()]
-    widths = [len(columns[phase]) for phase in phases]
-    figure, axes = plots.new_figure(1, len(phases), 0.2 * len(targets) + 1.75, sharey=True, width_ratios=widths)
-    for ax, phase in zip(axes[0], phases, strict=True):
+    rows = rows.assign(dose=rows.dose.fillna(-1.0))  # -1 stands for none
+    last = rows.groupby(["phase", "intervention", "dose"]).eval_step.transform("max")
+    rows = rows[rows.eval_step == last]  # the last evaluation step alone, where there are more
+    columns = {
+        str(phase): list(dict.fromkeys(zip(shown.intervention, shown.dose, shown.eval_step, strict=True)))
+        for phase, shown in rows.groupby("phase", sort=False)
+    }
+    targets, widths = list(dict.fromkeys(rows.target)), list(map(len, columns.values()))
+    figure, axes = plots.new_figure(1, len(columns), 0.2 * len(targets) + 1.75, sharey=True, width_ratios=widths)
+    for ax, phase in zip(axes[0], columns, strict=True):
         image = _atlas_map(ax, rows[rows.phase == phase], targets, columns[phase])
         ax.set_title(phase)
     plots.add_colour_bar(axes[0], image, "lost fitness (1 − fitness)")
     config = result.config
     return figure, (
         f"Fitness lost after each lesion, median over {plural(int(rows.runs.max()), 'run')}: pale is as the control of "
-        "the same key, dark orange is dead, blue is closer to the target; colours end at ±1. Labels give the "
+        "the same key, dark orange an empty canvas, blue is closer to the target; colours end at ±1. Labels give the "
         "intervention, its dose, and the steps after which the outcome is measured. The nulls stand in the same map: "
         "the control channel (last row), another run’s values (resample) and a random change as large as the erasure. "
         "Triangle: a run overgrew; cross: a run exploded; dot: the lesion changed no cell; empty: not made, or not "
@@ -147,22 +157,22 @@ def _plot_atlas(result: LesionResult) -> tuple[Figure, str]:
 def _atlas_map(ax: Axes, rows: pd.DataFrame, targets: Sequence[str], columns: Sequence[tuple[Any, ...]]) -> Any:
     values = np.full((len(targets), len(columns)), np.nan)
     for row in rows.itertuples():
-        column = (row.intervention, -1.0 if np.isnan(row.dose) else row.dose, row.eval_step)
-        if column in columns:
-            y, x = targets.index(row.target), columns.index(column)
-            values[y, x] = 1 - row.fitness
-            if row.outcome == NO_CELLS_CHANGED or row.exploded_runs or row.overgrown_runs:
-                symbol = "." if row.outcome == NO_CELLS_CHANGED else "x" if row.exploded_runs else "^"
-                ax.plot(x, y, symbol, color=INK, ms=3.6, mfc="none", mew=0.8)
+        y, x = targets.index(row.target), columns.index((row.intervention, row.dose, row.eval_step))
+        values[y, x] = 1 - row.fitness
+        if row.outcome == NO_CELLS_CHANGED or row.exploded_runs or row.overgrown_runs:
+            symbol = "." if row.outcome == NO_CELLS_CHANGED else "x" if row.exploded_runs else "^"
+            ax.plot(x, y, symbol, color=INK, ms=3.6, mfc="none", mew=0.8)
     image = _coloured_cells(ax, values, 1.0)
     labels = [f"{name} {dose:g}, {step}" if dose >= 0 else f"{name}, {step}" for name, dose, step in columns]
-    ax.set_xticks(range(len(columns)), labels)
-    ax.tick_params(axis="x", rotation=60, labelsize=7.5, length=0, pad=1)
-    for label in ax.get_xticklabels():
-        label.set(ha="right", rotation_mode="anchor")
+    _tilt_labels(ax, labels)
     ax.set_yticks(range(len(targets)), targets)
-    ax.tick_params(axis="y", length=0)
     return image
+
+
+def _tilt_labels(ax: Axes, labels: Sequence[str]) -> None:
+    """A tilted label below each column; no ticks."""
+    ax.set_xticks(range(len(labels)), labels, rotation=60, ha="right", rotation_mode="anchor", fontsize=7.5)
+    ax.tick_params(length=0, pad=1)
 
 
 def _coloured_cells(ax: Axes, values: np.ndarray, limit: float, cmap: Any = DIVERGING) -> Any:
@@ -179,11 +189,11 @@ def _coloured_cells(ax: Axes, values: np.ndarray, limit: float, cmap: Any = DIVE
 
 def _plot_doses(result: LesionResult) -> tuple[Figure, str]:
     """Fitness against the dose of partial ablation, channel by channel."""
-    rows = adult_channels(result.atlas)
+    rows = _adult_channels(result.atlas)
     rows = rows[(rows.intervention == "partial") & (rows.role != "colour") & rows.fitness.notna()]
     targets, doses = list(dict.fromkeys(rows.target)), sorted(set(rows.dose))
     steps = sorted(set(rows.eval_step))
-    figure, panels = _small_panels(len(targets), "share lost per step", "fitness")
+    figure, panels = _small_panels(targets, "share lost per step")
     for ax, target in zip(panels, targets, strict=True):
         for step in steps:
             shown = rows[(rows.target == target) & (rows.eval_step == step)].sort_values("dose")
@@ -195,68 +205,62 @@ def _plot_doses(result: LesionResult) -> tuple[Figure, str]:
             ax.plot(over.dose, over.fitness.clip(-0.25), "^", color=ORANGE, ms=8, mfc="none", mew=1.1)
         for level in (0, 1):
             ax.axhline(level, color=FAINT, lw=0.8, zorder=0)
-        ax.set(xscale="log", ylim=(-0.3, 1.12), yticks=(0, 0.5, 1))
+        ax.set(xscale="log", ylim=(-0.3, 1.12))
         ticks = doses if len(doses) <= 4 else doses[::2]
         ax.set_xticks(ticks, [f"{d:g}" for d in ticks])
         ax.minorticks_off()
-        ax.set_title(target, fontsize=8.5, pad=3)
     panels[-1].legend(loc="lower left", fontsize=7)
     looks_of = "dashed at the first evaluation step, solid at the last" if len(steps) > 1 else f"{steps[0]} steps later"
-    overgrown = (
-        " Triangle: a run overgrew (fitness below −0.25 is drawn there)." if (rows.overgrown_runs > 0).any() else ""
-    )
+    overgrown = " Triangle: a run overgrew (fitness below −0.25 is drawn there)."
+    overgrown = overgrown if (rows.overgrown_runs > 0).any() else ""
     return figure, (
         "One channel of the adult body loses a share of its values at every step: median and "
         f"{interval_label(int(rows.runs.max()))}, {looks_of}.{overgrown} No cell reads the control channel."
     )
 
 
-def _small_panels(count: int, xlabel: str, ylabel: str) -> tuple[Figure, list[Axes]]:
-    """Small panels that share their axes, row by row."""
+def _small_panels(titles: Sequence[str], xlabel: str) -> tuple[Figure, list[Axes]]:
+    """Small panels of fitness that share their axes, row by row."""
+    count = len(titles)
     rows = -(-count // _COLUMNS)
     figure, axes = plots.new_figure(rows, _COLUMNS, _ROW_HEIGHT * rows + 0.35, sharey=True, sharex=True)
-    panels = list(axes.ravel())
-    for n, ax in enumerate(panels):
+    for n, ax in enumerate(axes.flat):
         ax.set_visible(n < count)
+        ax.set_title(titles[n] if n < count else "", fontsize=8.5, pad=3)
+        ax.set_yticks((0, 0.5, 1))
         ax.tick_params(labelsize=7.5)
         if n + _COLUMNS >= count:
             ax.tick_params(labelbottom=True)
             ax.set_xlabel(xlabel)
         if n % _COLUMNS == 0:
-            ax.set_ylabel(ylabel)
-    return figure, panels[:count]
+            ax.set_ylabel("fitness")
+    return figure, list(axes.flat)[:count]
 
 
 def _plot_targets(result: LesionResult) -> tuple[Figure, str]:
     """Filters, groups of hidden units, and directions of the hidden channels."""
     rows = result.atlas[(result.atlas.phase == "adult") & result.atlas.fitness.notna()]
+    rows = rows.assign(**rows[["fitness", "fitness_low", "fitness_high"]].clip(-0.5, 1.5))
     inner = rows[rows.target_type.isin(("filter", "units")) & (rows.intervention != "partial")]
     along = rows[(rows.target_type == "direction") & (rows.intervention == "partial")]
     along = along[along.dose == along.dose.max()]
-    size = max(inner.target.nunique(), along[along.role == "component"].target.nunique(), 4)
+    components, null = along[along.role == "component"], along[along.role == "random"].fitness
+    size = max(inner.target.nunique(), components.target.nunique(), 4)
     figure, axes = plots.new_figure(1, 2, 0.19 * size + 0.9)
-    null = along[along.role == "random"].fitness.to_numpy().clip(-0.5, 1.5)
     if len(null):
         axes[0, 1].axvspan(null.min(), null.max(), color=FAINT, alpha=0.5, lw=0, label="random, all")
-        axes[0, 1].axvline(float(np.median(null)), color=MUTED, lw=1, ls="--", label="random, median")
-    components = along[along.role == "component"]
+        axes[0, 1].axvline(null.median(), color=MUTED, lw=1, ls="--", label="random, median")
     dose = f", {percent(along.dose.max())} removed per step" if len(along) else ""
-    for ax, shown, title in (
-        (axes[0, 0], inner, "filters; hidden units by the channel they write"),
-        (axes[0, 1], components, f"directions{dose}"),
-    ):
+    titles = ("filters; hidden units by the channel they write", f"directions{dose}")
+    for ax, shown, title in zip(axes[0], (inner, components), titles, strict=True):
         targets, names = list(dict.fromkeys(shown.target)), list(dict.fromkeys(shown.intervention))
         for n, name in enumerate(names):
             of_name = shown[shown.intervention == name]
             at = np.asarray([targets.index(t) for t in of_name.target]) + 0.22 * (n - (len(names) - 1) / 2)
-            low, high, fitness = (of_name[v].clip(-0.5, 1.5) for v in ("fitness_low", "fitness_high", "fitness"))
-            ax.hlines(at, low, high, color=(BLUE, ORANGE)[n % 2], lw=1.2)
-            ax.plot(fitness, at, "o", color=(BLUE, ORANGE)[n % 2], ms=3.8, label=name)
+            _intervals(ax, of_name, "fitness", at, (BLUE, ORANGE)[n % 2], ms=3.8, label=name)
         for level in (0, 1):
             ax.axvline(level, color=FAINT, lw=0.8, zorder=0)
-        ax.set_yticks(range(len(targets)), targets, fontsize=7.5)
-        ax.set_ylim(max(len(targets), 1) - 0.4, -0.6)
-        ax.tick_params(axis="y", length=0)
+        _label_rows(ax, targets, fontsize=7.5)
         ax.set(xlabel="fitness", title=title)
         if len(shown):
             ax.legend(loc="best", fontsize=7.5)
@@ -314,9 +318,8 @@ def _epistasis_map(ax: Axes, pairs: pd.DataFrame, singles: Sequence[float], name
         text = f"{fitness + 0.0:.2f}".replace("-", "−") if np.isfinite(fitness) else "-"
         ax.text(n, n, text, ha="center", va="center", fontsize=6, color=INK)
     ax.set_aspect("equal")
-    ax.set_xticks(range(size), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=7.5)
+    _tilt_labels(ax, names)
     ax.set_yticks(range(size), names, fontsize=7.5)
-    ax.tick_params(length=0)
     return images[0], images[1]
 
 
@@ -324,19 +327,12 @@ def _ranked_pairs(ax: Axes, pairs: pd.DataFrame, most: int = 16) -> None:
     """The pairs that interact most on fitness, backup first: median over runs with its interval."""
     defined = pairs[np.isfinite(pairs.epsilon)]
     shown = defined.loc[defined.epsilon.abs().sort_values(ascending=False).index[:most]].sort_values("epsilon")
-    labels: set[str] = set()
-    for row, pair in enumerate(shown.itertuples()):
-        colour = _PAIR_COLOURS[pair.interaction]
-        ax.plot([pair.epsilon_low, pair.epsilon_high], [row, row], color=colour, lw=1.4)
-        label = None if pair.interaction in labels else pair.interaction
-        labels.add(pair.interaction)
-        ax.plot(pair.epsilon, row, "o", color=colour, ms=4.5, label=label)
+    for interaction, rows in shown.assign(row=range(len(shown))).groupby("interaction", sort=False):
+        _intervals(ax, rows, "epsilon", rows.row, _PAIR_COLOURS[str(interaction)], label=interaction)
     ax.axvline(0, color=MUTED, lw=0.8, ls="--", zorder=0)
-    ax.set_yticks(range(len(shown)), [f"{p.a} × {p.b}" for p in shown.itertuples()], fontsize=7.5)
-    ax.set_ylim(len(shown) - 0.4, -0.6)
+    _label_rows(ax, [f"{p.a} × {p.b}" for p in shown.itertuples()], fontsize=7.5)
     ax.yaxis.tick_right()
     ax.spines["left"].set_visible(False)
-    ax.tick_params(axis="y", length=0)
     ax.set(xlabel="epsilon on fitness")
     if len(shown):
         ax.legend(loc="lower left", fontsize=7.5)
@@ -348,11 +344,10 @@ def _plot_periods(result: LesionResult) -> tuple[Figure, str]:
     names = [str(name) for name in result.critical_periods.channel.values]
     control = fitness.sel(channel="control") if "control" in names else None
     low = -0.45 if (fitness.values < -0.05).any() else -0.05
-    figure, panels = _small_panels(len(names), "step t", "fitness")
+    figure, panels = _small_panels(names, "step t")
     for ax, name in zip(panels, names, strict=True):
         _period_curves(ax, fitness.sel(channel=name), control, bounds.loc[name])
-        ax.set(ylim=(low, 1.2), yticks=(0, 0.5, 1))
-        ax.set_title(name, fontsize=8.5, pad=3)
+        ax.set_ylim(low, 1.2)
     panels[-1].legend(loc="lower left", fontsize=7)
     return figure, (
         f"Fitness at step {result.config.period_eval_step} after a channel was held at zero from step t on (blue) or "
@@ -378,29 +373,25 @@ def _period_curves(ax: Axes, fitness: xr.DataArray, control: xr.DataArray | None
 
 def _plot_repair(result: LesionResult) -> tuple[Figure, str]:
     """Direct against total effects."""
-    effects = result.repair_effects
+    columns = [f"{effect}{end}" for effect in ("direct", "total") for end in ("", "_low", "_high")]
+    effects = result.repair_effects.assign(**result.repair_effects[columns].clip(-0.4, 1.4))
     names, size = list(dict.fromkeys(effects.intervention)), effects.channel.nunique()
     figure, axes = plots.new_figure(1, len(names), 0.23 * size + 1.25, sharey=True)
     for ax, name in zip(axes[0], names, strict=True):
         rows = effects[effects.intervention == name]
+        lesion, null = rows[rows.arm == "lesion"], rows[rows.arm == "null"]
         for shift, effect, colour, filled in ((-0.16, "direct", PURPLE, False), (0.16, "total", BLUE, True)):
-            lesion, null = rows[rows.arm == "lesion"], rows[rows.arm == "null"]
             at = np.arange(len(lesion)) + shift
-            low, high = (lesion[f"{effect}_{end}"].clip(-0.4, 1.4) for end in ("low", "high"))
-            ax.hlines(at, low, high, color=colour, lw=1.3)
-            fill = colour if filled else "none"
-            ax.plot(lesion[effect].clip(-0.4, 1.4), at, "o", color=colour, mfc=fill, ms=4.2, label=effect)
+            _intervals(ax, lesion, effect, at, colour, mfc=colour if filled else "none", label=effect)
             if len(null):
                 fill = MUTED if filled else "none"
-                ax.plot(null[effect].clip(-0.4, 1.4), at, "D", color=MUTED, mfc=fill, ms=3, label=f"{effect}, null")
+                ax.plot(null[effect], at, "D", color=MUTED, mfc=fill, ms=3, label=f"{effect}, null")
         for n, share in enumerate(lesion.share):
             if np.isfinite(share):
                 place = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 7}
                 ax.annotate(percent(share), (1.02, n), **place)
         ax.axvline(0, color=MUTED, lw=0.8, ls="--", zorder=0)
-        ax.set_yticks(range(len(lesion)), lesion.channel)
-        ax.set_ylim(len(lesion) - 0.4, -0.6)
-        ax.tick_params(axis="y", length=0)
+        _label_rows(ax, lesion.channel)
         ax.set(xlabel="effect (1 − fitness)", xlim=(-0.45, 1.45))
         ax.set_title(name, fontsize=9)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=7.5)

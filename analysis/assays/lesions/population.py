@@ -46,14 +46,11 @@ def _measure(organism: Organism, states: np.ndarray, config: LesionConfig, log: 
         np.tile(controls.mse_empty[:, -1], len(hidden)),
     )
     by_channel = np.asarray(fitness, float).reshape(len(hidden), runs)
-    return harm_statistics(np.asarray([_median(values) for values in by_channel]))
+    return _harm_statistics(np.asarray([_median(values) for values in by_channel]))
 
 
-def harm_statistics(fitness: np.ndarray) -> dict[str, float]:
-    """How much hangs on few channels.
-
-    Args:
-        fitness: after the loss of each hidden channel; NaN where it is not defined, -inf where the body exploded.
+def _harm_statistics(fitness: np.ndarray) -> dict[str, float]:
+    """How much hangs on few channels, by their fitness: NaN where it is not defined, -inf where the body exploded.
 
     Returns:
         needed, the share of channels whose loss costs more than half of the fitness; spread, the effective number of
@@ -80,12 +77,12 @@ def _median(values: np.ndarray) -> float:
 
 def _method(config: Any) -> str:
     return (
-        f"Each hidden channel in turn is multiplied by 0.95 at every step from step {config.adult_step} on; fitness (1 "
-        f"intact, 0 dead) {config.eval_steps[-1]} steps later, against the control of the same key, median over "
-        f"{config.runs} runs. A channel is needed if that costs more than half of the fitness. The spread of the "
-        "harm h = 1 − fitness, clipped to 0 to 1, is (Σh)² / Σh² over the number of channels: 1 if all are needed "
-        "alike, near 0 if everything hangs on one. Only networks that are included are lesioned; one kind of "
-        "lesion, one dose."
+        f"Each hidden channel in turn is multiplied by 0.95 at every step from step {config.adult_step} on; fitness "
+        f"(1: as the control, 0: an empty canvas) {config.eval_steps[-1]} steps later, against the control of the same "
+        f"key, median over {config.runs} runs. A channel is needed if that costs more than half of the fitness. "
+        "The spread of the harm h = 1 − fitness, clipped to 0 to 1, is (Σh)² / Σh² over the number of channels: 1 if "
+        "all are needed alike, near 0 if everything hangs on one. Only networks that are included are lesioned; one "
+        "kind of lesion, one dose."
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -13,11 +13,12 @@ from analysis.assays.lesions.atlas import split_half_correlation
 from analysis.assays.lesions.config import PHASES
 from analysis.assays.lesions.epistasis import INTERACTIONS, MAX_Q, MIN_EPSILON, sign_flip_floor
 from analysis.assays.lesions.interventions import INTERVENTIONS, ONCE
-from analysis.assays.lesions.plots import adult_channels, lesion_figures
+from analysis.assays.lesions.plots import lesion_figures
 from analysis.assays.lesions.run import LesionResult
 from analysis.report import plots
 from analysis.report.format import number, percent, plural, probability, scientific
-from analysis.report.model import Claim, Section, SvgFigure, evidence, svg_figure
+from analysis.report.model import Claim, Section, evidence, svg_figure
+from analysis.stats.nulls import p_value
 
 _NAME = "lesions"
 _INTACT = 0.95  # fitness that counts as unharmed
@@ -31,50 +32,43 @@ _MAX_NAMES = 4  # of a list in a sentence
 def sections(results: Sequence[LesionResult]) -> list[Section]:
     """A section for each organism."""
     if len(results) == 1:
-        return [_section(results[0], _NAME, "Lesions")]
-    return [_section(result, f"{_NAME}-{n}", f"Lesions: {result.organism.name}") for n, result in enumerate(results, 1)]
+        return [_section(results[0])]
+    return [_section(result, f"-{n}", f": {result.organism.name}") for n, result in enumerate(results, 1)]
 
 
 def claims(result: LesionResult) -> list[Claim]:
     """Every claim that there are results for, the check of the control channel last."""
     of_atlas = (_most_needed, _interventions_agree, _phases, _erased, _inner_targets, _components, _overgrowth)
-    return [
-        *(claim for claims_of in of_atlas if len(result.atlas) for claim in claims_of(result)),
-        *([_backup(result)] if len(result.pairs) else []),
-        *([_periods(result)] if len(result.period_bounds) else []),
-        *([_repair(result)] if len(result.repair_effects) else []),
-        _control_channel(result),
-    ]
+    makers = {"atlas": of_atlas, "pairs": (_backup,), "period_bounds": (_periods,), "repair_effects": (_repair,)}
+    shown = [make for table, of_table in makers.items() if len(getattr(result, table)) for make in of_table]
+    return [claim for make in (*shown, _control_channel) for claim in make(result)]
 
 
-def _section(result: LesionResult, name: str, title: str) -> Section:
-    prefix = "lesion" if name == _NAME else name.replace("lesions", "lesion")
-    frames = {
-        "atlas": result.atlas,
-        "runs": result.atlas_runs,
-        "half-doses": result.half_doses,
-        "pairs": result.pairs,
-        "periods": result.period_bounds,
-        "repair": result.repair_effects,
-    }
+def _section(result: LesionResult, number: str = "", name: str = "") -> Section:
+    prefix, atlas = f"lesion{number}", result.atlas
+    frames = {"atlas": atlas, "runs": result.atlas_runs, "half-doses": result.half_doses, "pairs": result.pairs}
+    frames |= {"periods": result.period_bounds, "repair": result.repair_effects}
     arrays = {"pairs": result.double_lesions, "periods": result.critical_periods, "repair": result.self_repair}
+    lookup = {"Pairs of channels": "pairs", "Critical periods": "periods", "Self-repair": "repair"}
+    tables = {title: frames[key] for title, key in lookup.items()}
+    if len(atlas):
+        columns = ["target", "intervention", "dose", "eval_step", "fitness", "fitness_low", "fitness_high", "outcome"]
+        channels = _where(atlas, phase="adult", target_type="channel")[columns]
+        tables["Channels of the adult body"] = _blank_doses(channels)
+    with plots.style():
+        figures = lesion_figures(result).items()
+        drawn = [svg_figure(f"{prefix}-{key}", figure, caption) for key, (figure, caption) in figures]
     return Section(
-        name,
-        title,
+        f"{_NAME}{number}",
+        f"Lesions{name}",
         claims(result),
-        figures=_figures(result, prefix),
-        lookup=_lookup(result),
+        figures=drawn,
+        lookup={title: frame.round(3) for title, frame in tables.items() if len(frame)},
         tables={f"{prefix}-{key}": _blank_doses(frame) for key, frame in frames.items() if len(frame)},
         method=_method(result),
         skipped=[f"{key}: {reason}" for key, reason in result.skipped.items()],
         data={f"{prefix}-{key}": data for key, data in arrays.items() if len(data)},
     )
-
-
-def _figures(result: LesionResult, prefix: str) -> list[SvgFigure]:
-    with plots.style():
-        made = lesion_figures(result).items()
-        return [svg_figure(f"{prefix}-{name}", figure, caption) for name, (figure, caption) in made]
 
 
 def _blank_doses(frame: pd.DataFrame) -> pd.DataFrame:
@@ -84,31 +78,23 @@ def _blank_doses(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(dose=frame.dose.astype(object).where(frame.dose.notna(), ""))
 
 
-def _lookup(result: LesionResult) -> dict[str, pd.DataFrame]:
-    """The tables that a reader may look up, rounded."""
-    tables = {"Pairs of channels": result.pairs, "Critical periods": result.period_bounds}
-    tables["Self-repair"] = result.repair_effects
-    if len(result.atlas):
-        columns = ["target", "intervention", "dose", "eval_step", "fitness", "fitness_low", "fitness_high", "outcome"]
-        tables["Channels of the adult body"] = _blank_doses(adult_channels(result.atlas)[columns])
-    return {title: frame.round(3) for title, frame in tables.items() if len(frame)}
-
-
-def _hidden(result: LesionResult, **where: Any) -> pd.DataFrame:
-    """Rows of hidden channels that hold something and whose fitness is defined, the worst first."""
-    rows = result.atlas
-    rows = rows[(rows.target_type == "channel") & (rows.role == "hidden")]
-    rows = rows[(rows.cells_changed > 0) & rows.fitness.notna()]
-    for name, value in where.items():
+def _where(rows: pd.DataFrame, **values: Any) -> pd.DataFrame:
+    """Rows with these values."""
+    for name, value in values.items():
         rows = rows[rows[name] == value]
-    return rows.sort_values("fitness")
+    return rows
+
+
+def _hidden(result: LesionResult, **values: Any) -> pd.DataFrame:
+    """Rows of hidden channels that hold something and whose fitness is defined, the worst first."""
+    rows = _where(result.atlas, target_type="channel", role="hidden", **values)
+    return rows[(rows.cells_changed > 0) & rows.fitness.notna()].sort_values("fitness")
 
 
 def _measured(row: Any, name: str, quantity: str, measure: str) -> dict[str, Any]:
     """Evidence: a value of a row with its interval."""
     low, high = getattr(row, f"{name}_low"), getattr(row, f"{name}_high")
-    values = {"quantity": quantity, "measure": measure, "value": getattr(row, name), "low": low, "high": high}
-    return values | {"n": row.runs, "unit": "runs"}
+    return _row(quantity, measure, getattr(row, name), row.runs, "runs") | {"low": low, "high": high}
 
 
 def _row(quantity: str, measure: str, value: float, n: int | None = None, unit: str = "channels") -> dict[str, Any]:
@@ -120,46 +106,51 @@ def _fitness_rows(rows: pd.DataFrame) -> list[dict[str, Any]]:
     return [_measured(r, "fitness", r.target, f"fitness after {r.eval_step} steps") for r in rows.itertuples()]
 
 
+def _null(values: Any, p: float) -> dict[str, float]:
+    """Evidence: median and range of a null, and the p value that follows from it."""
+    return {"null_median": np.median(values), "null_low": np.min(values), "null_high": np.max(values), "p": p}
+
+
 def _first_names(names: Sequence[Any]) -> str:
     shown = ", ".join(map(str, names[:_MAX_NAMES]))
     return shown + (f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else "")
 
 
-def _most_needed(result: LesionResult) -> list[Claim]:
+def _most_needed(result: LesionResult) -> Iterator[Claim]:
     """Which hidden channel is needed most."""
     dose, step = result.config.middle_dose, result.config.eval_steps[-1]
     where: dict[str, Any] = {"phase": "adult", "intervention": "partial", "dose": dose, "eval_step": step}
-    rows, atlas, halves = _hidden(result, **where), result.atlas, result.half_doses
-    listed = atlas[(atlas[list(where)] == pd.Series(where)).all(axis=1)]
+    rows, listed, halves = _hidden(result, **where), _where(result.atlas, **where), result.half_doses
     if rows.empty:
-        text = "The fitness after partial ablation of a hidden channel is not defined."
-        return [Claim(_NAME, text, evidence())] if len(listed) else []
-    worst, control = rows.iloc[0], listed[listed.role == "control"]
-    halves = halves[(halves.phase == "adult") & (halves.eval_step == step) & (halves.role == "hidden")]
-    halves = halves[halves.half_dose.notna()].sort_values("half_dose")
+        if len(listed):
+            yield Claim(_NAME, "The fitness after partial ablation of a hidden channel is not defined.", evidence())
+        return
+    halves = _where(halves, phase="adult", eval_step=step, role="hidden").dropna(subset="half_dose")
+    halves = halves.sort_values("half_dose")
     doses = [_row(r.target, "dose that halves the fitness", r.half_dose) for r in halves.itertuples()]
+    worst = rows.iloc[0]
     text = (
         f"When one hidden channel decays by {percent(dose)} per step, losing {worst.target} hurts most: fitness "
-        f"{number(worst.fitness)} after {step} steps (1 = unperturbed, 0 = dead), in the trained basis."
+        f"{number(worst.fitness)} after {step} steps (1: as the control, 0: an empty canvas), in the trained basis."
     )
+    table = evidence(*_fitness_rows(rows), *_fitness_rows(_where(listed, role="control")), *doses)
     numbers = {"dose": dose, "eval_step": step, "worst": worst.target, "fitness": worst.fitness}
-    return [Claim(_NAME, text, evidence(*_fitness_rows(rows), *_fitness_rows(control), *doses), numbers)]
+    yield Claim(_NAME, text, table, numbers)
 
 
-def _interventions_agree(result: LesionResult) -> list[Claim]:
+def _interventions_agree(result: LesionResult) -> Iterator[Claim]:
     """Whether lasting interventions agree on which channel is needed most."""
     dose, step = result.config.middle_dose, result.config.eval_steps[0]
-    rows, fitness, repeats = _hidden(result, phase="adult", eval_step=step), {}, {}
-    for name in INTERVENTIONS:
-        of_name = rows[rows.intervention == name]
-        of_name = of_name[of_name.dose == dose] if name == "partial" else of_name.drop_duplicates("target")
-        if name not in ONCE and len(of_name) > 2 and of_name.fitness.nunique() > 1:
-            values = of_name.set_index("target").fitness
-            repeats[name] = split_half_correlation(result.atlas_runs, name, dose, step, list(values.index))
+    hidden, fitness, repeats = _hidden(result, phase="adult", eval_step=step), {}, {}
+    for name in (name for name in INTERVENTIONS if name not in ONCE):
+        rows = _where(hidden, intervention=name)
+        rows = _where(rows, dose=dose) if name == "partial" else rows.drop_duplicates("target")
+        if len(rows) > 2 and rows.fitness.nunique() > 1:
+            repeats[name] = split_half_correlation(result.atlas_runs, name, dose, step, list(rows.target))
             if repeats[name] >= _REPEATS:
-                fitness[name] = values
+                fitness[name] = rows.set_index("target").fitness
     if len(fitness) < 2:
-        return []
+        return
     worst = {name: str(values.idxmin()) for name, values in fitness.items()}
     most_often = max(worst.values(), key=list(worst.values()).count)
     pairs = {f"{a}, {b}": float(fitness[a].corr(fitness[b], method="spearman")) for a, b in combinations(fitness, 2)}
@@ -175,10 +166,10 @@ def _interventions_agree(result: LesionResult) -> list[Claim]:
     )
     numbers = {"worst": worst, "rank_correlation": pairs, "split_half_correlation": repeats}
     note = f"Left out, since their ranking does not repeat in two halves of the runs: {', '.join(unsure)}."
-    return [Claim(_NAME, text, evidence(*table), numbers, note if unsure else "")]
+    yield Claim(_NAME, text, evidence(*table), numbers, note if unsure else "")
 
 
-def _phases(result: LesionResult) -> list[Claim]:
+def _phases(result: LesionResult) -> Iterator[Claim]:
     """How many channels each phase cannot do without."""
     dose, phases, table = result.config.middle_dose, dict[str, Any](), []
     for phase in PHASES:
@@ -186,29 +177,27 @@ def _phases(result: LesionResult) -> list[Claim]:
         if rows.empty:
             continue
         step, n = int(rows.eval_step.max()), rows.target.nunique()
-        rows = rows[rows.eval_step == step]
+        rows = _where(rows, eval_step=step)
         halved = rows[rows.fitness < _HALF].target.tolist()
         phases[phase] = {"below_half": halved, "n": n, "eval_step": step}
         table.append(_row(phase, f"fitness below 0.5 after {step} steps", len(halved), n))
         table.append(_row(phase, "median fitness over channels", rows.fitness.median(), n))
-    if len(phases) < 2:
-        return []
-    listed = ", ".join(f"{len(p['below_half'])} of {p['n']} ({phase})" for phase, p in phases.items())
-    text = f"Losing {percent(dose)} of a hidden channel per step costs half of the fitness or more for {listed}."
-    return [Claim(_NAME, text, evidence(*table), phases)]
+    if len(phases) > 1:
+        listed = ", ".join(f"{len(p['below_half'])} of {p['n']} ({phase})" for phase, p in phases.items())
+        text = f"Losing {percent(dose)} of a hidden channel per step costs half of the fitness or more for {listed}."
+        yield Claim(_NAME, text, evidence(*table), phases)
 
 
-def _erased(result: LesionResult) -> list[Claim]:
+def _erased(result: LesionResult) -> Iterator[Claim]:
     """Whether a channel that was erased once comes back, compared with as large a change elsewhere."""
     step, names = result.config.eval_steps[-1], ("erase", "random-direction", "resample")
     rows, null, resampled = (_hidden(result, phase="adult", intervention=n, eval_step=step) for n in names)
     if rows.empty or null.empty:
-        return []
+        return
     worst, recovered = rows.iloc[0], int((rows.fitness >= _INTACT).sum())
-    p = float((1 + (null.fitness <= worst.fitness).sum()) / (len(null) + 1))
+    p = p_value(-worst.fitness, -null.fitness)
     table = _fitness_rows(rows)
-    table[0] |= {"null_median": null.fitness.median(), "null_low": null.fitness.min(), "null_high": null.fitness.max()}
-    table[0]["p"] = p
+    table[0] |= _null(null.fitness, p)
     if len(resampled):
         row = _row("median, resampled", f"fitness after {step} steps", resampled.fitness.median(), len(resampled))
         table.append(row | {"low": resampled.fitness.min(), "high": resampled.fitness.max()})
@@ -220,15 +209,15 @@ def _erased(result: LesionResult) -> list[Claim]:
         f"The null is {len(null)} changes as large along random hidden directions; p (at least "
         f"{probability(1 / (len(null) + 1))}) is not corrected for choosing the worst of {len(rows)}."
     )
-    return [Claim(_NAME, text, evidence(*table), {"recovered": recovered, "n": len(rows), "p": p}, note)]
+    yield Claim(_NAME, text, evidence(*table), {"recovered": recovered, "n": len(rows), "p": p}, note)
 
 
-def _inner_targets(result: LesionResult) -> list[Claim]:
+def _inner_targets(result: LesionResult) -> Iterator[Claim]:
     """Filters and groups of hidden units."""
-    claims, rows = [], result.atlas
-    rows = rows[(rows.intervention == "mean") & rows.fitness.notna() & (rows.cells_changed > 0)]
+    rows = _where(result.atlas, intervention="mean")
+    rows = rows[rows.fitness.notna() & (rows.cells_changed > 0)]
     for target_type, name in (("filter", "filters of the perception"), ("units", "groups of hidden units")):
-        shown = rows[rows.target_type == target_type].sort_values("fitness")
+        shown = _where(rows, target_type=target_type).sort_values("fitness")
         if len(shown):
             worst, spared = shown.iloc[0], int((shown.fitness >= _INTACT).sum())
             text = (
@@ -236,24 +225,20 @@ def _inner_targets(result: LesionResult) -> list[Claim]:
                 f"harm (fitness at least {_INTACT}); {worst.target} is needed most, with {number(worst.fitness)}."
             )
             numbers = {"target_type": target_type, "unharmed": spared, "n": len(shown)}
-            claims.append(Claim(_NAME, text, evidence(*_fitness_rows(shown)), numbers))
-    return claims
+            yield Claim(_NAME, text, evidence(*_fitness_rows(shown)), numbers)
 
 
-def _components(result: LesionResult) -> list[Claim]:
+def _components(result: LesionResult) -> Iterator[Claim]:
     """Whether the first principal component is needed more than random directions, for the variance along it."""
-    rows = result.atlas
-    rows = rows[(rows.target_type == "direction") & (rows.intervention == "partial") & rows.fitness.notna()]
+    rows = _where(result.atlas, target_type="direction", intervention="partial").dropna(subset="fitness")
     rows = rows[(rows.dose == rows.dose.max()) & (rows.variance_share > 0)]
-    components, random = rows[rows.role == "component"], rows[rows.role == "random"]
+    components, random = _where(rows, role="component"), _where(rows, role="random")
     if random.empty or "PC1" not in set(components.target):
-        return []
+        return
     first = components.iloc[0]
-    harm = (1 - first.fitness) / first.variance_share
-    null = (1 - random.fitness.to_numpy()) / random.variance_share.to_numpy()
-    p = float((1 + (null >= harm).sum()) / (len(null) + 1))
-    row = _row("PC1", "lost fitness per share of variance", harm, int(first.runs), "runs")
-    row |= {"null_median": np.median(null), "null_low": null.min(), "null_high": null.max(), "p": p}
+    harm, null = ((1 - r.fitness) / r.variance_share for r in (first, random))
+    p = p_value(harm, null)
+    row = _row("PC1", "lost fitness per share of variance", harm, int(first.runs), "runs") | _null(null, p)
     text = (
         f"For the variance along it, losing the first principal component costs "
         f"{'more than' if p <= _MAX_P else 'no more than some of'} {len(null)} random directions "
@@ -265,10 +250,10 @@ def _components(result: LesionResult) -> list[Claim]:
     )
     below = components[components.fitness < random.fitness.min()].target.tolist()
     table = evidence(row, *_fitness_rows(components), *_fitness_rows(random))
-    return [Claim(_NAME, text, table, {"p": p, "below_all_random": below}, note)]
+    yield Claim(_NAME, text, table, {"p": p, "below_all_random": below}, note)
 
 
-def _overgrowth(result: LesionResult) -> list[Claim]:
+def _overgrowth(result: LesionResult) -> Iterator[Claim]:
     """Lesions under which bodies grow without end."""
     rows = result.atlas[result.atlas.role != "control"]
     lesions = rows.drop_duplicates(["phase", "target_type", "target", "intervention", "dose"], keep="last")
@@ -285,23 +270,23 @@ def _overgrowth(result: LesionResult) -> list[Claim]:
         f"{numbers['exploded']} make it explode."
     )
     note = "Overgrown: more than twice the control’s mature cells; exploded: a value beyond 1,000; the run stops there."
-    return [Claim(_NAME, text, evidence(*table), numbers, note)]
+    yield Claim(_NAME, text, evidence(*table), numbers, note)
 
 
-def _backup(result: LesionResult) -> Claim:
+def _backup(result: LesionResult) -> Iterator[Claim]:
     """Which channels back each other up."""
     pairs, runs = result.pairs, result.double_lesions.sizes["run"]
     is_control = (pairs.a == "control") | (pairs.b == "control")
     names = (*INTERACTIONS, *(f"{name} on fitness" for name in INTERACTIONS), "masked")
-    by_name = {name: pairs[pairs.interaction == name] for name in names}
-    backup = by_name["backup"]
+    counts = {name: int((pairs.interaction == name).sum()) for name in names}
+    backup = _where(pairs, interaction="backup")
     shown = pairs[~pairs.interaction.isin(("none", "masked"))]
     table: list[dict[str, Any]] = []
     for row in (pairs.iloc[:1] if shown.empty else shown).itertuples():
         for suffix, measure in (("", "epsilon on fitness"), ("_log", "epsilon on −log10 MSE")):
             values = _measured(row, f"epsilon{suffix}", f"{row.a} and {row.b} ({row.interaction})", measure)
             table.append(values | {"p": getattr(row, f"p{suffix}"), "q": getattr(row, f"q{suffix}")})
-    table += [_row("all pairs", name, len(rows), len(pairs), "pairs") for name, rows in by_name.items() if len(rows)]
+    table += [_row("all pairs", name, count, len(pairs), "pairs") for name, count in counts.items() if count]
     if is_control.any():
         largest = float(pairs[is_control].epsilon.abs().max())
         table.append(_row("pairs with the control channel", "largest |epsilon| on fitness", largest, runs, "runs"))
@@ -315,15 +300,14 @@ def _backup(result: LesionResult) -> Claim:
         f"Named where epsilon on fitness is at least {MIN_EPSILON} in size with q ≤ {MAX_Q} and −log10 MSE agrees; the "
         f"null is a random sign for each run, p at least {probability(floor) if floor >= 0.001 else scientific(floor)}."
     )
-    numbers = {name: len(rows) for name, rows in by_name.items()} | {"p_floor": floor}
-    return Claim(_NAME, text, evidence(*table), numbers, note)
+    yield Claim(_NAME, text, evidence(*table), counts | {"p_floor": floor}, note)
 
 
-def _periods(result: LesionResult) -> Claim:
+def _periods(result: LesionResult) -> Iterator[Claim]:
     """When channels are needed."""
     bounds = result.period_bounds[result.period_bounds.channel != "control"]
-    control = result.period_bounds[result.period_bounds.channel == "control"]
-    critical = bounds[bounds.period == "critical"].sort_values("start")
+    control = _where(result.period_bounds, channel="control")
+    critical = _where(bounds, period="critical").sort_values("start")
     table = [
         _measured(row, end, row.channel, f"{end} of the critical period (step)")
         for row in critical.itertuples()
@@ -337,14 +321,14 @@ def _periods(result: LesionResult) -> Claim:
         "before or after it reduces fitness."
     )
     numbers = {"critical": critical.channel.tolist(), "n": len(bounds)}
-    return Claim(_NAME, text, evidence(*table), numbers, "Ablations within a period were not tested.")
+    yield Claim(_NAME, text, evidence(*table), numbers, "Ablations within a period were not tested.")
 
 
-def _repair(result: LesionResult) -> Claim:
+def _repair(result: LesionResult) -> Iterator[Claim]:
     """What the other channels make up for."""
-    effects = result.repair_effects
-    effects = effects[(effects.channel != "control") & (effects.arm == "lesion")]
-    zero = effects[effects.intervention == "zero"]
+    effects = _where(result.repair_effects, arm="lesion")
+    effects = effects[effects.channel != "control"]
+    zero = _where(effects, intervention="zero")
     clear = zero[zero.share.notna()].sort_values("share", ascending=False)
     helped, harmed = int((clear.share_low > 0).sum()), int((clear.share_high < 0).sum())
     compared = clear[clear.beyond_null.notna()] if "beyond_null" in clear else clear[:0]
@@ -352,8 +336,8 @@ def _repair(result: LesionResult) -> Claim:
     measures = {"share": "share repaired", "direct": "direct effect", "total": "total effect"}
     table = [_measured(r, name, r.channel, label) for r in clear.itertuples() for name, label in measures.items()]
     table += [_measured(r, "beyond_null", r.channel, "repair beyond the null") for r in compared.itertuples()]
-    total = {name: effects[effects.intervention == name].set_index("channel").total for name in ("erase", "erase-held")}
-    own = (total["erase-held"] - total["erase"]).dropna()
+    held, free = (_where(effects, intervention=n).set_index("channel").total for n in ("erase-held", "erase"))
+    own = (held - free).dropna()
     if len(own):
         measure = "further effect of erasing once where its own updates are held"
         table += [_row("median channel", measure, own.median()), _row(str(own.idxmax()), measure, own.max())]
@@ -365,20 +349,20 @@ def _repair(result: LesionResult) -> Claim:
     unclear = len(zero) - len(clear)
     note = f"Of {plural(unclear, 'channel')} the direct effect is too small or too uncertain for a share."
     numbers = {"helped": helped, "harmed": harmed, "compared": len(compared), "beyond_null": beyond}
-    return Claim(_NAME, text, evidence(*table), numbers, note if unclear else "")
+    yield Claim(_NAME, text, evidence(*table), numbers, note if unclear else "")
 
 
-def _control_channel(result: LesionResult) -> Claim:
+def _control_channel(result: LesionResult) -> Iterator[Claim]:
     """What lesions of the channel that no cell reads do."""
     changes: dict[str, float] = {}
-    if len(result.atlas_runs) and (rows := result.atlas_runs[result.atlas_runs.role == "control"]).size:
+    if len(result.atlas_runs) and len(rows := _where(result.atlas_runs, role="control")):
         changes["value of another channel"] = float(rows.side_effect.max())
         changes["fitness"] = float((rows.fitness - 1).abs().max())
     if len(result.period_bounds):
-        rows = result.period_bounds[result.period_bounds.channel == "control"]
+        rows = _where(result.period_bounds, channel="control")
         changes["fitness at the end of growth"] = float(rows.effect.abs().max())
-    if len(result.pairs):
-        rows = result.pairs[(result.pairs.a == "control") | (result.pairs.b == "control")]
+    if len(pairs := result.pairs):
+        rows = pairs[(pairs.a == "control") | (pairs.b == "control")]
         changes["epsilon of a pair on fitness"] = float(rows.epsilon.abs().max())
     changes = {name: value for name, value in changes.items() if np.isfinite(value)}
     text = "No control channel was lesioned."
@@ -389,9 +373,9 @@ def _control_channel(result: LesionResult) -> Claim:
         verdict = "nothing" if largest <= _ROUNDING else f"something by {largest:.2g}: distrust these results"
         text = f"Lesions of a control channel, which every cell writes and none reads, change {verdict}."
     table = [_row(name, "largest change", value) for name, value in changes.items()]
-    unchanged = sorted(set(result.atlas[result.atlas.cells_changed == 0].target)) if len(result.atlas) else []
+    unchanged = sorted(set(_where(result.atlas, cells_changed=0).target)) if len(result.atlas) else []
     note = f"Some lesion changed no cell, since its target held nothing: {_first_names(unchanged)}."
-    return Claim(_NAME, text, evidence(*table), changes, note if unchanged else "")
+    yield Claim(_NAME, text, evidence(*table), changes, note if unchanged else "")
 
 
 def _method(result: LesionResult) -> str:

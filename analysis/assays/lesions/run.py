@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,13 +16,7 @@ from analysis.assays.lesions.atlas import half_doses, list_lesions, run_lesions,
 from analysis.assays.lesions.config import LesionConfig
 from analysis.assays.lesions.critical_periods import critical_periods, period_bounds
 from analysis.assays.lesions.epistasis import double_lesions, pair_table
-from analysis.assays.lesions.interventions import (
-    TWO_RUNS,
-    Lesion,
-    Specimen,
-    add_control_channel,
-    prepare_specimen,
-)
+from analysis.assays.lesions.interventions import TWO_RUNS, Lesion, Specimen, add_control_channel, prepare_specimen
 from analysis.assays.lesions.self_repair import REPAIR_INTERVENTIONS, repair_effects, self_repair
 from analysis.paired import measured_steps, run_controls
 from analysis.progress import Log, Progress, silent
@@ -77,23 +71,16 @@ def run(organism: Organism, config: LesionConfig | None = None, *, log: Log = si
     Args:
         organism: what is lesioned; it grows with a control channel (`add_control_channel`).
         config: which lesions, when; by default those of `nca lesion`.
-        log: receives the progress and the time left.
 
     Returns:
         The results; a method that makes no sense for this organism has its reason in `skipped` instead.
     """
     config = (config or LesionConfig()).filled()
     experiment = _Experiment(organism, config, log)
-    methods: dict[str, Callable[[], dict[str, Any]]] = {
-        "atlas": experiment.atlas,
-        "epistasis": experiment.epistasis,
-        "critical-periods": experiment.critical_periods,
-        "self-repair": experiment.self_repair,
-    }
     results: dict[str, Any] = {}
     for name in config.methods:
         try:
-            results |= methods[name]()
+            results |= getattr(experiment, name.replace("-", "_"))()
         except UserError as error:
             experiment.skipped[name] = str(error)
     portrait = np.asarray(metrics.picture(experiment.organism.rule.spec, jnp.asarray(experiment.adult[0])))
@@ -119,41 +106,36 @@ class _Experiment:
         self.progress.start(f"growing {original.name}", runs * config.adult_step)
         self.adult = np.asarray(grow_runs(self.organism, config.adult_step, self.keys, tick=self.progress.tick))
 
-    def schedule(self, phase: str) -> dict[tuple[int, ...], list[Lesion]]:
+    def _schedule(self, phase: str) -> dict[tuple[int, ...], list[Lesion]]:
         """The atlas's lesions of a phase, by the steps at which their outcome is measured."""
-        config, full = self.config, self.config.full
-        among: Sequence[str]
-        doses: tuple[float, ...]
+        config, full, every = self.config, self.config.full, self.config.interventions
+        first, highest = config.eval_steps[:1], config.doses if full else config.doses[-1:]
+        early = every if full else ("partial", "erase", "zero", "random-direction")
+        layer = ("zero", "mean", *(("partial",) if full else ()))
+        # Target, which interventions, doses, evaluation steps.
+        rows: dict[str, list[tuple[str, Sequence[str], Sequence[float], tuple[int, ...]]]] = {
+            "growing": [("channel", early, config.doses, (config.growing_eval_steps,))],
+            "adult": [
+                ("channel", _SLOW, config.doses, config.eval_steps),
+                ("channel", [x for x in every if x not in _SLOW], config.doses, config.eval_steps if full else first),
+                ("filter", layer, highest, first),
+                ("direction", ("partial", "erase", "random-direction"), highest, first),
+                ("units", layer, highest, first),
+                ("unit", ("zero",), highest, first),
+            ],
+            "regenerating": [("channel", every, config.doses, config.eval_steps)],
+        }
+        if not full:
+            rows["regenerating"] = [("channel", ("partial", "erase"), (config.middle_dose,), config.eval_steps[-1:])]
         schedule: dict[tuple[int, ...], list[Lesion]] = {}
-
-        def add(target: str, among: Sequence[str], doses: Sequence[float], eval_steps: tuple[int, ...]) -> None:
-            if target not in config.targets:
-                return
-            names = [name for name in config.interventions if name in among]
-            names = [name for name in names if config.runs > 1 or name not in TWO_RUNS]
-            listed = list_lesions(self.organism, target, names, doses, config.noise_sd, self.control_channel)
-            schedule.setdefault(eval_steps, []).extend(listed)
-
-        if phase == "growing":
-            among = config.interventions if full else ("partial", "erase", "zero", "random-direction")
-            add("channel", among, config.doses, (config.growing_eval_steps,))
-        elif phase == "regenerating":
-            among = config.interventions if full else ("partial", "erase")
-            doses = config.doses if full else (config.middle_dose,)
-            add("channel", among, doses, config.eval_steps if full else config.eval_steps[-1:])
-        else:
-            fast = [name for name in config.interventions if name not in _SLOW]
-            add("channel", _SLOW, config.doses, config.eval_steps)
-            add("channel", fast, config.doses, config.eval_steps if full else config.eval_steps[:1])
-            doses = config.doses if full else config.doses[-1:]
-            for target in ("filter", "direction", "units"):
-                among = ("zero", "mean", *(("partial",) if full else ()))
-                among = ("partial", "erase", "random-direction") if target == "direction" else among
-                add(target, among, doses, config.eval_steps[:1])
-            add("unit", ("zero",), doses, config.eval_steps[:1])
+        for target, among, doses, eval_steps in rows[phase]:
+            names = [x for x in every if x in among and (config.runs > 1 or x not in TWO_RUNS)]
+            if target in config.targets:
+                listed = list_lesions(self.organism, target, names, doses, config.noise_sd, self.control_channel)
+                schedule.setdefault(eval_steps, []).extend(listed)
         return {eval_steps: listed for eval_steps, listed in schedule.items() if listed}
 
-    def specimen(self, runs: int, eval_steps: Sequence[int], phase: str = "adult") -> Specimen:
+    def _specimen(self, runs: int, eval_steps: Sequence[int], phase: str = "adult") -> Specimen:
         """The first runs, from the first step of a phase on."""
         states, first = self.adult[:runs], self.config.adult_step
         if phase == "growing":
@@ -171,9 +153,9 @@ class _Experiment:
         runs, tables, reasons = self.config.runs, [], dict[str, str]()
         for phase in self.config.phases:
             try:
-                for eval_steps, listed in self.schedule(phase).items():
+                for eval_steps, listed in self._schedule(phase).items():
                     self.progress.start(f"atlas, {phase}", (len(listed) + 1) * runs * max(eval_steps))
-                    specimen, tick = self.specimen(runs, eval_steps, phase), self.progress.tick
+                    specimen, tick = self._specimen(runs, eval_steps, phase), self.progress.tick
                     tables.append(run_lesions(specimen, listed, eval_steps, phase=phase, unchanged="keep", tick=tick))
             except UserError as error:
                 reasons[phase] = str(error)
@@ -187,28 +169,22 @@ class _Experiment:
     def epistasis(self) -> dict[str, Any]:
         runs, eval_step, size = self.config.epistasis_runs, self.config.epistasis_eval_steps, len(self.hidden)
         self.progress.start("epistasis", (size * (size + 1) // 2 + 1) * runs * eval_step)
-        specimen = self.specimen(runs, (eval_step,))
+        specimen = self._specimen(runs, (eval_step,))
         doubles = double_lesions(specimen, self.hidden, eval_step, names=self.names, tick=self.progress.tick)
         return {"double_lesions": doubles, "pairs": pair_table(doubles, self.config.seed)}
 
     def critical_periods(self) -> dict[str, Any]:
         self.progress.start("critical periods")
-        periods = critical_periods(
-            self.organism,
-            self.hidden,
-            self.config.period_runs,
-            self.config.seed,
-            eval_step=self.config.period_eval_step,
-            spacing=self.config.period_spacing,
-            names=self.names,
-            tick=self.progress.tick,
-        )
+        config, tick = self.config, self.progress.tick
+        options: dict[str, Any] = {"eval_step": config.period_eval_step, "spacing": config.period_spacing}
+        runs, seed = config.period_runs, config.seed
+        periods = critical_periods(self.organism, self.hidden, runs, seed, names=self.names, tick=tick, **options)
         return {"critical_periods": periods, "period_bounds": period_bounds(periods, seed=self.config.seed)}
 
     def self_repair(self) -> dict[str, Any]:
         runs, eval_step = self.config.repair_runs, self.config.repair_eval_steps
         rows = 4 * len(REPAIR_INTERVENTIONS) * len(self.hidden)  # lesion and null, with the others free and held
         self.progress.start("self-repair", (rows + 3) * runs * eval_step)
-        specimen = self.specimen(runs, (eval_step,))
+        specimen = self._specimen(runs, (eval_step,))
         repairs = self_repair(specimen, self.hidden, eval_step, names=self.names, tick=self.progress.tick)
         return {"self_repair": repairs, "repair_effects": repair_effects(repairs, seed=self.config.seed)}

@@ -8,6 +8,7 @@ less the total effect (after Rushing & Nanda 2024).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import jax
@@ -19,7 +20,7 @@ from jaxtyping import Float
 
 from analysis import metrics
 from analysis.assays.lesions.interventions import Specimen
-from analysis.paired import EditedRun, run_edited
+from analysis.paired import EditedRun
 from analysis.rollouts import Tick
 from analysis.stats.surrogates import MAX_CELLS, laplacian_modes, rotate_bands
 from nca import edits
@@ -54,53 +55,38 @@ def self_repair(
         channels: indices of hidden channels; those that are held are the others of the specimen.
         eval_step: steps after the first at which the outcome is measured.
         names: of the channels, if not the rule's.
-        tick: receives the steps done.
 
     Returns:
         Dataset over (intervention, arm, others, channel, run): effect (1 - fitness; NaN: not defined), overgrown,
-        exploded. The arm "null" changes the same channel by as much and as smoothly, elsewhere (`displacements`); a
-        body of more than 4,000 cells, whose modes would take minutes, has only the arm "lesion". Under "erase-held"
-        the channel's own updates are held whether the others are free or held.
+        exploded. The arm "null" changes the same channel by as much and as smoothly, elsewhere; a body of more than
+        4,000 cells, whose modes would take minutes, has only the arm "lesion". Under "erase-held" the channel's own
+        updates are held whether the others are free or held.
 
     Raises:
         UserError: fewer than two hidden channels.
     """
     if len(specimen.hidden) < 2:
         raise UserError("Self-repair needs two hidden channels or more: one is lost, others respond.")
-    runs, controls = len(specimen.states), specimen.controls
-    paths = control_paths(specimen, eval_step, tick)
-    moved = displacements(specimen, channels)
-    arms = _ARMS if moved is not None else _ARMS[:1]
-    rows = []
-    for intervention in REPAIR_INTERVENTIONS:
-        for arm in arms:
-            for others in _OTHERS:
-                for n, channel in enumerate(channels):
-                    for run in range(runs):
-                        displacement = moved[run, n] if moved is not None and arm == "null" else None
-                        states, updates = (path[run] for path in paths)
-                        edited = _edits(specimen, intervention, others, channel, states, updates, displacement)
-                        rows.append(EditedRun(run, tuple(edited)))
-    edited_runs = run_edited(specimen.organism, controls, rows, tick)
-    at = int(np.searchsorted(controls.steps, controls.steps[0] + eval_step))
-    which = np.tile(np.arange(runs), len(rows) // runs)
-    fitness = metrics.fitness(edited_runs["mse"][:, at], controls.mse[which, at], controls.mse_empty[which, at])
+    states, updates = _control_paths(specimen, eval_step, tick)
+    moved = _displacements(specimen, channels)
     labels = [specimen.organism.rule.channel_names[c] for c in channels] if names is None else list(names)
-    coords: dict[str, list[Any]] = {
-        "intervention": list(REPAIR_INTERVENTIONS),
-        "arm": list(arms),
-        "others": list(_OTHERS),
-        "channel": labels,
-        "run": list(range(runs)),
-    }
-    values = {"effect": 1.0 - np.asarray(fitness, np.float64)}
-    values |= {event: edited_runs[event] for event in ("overgrown", "exploded")}
+    arms = _ARMS if moved is not None else _ARMS[:1]
+    coords: dict[str, list[Any]] = {"intervention": list(REPAIR_INTERVENTIONS), "arm": list(arms)}
+    coords |= {"others": list(_OTHERS), "channel": labels, "run": list(range(len(specimen.states)))}
+    rows = []
+    numbered = enumerate(channels)
+    for intervention, arm, others, (n, channel), run in product(*list(coords.values())[:3], numbered, coords["run"]):
+        displacement = moved[run, n] if moved is not None and arm == "null" else None
+        edited = _edits(specimen, intervention, others, channel, states[run], updates[run], displacement)
+        rows.append(EditedRun(run, tuple(edited)))
+    outcomes = specimen.run_edited(rows, [eval_step], tick)
+    outcomes["effect"] = 1.0 - outcomes["fitness"]
     shape = tuple(len(labels) for labels in coords.values())
-    data = {name: (tuple(coords), flat.reshape(shape)) for name, flat in values.items()}
+    data = {name: (tuple(coords), outcomes[name].reshape(shape)) for name in ("effect", "overgrown", "exploded")}
     return xr.Dataset(data, coords, {"eval_step": eval_step, "first_step": specimen.first_step})
 
 
-def control_paths(specimen: Specimen, steps: int, tick: Tick | None = None) -> tuple[jax.Array, jax.Array]:
+def _control_paths(specimen: Specimen, steps: int, tick: Tick | None = None) -> tuple[jax.Array, jax.Array]:
     """States and updates of the control runs, each (run, step, y, x, channel)."""
     organism, controls = specimen.organism, specimen.controls
     numbers = jnp.arange(specimen.first_step, specimen.first_step + steps)
@@ -120,16 +106,16 @@ def control_paths(specimen: Specimen, steps: int, tick: Tick | None = None) -> t
 def _updates(rule: Rule, path: Any, steps: Any, key: Any, fire: Any) -> Any:
     """The site `update` of every step of a path."""
 
-    def update(step: Any) -> Any:
+    def _update(step: Any) -> Any:
         state, t, mask = step
         mask = fire_mask(rule, key, t, state.shape[:2]) if mask is None else mask
         return step_sites(rule, state, mask)["update"]
 
     with jax.default_matmul_precision("highest"):
-        return jax.lax.map(update, (path, steps, fire))
+        return jax.lax.map(_update, (path, steps, fire))
 
 
-def displacements(specimen: Specimen, channels: Sequence[int]) -> Float[np.ndarray, "run channel y x"] | None:
+def _displacements(specimen: Specimen, channels: Sequence[int]) -> Float[np.ndarray, "run channel y x"] | None:
     """For each run and channel a change with the norm of the channel's own values at the first step and their power
     at every spatial scale of the body, but elsewhere; None where a body is too large for its modes."""
     moved = np.zeros((len(specimen.states), len(channels), *specimen.states.shape[1:3]), np.float32)
@@ -187,27 +173,24 @@ def repair_effects(repairs: xr.Dataset, resamples: int = 1000, seed: int = 0) ->
         the others free or held; runs.
     """
     rows = []
-    for intervention in repairs.intervention.values:
-        for arm in repairs.arm.values:
-            for channel in repairs.channel.values:
-                of_arms = repairs.sel(intervention=intervention, channel=channel)
-                one = of_arms.sel(arm=arm)
-                total, direct = (one.effect.sel(others=others).values for others in _OTHERS)
-                row: dict[str, Any] = {"intervention": str(intervention), "arm": str(arm), "channel": str(channel)}
-                row["runs"] = len(total)
-                values = {"total": total, "direct": direct, "repair": direct - total}
-                if arm == "lesion" and "null" in repairs.arm.values:
-                    null = of_arms.effect.sel(arm="null")
-                    beyond = values["repair"] - (null.sel(others="held") - null.sel(others="free")).values
-                    stopped = bool(((of_arms.overgrown >= 0) | (of_arms.exploded >= 0)).any())
-                    values["beyond_null"] = np.full_like(beyond, np.nan) if stopped else beyond
-                for name, by_run in values.items():
-                    median, low, high = metrics.median_interval(by_run, resamples=resamples, seed=seed)
-                    row |= {name: median, f"{name}_low": low, f"{name}_high": high}
-                row |= _repaired_share(row, total, direct, resamples, seed)
-                for event in ("overgrown", "exploded"):
-                    row[f"{event}_runs"] = int((one[event].values >= 0).any(0).sum())
-                rows.append(row)
+    for intervention, arm, channel in product(*(repairs[name].values for name in ("intervention", "arm", "channel"))):
+        of_arms = repairs.sel(intervention=intervention, channel=channel)
+        one = of_arms.sel(arm=arm)
+        total, direct = (one.effect.sel(others=others).values for others in _OTHERS)
+        row: dict[str, Any] = {"intervention": str(intervention), "arm": str(arm), "channel": str(channel)}
+        row["runs"] = len(total)
+        values = {"total": total, "direct": direct, "repair": direct - total}
+        if arm == "lesion" and "null" in repairs.arm.values:
+            null = of_arms.effect.sel(arm="null")
+            beyond = values["repair"] - (null.sel(others="held") - null.sel(others="free")).values
+            stopped = bool(((of_arms.overgrown >= 0) | (of_arms.exploded >= 0)).any())
+            values["beyond_null"] = np.full_like(beyond, np.nan) if stopped else beyond
+        for name, by_run in values.items():
+            median, low, high = metrics.median_interval(by_run, resamples=resamples, seed=seed)
+            row |= {name: median, f"{name}_low": low, f"{name}_high": high}
+        row |= _repaired_share(row, total, direct, resamples, seed)
+        row |= {f"{event}_runs": int((one[event].values >= 0).any(0).sum()) for event in ("overgrown", "exploded")}
+        rows.append(row)
     return pd.DataFrame(rows)
 
 

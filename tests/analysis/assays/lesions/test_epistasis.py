@@ -10,11 +10,11 @@ from helpers.specimens import EVAL_STEP, colour_share, hidden_of, specimen_of
 from sklearn.metrics import roc_auc_score
 
 from analysis.assays.lesions.epistasis import (
-    classify_pair,
+    _classify_pair,
+    _sign_flip_p,
     double_lesions,
     pair_table,
     sign_flip_floor,
-    sign_flip_p,
 )
 
 
@@ -91,13 +91,13 @@ def test_two_changes_of_one_colour_that_cancel_are_not_in_series():
 )
 def test_overgrowth_alone_and_more_of_it_together_is_no_backup(a, b, both, interaction):
     row = {"fitness_a": a, "fitness_b": b, "fitness_ab": both, "epsilon": both - a - b + 1}
-    assert classify_pair(pd.Series(row | {"q": 0.001, "q_log": 0.001, "epsilon_log": -0.1})) == interaction
+    assert _classify_pair(pd.Series(row | {"q": 0.001, "q_log": 0.001, "epsilon_log": -0.1})) == interaction
 
 
 def test_random_signs_have_their_floor_and_find_nothing_in_nothing():
-    assert sign_flip_p(np.full(8, 0.3)) == sign_flip_floor(8) == 2 / 256
-    assert sign_flip_p(np.zeros(8)) == 1
-    assert sign_flip_p(np.array([1.0, -1.0])) == 1
-    assert sign_flip_p(np.full(20, 0.3)) == pytest.approx(1e-4)
+    assert _sign_flip_p(np.full(8, 0.3)) == sign_flip_floor(8) == 2 / 256
+    assert _sign_flip_p(np.zeros(8)) == 1
+    assert _sign_flip_p(np.array([1.0, -1.0])) == 1
+    assert _sign_flip_p(np.full(20, 0.3)) == pytest.approx(1e-4)
     draws = np.random.default_rng(0).standard_normal((300, 8))
-    assert 0.01 <= np.mean([sign_flip_p(runs) <= 0.05 for runs in draws]) <= 0.1
+    assert 0.01 <= np.mean([_sign_flip_p(runs) <= 0.05 for runs in draws]) <= 0.1

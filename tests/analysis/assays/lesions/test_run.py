@@ -38,7 +38,7 @@ def test_everything_finds_what_was_planted_and_the_control_channel_shows_nothing
 def test_what_is_claimed_of_a_hand_made_organism(result):
     assert [claim.text for claim in claims(result)] == [
         "When one hidden channel decays by 20 % per step, losing h6 hurts most: fitness 0.00 after 20 steps "
-        "(1 = unperturbed, 0 = dead), in the trained basis.",
+        "(1: as the control, 0: an empty canvas), in the trained basis.",
         "1 of 2 lasting interventions find h6 to be needed most; between two of them the rank correlation of fitness "
         "is 0.93 (median; 0 = no agreement).",
         "Losing 20 % of a hidden channel per step costs half of the fitness or more for 2 of 9 (growing), 2 of 9 "

@@ -6,7 +6,7 @@ from helpers import planted
 from helpers.specimens import EVAL_STEP, STEP, colour_share, hidden_of, repairs_of, specimen_of
 
 import nca
-from analysis.assays.lesions.self_repair import control_paths, displacements, repair_effects, self_repair
+from analysis.assays.lesions.self_repair import _control_paths, _displacements, repair_effects, self_repair
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_a_channel_remade_from_another_is_lost_only_where_its_own_recovery_is_he
 def test_a_null_changes_as_much_as_the_loss_elsewhere(repaired):
     organism, rows = repaired
     specimen, channels = specimen_of(organism), hidden_of(organism)[:4]
-    moved = displacements(specimen, channels)
+    moved = _displacements(specimen, channels)
     for run, state in enumerate(specimen.states):
         for n, channel in enumerate(channels):
             lost = state[..., channel]
@@ -65,7 +65,7 @@ def test_what_answers_a_loss_and_not_any_change_is_beyond_its_null():
 def test_updates_held_to_the_control_change_nothing_of_it():
     organism = planted.repairing()
     specimen = specimen_of(organism)
-    _, updates = control_paths(specimen, EVAL_STEP)
+    _, updates = _control_paths(specimen, EVAL_STEP)
     for run in range(2):
         hold = nca.edits.follow(organism, updates[run], site="update").at(slice(STEP, STEP + EVAL_STEP))
         start = {"state": specimen.states[run], "start": STEP, "key": specimen.controls.keys[run]}
