@@ -27,18 +27,12 @@ _LAST_BAND_SIZE = 60
 
 
 def draw_surrogates(
-    values: Float[np.ndarray, "cell channel"],
-    mask: Bool[np.ndarray, "y x"],
-    number: int = 99,
-    seed: int = 0,
+    values: Float[np.ndarray, "cell channel"], mask: Bool[np.ndarray, "y x"], number: int = 99, seed: int = 0
 ) -> Float[np.ndarray, "surrogate cell channel"]:
     """Band-rotated surrogates of the channels of a body's cells.
 
     Args:
         values: one row per cell of the mask, in row-major order.
-        mask: the body.
-        number: of surrogates.
-        seed: of the rotations.
 
     Raises:
         UserError: a mask that does not fit the values, or a body of more than 4,000 cells, whose modes
@@ -59,10 +53,6 @@ def rotate_bands(
     """`draw_surrogates` on a body whose `laplacian_modes` are given.
 
     Args:
-        values: one row per cell.
-        modes: of the body.
-        number: of surrogates.
-        seed: of the rotations.
         mean: keep the mean of every channel. If False the constant mode is rotated with the longest
             ones, so that only the power of the mean is kept.
     """

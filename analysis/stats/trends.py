@@ -27,7 +27,6 @@ def trend_test(values: Float[np.ndarray, "lineage regime"], seed: int = 0) -> di
 
     Args:
         values: of three or more regimes; rows with a gap are left out.
-        seed: of the bootstrap.
 
     Returns:
         n; p of Page's trend test and floor; effect, the mean over lineages of Spearman's correlation with

@@ -38,11 +38,9 @@ def decoder_direction(
     Args:
         recording: as given to `pca`.
         components: result of `pca`; its channels and step are used.
-        run: the run.
         surrogates: band-rotated surrogates, each with its own best direction: the shape of a body favours
             some directions even where no axis is encoded.
         cv_repeats: assignments of blocks to folds, whose errors are averaged.
-        seed: seed of the surrogates.
 
     Returns:
         Dataset: angle, degrees modulo 180 from the x axis towards y (down), of the direction decoded best;
@@ -131,8 +129,6 @@ def direction_agreement(
         directions: `decoder_direction` of each network.
         frame: what angles are counted from: the "canvas" (for networks of one target), or the long axis of
             each "body" (for different targets).
-        draws: random draws for each null.
-        seed: seed of the draws.
 
     Returns:
         Dataset over network: angle (in the frame), best_r2, worst_r2, elongation; scalars: length of the mean

@@ -192,8 +192,6 @@ def decode_position(
 
     Args:
         fields: states of all cells of the body, and their surrogates.
-        mask: the body.
-        repeats: assignments of blocks to folds.
         covariates: further features that are added to every field.
 
     Returns:
@@ -227,10 +225,7 @@ def position_tests(
     Args:
         recording: as given to `pca`.
         components: result of `pca`; its step, channels and scaling are used.
-        run: the run.
-        surrogates: number of band-rotated surrogates.
         cv_repeats: assignments of cells to folds, in the data and in every surrogate.
-        seed: seed of the surrogates.
 
     Returns:
         Dataset of `null_tests` over statistic, indexed by (quantity, measure): plane_r2 and
@@ -266,8 +261,6 @@ def decode_runs(recording: xr.Dataset, components: xr.Dataset, *, cv_repeats: in
 
     Args:
         recording: several runs, with the step of `components`.
-        components: result of `pca`.
-        cv_repeats: assignments of blocks to folds.
 
     Returns:
         Dataset over (run, quantity): r2, its mean over repeats with blocked folds; repeat_sd; and

@@ -60,14 +60,7 @@ def control_runs(
     adult_step: int,
     eval_steps: int = 60,
 ) -> _CodeRuns:
-    """Continue grown runs without an intervention.
-
-    Args:
-        organism: what grows.
-        states: its runs at the adult step.
-        keys: their keys.
-        adult_step: the step of the states.
-        eval_steps: steps until the outcome is measured.
+    """Continue grown runs, from their states at the adult step, without an intervention.
 
     Raises:
         UserError: fewer than two hidden channels, or a run without a body.
@@ -94,8 +87,6 @@ def push_tests(runs: _CodeRuns, *, dose: float = 0.5, random_directions: int = 9
     Args:
         runs: of `control_runs`. Every second run is pushed the other way.
         dose: length of the push, in root mean squared distances of the cells' states from their mean.
-        random_directions: number of random directions.
-        seed: seed of the random directions.
 
     Returns:
         Dataset of `null_tests` over statistic, indexed by (quantity, measure); the null is the random directions,
@@ -135,7 +126,6 @@ def projection_tests(runs: _CodeRuns, *, null_planes: int = 39, seed: int = 0) -
         null_planes: planes of the null for each code: they decode the same quantities after these were
             scrambled on the body, as smooth as before. Random planes would be no match: decoders favour
             channels of little variance, whatever they decode.
-        seed: seed of the null planes.
 
     Returns:
         Dataset of `null_tests` over statistic, indexed by (quantity, measure), the quantity being a code ("x and y",

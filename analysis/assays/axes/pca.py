@@ -106,8 +106,6 @@ def body_states(
 
     Args:
         recording: as given to `pca`.
-        components: result of `pca`.
-        run: the run.
         step: another step than that of `components`.
         channels: other channels than those of `components`.
         check: raise `UserError` where the states have no components.

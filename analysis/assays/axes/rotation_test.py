@@ -29,14 +29,11 @@ _COARSE = 5  # degrees
 def rotate_perception(
     organism: Organism, steps: int, keys: Any, *, angles: Sequence[float] = (45, 90, 180)
 ) -> xr.Dataset:
-    """Grow from the seed with a rotated perception, by the same keys.
+    """Grow from the seed with the perception rotated by each angle (degrees), by the same keys.
 
     Args:
-        organism: what grows.
-        steps: steps to grow.
         keys: of two or more runs: at angle 0 every run is compared with the body of the next run, which shows
             how well a rotation can be measured.
-        angles: rotations of the perception, in degrees.
 
     Returns:
         Dataset over (angle, run), angle 0 first: body_rotation and match (`_fit_rotation` against the upright
@@ -91,17 +88,12 @@ def rotate_states(
     eval_steps: int = 100,
     quarter_turns: Sequence[int] = (1, 2),
 ) -> xr.Dataset:
-    """Rotate a grown body under an unrotated perception, and continue with fire masks rotated alike.
+    """Rotate bodies at the adult step under an unrotated perception, and continue with fire masks rotated alike.
 
     Under an isotropic perception nothing then distinguishes the rotated run from its control, rotated. Otherwise a
     body that carries its own frame stays rotated, and one that follows its compass does not.
 
     Args:
-        organism: what grows.
-        states: its runs at the adult step.
-        keys: of the runs, two or more.
-        adult_step: the step of the states.
-        eval_steps: steps to continue.
         quarter_turns: rotations in units of 90 degrees; 0 is added, and run with the next run's masks: how
             much two runs of one body differ.
 

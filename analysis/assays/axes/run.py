@@ -86,7 +86,6 @@ def run(
     """Test the body axes of one organism.
 
     Args:
-        organism: the organism to examine.
         config: the options; `AxesConfig()` by default.
         log: called with a line as each part begins.
         recording: every state of run 0 of the config's seed up to the adult step; recorded by default.

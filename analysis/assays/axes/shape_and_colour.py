@@ -29,10 +29,7 @@ def shape_and_colour_tests(
     Args:
         recording: as given to `pca`.
         components: result of `pca`; its step is used.
-        run: the run.
         surrogates: band-rotated surrogates of the hidden states, combined with the same shape or colour.
-        cv_repeats: assignments of cells to folds.
-        seed: seed of the surrogates.
 
     Returns:
         Dataset of `null_tests` over statistic, indexed by (quantity, measure): over_shape and over_colour, the R²
@@ -59,18 +56,12 @@ def shape_and_colour_tests(
         r2_both = decode_position(fields, mask, cv_repeats, covariates=features)
         for quantity, values in r2_covariate.items():
             added = (r2_both[quantity] - values).mean(1)
-            measures[quantity, f"over_{covariate}"] = (
-                np.nan * added if (covariate, quantity) == ("shape", "edge") else added
-            )
+            part_of_shape = (covariate, quantity) == ("shape", "edge")
+            measures[quantity, f"over_{covariate}"] = np.nan * added if part_of_shape else added
             for name, r2 in zip(repeats, (r2_hidden, r2_covariate, r2_both), strict=True):
                 repeats[name].append(r2[quantity][0])
     data = {f"r2_{name}": ("statistic", np.mean(values, 1)) for name, values in repeats.items()}
     data |= {f"sd_{name}": ("statistic", np.std(values, 1)) for name, values in repeats.items()}
-    attrs = {
-        "step": components.attrs["step"],
-        "run": run,
-        "cells": len(states),
-        "surrogates": surrogates,
-        "cv_repeats": cv_repeats,
-    }
-    return null_tests(measures).assign(data).assign_attrs(attrs | {"seed": seed})
+    attrs = {"step": components.attrs["step"], "run": run, "cells": len(states)}
+    attrs |= {"surrogates": surrogates, "cv_repeats": cv_repeats, "seed": seed}
+    return null_tests(measures).assign(data).assign_attrs(attrs)

@@ -38,11 +38,8 @@ def time_course(
     Args:
         recording: of every step, or of evenly spaced ones.
         components: result of `pca`; its channels are used.
-        run: the run.
         steps: recorded steps to examine; about 20 by default.
         surrogates: band-rotated surrogates at every step.
-        cv_repeats: assignments of cells to folds.
-        seed: seed of the surrogates.
 
     Returns:
         Dataset over (step, quantity): r2 of the states, with null_low, null_median, null_high (5, 50, 95 %) and p

@@ -46,15 +46,9 @@ def weight_shuffle_tests(
     """Compare the decoders of the trained organism with those of its shuffled rules.
 
     Args:
-        organism: the organism that was recorded.
         recording: as given to `pca`; grown from the seed without edits.
         components: result of `pca`; its channels and step are used.
-        key: key of the run.
-        run: the run.
-        weight_shuffles: number of shuffled rules.
         surrogates: band-rotated surrogates of each rule's states, for the excess.
-        cv_repeats: assignments of cells to folds.
-        seed: seed of shuffles and surrogates.
 
     Returns:
         Dataset of `null_tests` over statistic, indexed by (quantity, measure): r2, and excess, which is r2 minus
