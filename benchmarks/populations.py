@@ -20,7 +20,7 @@ from benchmarks.measure import Clock, Row, Table, alternate, clock, ratio, secon
 from benchmarks.scene import ROOT, Scene, Sizes
 from nca.training.config import TrainConfig
 from nca.training.step import MEMBERS as AXIS
-from nca.training.step import TrainState, compile_population_step, compile_step, init_training, step_key
+from nca.training.step import TrainState, compile_population_step, compile_step, init_training, step_key, training_phase
 
 MEMBERS, DEVICES = (1, 2, 4, 8), (1, 2, 4, 8)
 
@@ -92,7 +92,8 @@ def together(recipe: TrainConfig, members: int) -> Clock:
     targets = jax.device_put(np.stack([np.asarray(task.target)] * members), place)
     step = compile_population_step(task, targets, mesh)
     counts = np.zeros(members, np.int32)
-    rest = (np.arange(members, dtype=np.int32), counts, counts, np.ones(members, bool))
+    phase = jax.tree.map(lambda value: np.full(members, value), training_phase(recipe, 0))
+    rest = (np.arange(members, dtype=np.int32), counts, counts, phase, np.ones(members, bool))
     return clock(step, lambda: (jax.device_put(stacked, place), *rest))
 
 

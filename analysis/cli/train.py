@@ -44,6 +44,7 @@ class Train(TrainConfig):
         recipe: fast or published; it sets the defaults of all other options.
         out: the run folder; runs/TARGET-REGIME-SEED if none.
         resume: continue the run in the folder; options that differ from their defaults replace those of the run.
+        minutes: wall time for training, instead of --steps: as many steps as it allows here.
         eval_runs: runs on which the result is measured; 0 skips the measurement.
         population: number of seeds, from --seed on: one network is trained for each seed, target and regime; 0 trains
             a single organism.
@@ -61,6 +62,7 @@ class Train(TrainConfig):
     recipe: Literal["fast", "published"] = "fast"
     out: Path | None = None
     resume: bool = False
+    minutes: float = 0
     eval_runs: int = 8
     population: int = 0
     targets: tuple[str, ...] = ()
@@ -101,10 +103,14 @@ def _train_one(command: Train) -> None:
     of_population = [name for name in ("targets", "regimes", "shard") if getattr(command, name)]
     if of_population:
         raise UserError(f"--{of_population[0]} is for a population: give the number of seeds with --population N.")
+    if not 0 <= command.minutes < float("inf"):
+        raise UserError(f"--minutes must be 0 (for --steps) or a number above it, got {command.minutes}.")
+    if command.minutes and command.resume:
+        raise UserError("--minutes sets the steps of a new run; continue a run with --resume and, for more, --steps.")
     config = _config(command)
     folder = command.out or Path("runs") / config.run_name
     with _resume_hint(folder / "state.safetensors", f"--out {folder}"):
-        organism = train(config, folder, resume=command.resume, log=log_line)
+        organism = train(config, folder, resume=command.resume, minutes=command.minutes, log=log_line)
     if jax.process_index() > 0:
         return
     if command.eval_runs:
@@ -125,6 +131,8 @@ def _train_population(command: Train) -> None:
     else:
         configs = population_configs(_config(command), command.population, folder, command.targets, command.regimes)
     shard = Shard.parse(command.shard) if command.shard else None
+    if command.minutes:
+        raise UserError("--minutes is for a single organism; a population takes --steps, or --regimes REGIME:STEPS.")
     with _resume_hint(folder / POPULATION_FILE, f"--population {command.population} --out {folder}"):
         members = train_population(configs, folder, resume=command.resume, shard=shard, log=log_line)
     if command.eval_runs and jax.process_index() == 0:

@@ -27,9 +27,9 @@ _CHOICES = {
 }
 # What earlier versions did not know, and what else distinguishes the published recipe from the fast one.
 _ONE_STAGE: dict[str, Any] = {
-    "growing_steps": 0,
-    "persistent_steps": 0,
-    "damage_ramp_steps": 0,
+    "growing_share": 0.0,
+    "persistent_share": 0.0,
+    "damage_ramp_share": 0.0,
     "optimizer": "adam",
     "lr_schedule": "step",
     "ema_decay": 0.0,
@@ -67,10 +67,11 @@ class TrainConfig:
         background: colour to remove from a picture without alpha, or "auto".
         batch_size: roll-outs per training step.
         pool_size: number of end states in the pool.
-        growing_steps: first training steps, in which every roll-out starts from the seed; a run that starts from
-            a trained organism skips them.
-        persistent_steps: training steps that follow, from the pool, without wounds.
-        damage_ramp_steps: training steps that follow, over which the number of wounded samples rises.
+        growing_share: share of the training steps, the first ones, in which every roll-out starts from the seed; a
+            run that starts from a trained organism skips them.
+        persistent_share: share of the training steps, the next ones, in which nothing is wounded.
+        damage_ramp_share: share of the training steps, the next ones, over which the wounded samples of a batch rise
+            from 1 to damage_per_batch.
         reseed_per_batch: samples with the highest loss in a batch that are replaced by the seed.
         damage_per_batch: samples with the lowest loss in a batch that are wounded; regenerating only.
         wounds: kinds of wound, drawn at random: disc (published), half (a half plane), core (a disc near
@@ -116,9 +117,9 @@ class TrainConfig:
     background: str | None = None
     batch_size: int = 8
     pool_size: int = 256
-    growing_steps: int = 300
-    persistent_steps: int = 300
-    damage_ramp_steps: int = 1000
+    growing_share: float = 0.12
+    persistent_share: float = 0.12
+    damage_ramp_share: float = 0.4
     reseed_per_batch: int = 1
     damage_per_batch: int = 4
     wounds: tuple[str, ...] = ("disc", "half", "half", "core")
@@ -157,7 +158,12 @@ class TrainConfig:
             if isinstance(value, int) and value >= 2**31:
                 raise UserError(f"{name} must be at most {2**31 - 1}, got {value}.")
         check_at_least(0, self, "margin", "plot_every", "max_rollbacks", "reseed_per_batch", "damage_per_batch", "seed")
-        check_at_least(0, self, "growing_steps", "persistent_steps", "damage_ramp_steps", "lr_drop_step")
+        check_at_least(0, self, "growing_share", "persistent_share", "damage_ramp_share", "lr_drop_step")
+        shares = (self.growing_share, self.persistent_share, self.damage_ramp_share)
+        if sum(shares) > 1:
+            raise UserError(
+                f"growing_share, persistent_share and damage_ramp_share must sum to at most 1, got {shares}."
+            )
         if not 0 <= self.ema_decay < 1:
             raise UserError(f"ema_decay must be 0 or more and below 1, got {self.ema_decay}.")
         for name in ("learning_rate", "lr_drop_factor", "max_abs_state"):

@@ -60,6 +60,7 @@ def train(
     folder: str | Path | None = None,
     *,
     resume: bool = False,
+    minutes: float = 0,
     log: Log | None = None,
 ) -> Organism:
     """Train an organism.
@@ -69,6 +70,8 @@ def train(
         folder: the run folder, for checkpoints, metrics and snapshots; `runs/TARGET-REGIME-SEED` if none.
         resume: continue from the folder's checkpoint. On a CPU the result equals, to the bit, that of
             a run that was never stopped.
+        minutes: wall time for training, which sets the number of training steps by the time that a few of them take
+            before the first; the configuration's number if 0.
         log: called with each line of progress; standard error if none.
 
     Raises:
@@ -81,6 +84,11 @@ def train(
         log = _discard
     with devices.explain_out_of_memory(config), devices.process_folder(folder) as own_folder:
         task, state = devices.spread_batch(*init_training(config))
+        compiled = compile_step(task)
+        if minutes:
+            config = replace(config, steps=_steps_in(minutes, task, state, compiled))
+            task = replace(task, config=config)
+            log(f"{config.steps} training steps take about {minutes:g} minutes here")
         log(f"training {config.target}, {config.regime}, on {devices.describe_devices()}; run folder {folder}")
         state, checkpoint = open_run(own_folder, config, state, resume and is_first)
         if resume:
@@ -91,11 +99,24 @@ def train(
             state, step, rollbacks = multihost_utils.broadcast_one_to_all(shared)
             checkpoint = replace(checkpoint, step=int(step), rollbacks=int(rollbacks))
             save_checkpoint(own_folder, state, checkpoint)
-        run, states = _Run(task, own_folder, checkpoint), _SingleState(task, state)
+        run, states = _Run(task, own_folder, checkpoint), _SingleState(task, state, compiled)
         _train_runs([run], states, log)
         if run.failure:
             raise UserError(run.failure)
         return _save_organism(run, states[0])
+
+
+def _steps_in(minutes: float, task: Task, state: TrainState, compiled: Callable[..., Any]) -> int:
+    """Number of training steps in a time, by the time of three of them on complete bodies; at least 1."""
+    hidden = jnp.repeat(task.target[..., 3:], task.seed.shape[-1] - 4, axis=-1)
+    bodies = jnp.broadcast_to(jnp.concatenate([task.target, hidden], axis=-1), state.pool.shape)
+    state = jax.tree.map(jnp.copy, replace(state, pool=bodies))  # its buffers are reused
+    started = time.monotonic()
+    for i in range(4):
+        state, metrics = compiled(state, jax.random.key(i), training_phase(task.config, task.config.steps - 1))
+        jax.block_until_ready(metrics)
+        started = started if i else time.monotonic()  # the first step compiles
+    return max(1, int(minutes * 60 * 3 / (time.monotonic() - started)))
 
 
 def train_population(
@@ -210,8 +231,8 @@ class _Run:
 class _SingleState:
     """The train state of one network, and its compiled step."""
 
-    def __init__(self, task: Task, state: TrainState) -> None:
-        self._task, self._compiled, self._state = task, compile_step(task), devices.spread_batch(task, state)[1]
+    def __init__(self, task: Task, state: TrainState, compiled: Callable[..., Any]) -> None:
+        self._task, self._compiled, self._state = task, compiled, devices.spread_batch(task, state)[1]
 
     def step(self, runs: Sequence[_Run], active: Sequence[int]) -> dict[str, Any]:
         """Take a training step; returns the metrics, each with an axis of one network."""

@@ -213,10 +213,10 @@ def training_phase(config: TrainConfig, step: int) -> Phase:
     Runs from random weights start with the growing and persistent stages, whatever their regime; runs from a trained
     organism skip the growing one. Then the wounded samples rise from 1 to `damage_per_batch`.
     """
-    growing = config.growing_steps if config.init_from is None else 0
-    wounded_since = step - growing - config.persistent_steps
+    growing = 0 if config.init_from else round(config.growing_share * config.steps)
+    wounding_step = step - growing - round(config.persistent_share * config.steps)
     seeds = config.reseed_per_batch if config.regime != "growing" and step >= growing else config.batch_size
-    share = min((wounded_since + 1) / max(config.damage_ramp_steps, 1), 1) if wounded_since >= 0 else 0.0
+    share = min((wounding_step + 1) / max(config.damage_ramp_share * config.steps, 1), 1) if wounding_step >= 0 else 0.0
     wounds = int(np.ceil(share * config.wounded_per_batch))
     start = config.lr_drop_step or config.steps // 2
     fallen = max(step - start, 0) / max(config.steps - start, 1) if config.lr_schedule == "linear" else step >= start

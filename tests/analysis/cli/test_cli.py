@@ -287,11 +287,22 @@ def test_training_saves_an_organism_with_what_was_measured(here, capsys, monkeyp
 def test_the_recipe_sets_the_defaults_of_all_other_options():
     def parse(*words):
         command = parse_command(["train", "flag", *words], {"train": train_module.Train, "targets": Targets}, "")
-        return command.steps, command.optimizer, command.regime, command.growing_steps
+        return command.steps, command.optimizer, command.regime, command.growing_share
 
-    assert parse() == (2500, "muon", "regenerating", 300)
+    assert parse() == (2500, "muon", "regenerating", 0.12)
     assert parse("--recipe", "published") == (8000, "adam", "growing", 0)
     assert parse("--recipe=published", "--steps", "2500", "--regime", "persistent") == (2500, "adam", "persistent", 0)
+
+
+def test_training_takes_the_steps_that_its_minutes_allow(here, capsys):
+    words = ["train", "flag", *SHORT, "--eval-runs", 0, "--out", "run", "--steps", 7]
+    assert nca_(*words, "--minutes", 0.001) == 0
+    steps = read_config(Path("run")).steps
+    assert 1 <= steps != 7
+    assert f"{steps} training steps take about 0.001 minutes here" in capsys.readouterr().err
+    assert nca.load("run/organism.safetensors").provenance["steps"] == steps
+    assert nca_("train", "--resume", "--out", "run", "--minutes", 1) == 2
+    assert "continue a run with --resume" in capsys.readouterr().err
 
 
 def test_training_resumes_by_the_recipe_in_its_folder(here):

@@ -43,7 +43,8 @@ def test_snapshots_that_cannot_be_read_are_refused(snapshots):
         ({"wounds": ()}, "wounds must be of"),
         ({"optimizer": "sgd"}, "optimizer must be muon or adam"),
         ({"ema_decay": 1.0}, "ema_decay must be 0 or more and below 1"),
-        ({"growing_steps": -1}, "growing_steps must be at least 0"),
+        ({"growing_share": -0.1}, "growing_share must be at least 0"),
+        ({"growing_share": 0.6, "damage_ramp_share": 0.5}, "must sum to at most 1"),
         ({"channels": 3}, "at least 4 channels"),
         ({"fire_rate": 0.0}, "fire rate above 0"),
     ],
@@ -98,7 +99,7 @@ def test_the_published_recipe_is_that_of_mordvintsev_et_al():
     assert (config.optimizer, config.learning_rate, config.lr_schedule, config.ema_decay) == ("adam", 2e-3, "step", 0)
     assert (config.lr_drop_step, config.lr_drop_factor) == (2000, 0.1)
     assert (config.reseed_per_batch, config.damage_per_batch, config.wounds) == (1, 3, ("disc",))
-    assert config.growing_steps == config.persistent_steps == config.damage_ramp_steps == 0
+    assert config.growing_share == config.persistent_share == config.damage_ramp_share == 0
 
 
 def test_the_rule_has_the_conventions_of_the_configuration():

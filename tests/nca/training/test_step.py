@@ -157,8 +157,8 @@ def test_the_learning_rate_falls_linearly_from_half_of_the_steps():
 
 
 def test_the_stages_follow_each_other():
-    stages = {"growing_steps": 2, "persistent_steps": 3, "damage_ramp_steps": 4}
-    config = tiny(regime="regenerating", damage_per_batch=2, **stages)
+    stages = {"growing_share": 0.2, "persistent_share": 0.3, "damage_ramp_share": 0.4}
+    config = tiny(regime="regenerating", damage_per_batch=2, steps=10, **stages)
     assert [p[:2] for p in phases(config, range(10))] == [
         *[(4, 0)] * 2,
         *[(1, 0)] * 3,
@@ -176,7 +176,8 @@ def test_the_stages_follow_each_other():
 
 
 def test_one_compiled_program_serves_all_stages(task):
-    config = replace(task.config, growing_steps=1, persistent_steps=1, damage_ramp_steps=4, damage_per_batch=2)
+    stages = {"growing_share": 0.2, "persistent_share": 0.2, "damage_ramp_share": 0.6, "steps": 6}
+    config = replace(task.config, **stages, damage_per_batch=2)
     task, state = init_training(config)
     step = compile_step(task)
     for number in range(6):
