@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float, Int
 
-from analysis.assays.axes.pca import body_states, layout, project_states
+from analysis.assays.axes.pca import SHOWN, body_states, layout
 from analysis.geometry import count_islands, geodesic, positions
 from analysis.stats.nulls import null_tests, with_surrogates
 from nca.errors import UserError
@@ -238,7 +238,8 @@ def position_tests(
     """
     states, mask = body_states(recording, components, run)
     fields = with_surrogates(states, mask, surrogates, seed)
-    maps = project_states(fields, components)
+    scaled = (fields - components["mean"].values) / components.scale.values
+    maps = scaled @ components.loadings.values[:SHOWN].T
     on_body, measures = layout(maps, positions(mask)), {}
     for k in range(maps.shape[-1]):
         measures[f"PC{k + 1}", "plane_r2"] = on_body["plane_r2"][:, k]

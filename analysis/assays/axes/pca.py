@@ -130,13 +130,6 @@ def _check_states(states: Float[np.ndarray, "cell channel"], step: int) -> None:
         raise UserError(f"PCA needs states that vary between cells; at step {step} none does.")
 
 
-def project_states(
-    states: Float[np.ndarray, "*field cell channel"], components: xr.Dataset
-) -> Float[np.ndarray, "*field cell pc"]:
-    """Scores of states, in the channels of `components`, on the first three components."""
-    return (states - components["mean"].values) / components.scale.values @ components.loadings.values[:SHOWN].T
-
-
 def _layout_of_runs(scores: xr.DataArray, mature: xr.DataArray) -> xr.Dataset:
     """How the components lie on the body, run by run."""
     rows = []

@@ -15,7 +15,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from analysis import metrics
-from analysis.assays.axes.pca import PCA_MIN_CELLS, pca, project_states
+from analysis.assays.axes.pca import PCA_MIN_CELLS, SHOWN, pca
 from analysis.geometry import positions
 from analysis.recording import label_states
 from analysis.rollouts import fire_masks, grow_runs
@@ -182,7 +182,8 @@ def _gradient_rotation(organism: Organism, upright: np.ndarray, rotated: np.ndar
     for state, mask in zip(states, masks, strict=True):
         position = positions(mask)
         design = np.stack([np.ones_like(position["x"]), position["x"], position["y"]], 1)
-        slopes.append((np.linalg.pinv(design) @ project_states(state[mask], components))[1:].T)
+        scores = (state[mask] - components["mean"].values) @ components.loadings.values[:SHOWN].T
+        slopes.append((np.linalg.pinv(design) @ scores)[1:].T)
     return _rotation_between(*slopes)
 
 
