@@ -10,6 +10,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,21 +78,14 @@ def _writer(path: str | Path) -> Callable[[Frames, Path, float], None]:
 def _gif(frames: Frames, path: Path, fps: float) -> None:
     palette = _shared_palette(frames)
     indices = _nearest(frames, palette)
-    images = []
-    for frame in frames:
-        image = Image.fromarray(indices[_packed(frame)])
+    images = [Image.fromarray(indices[_packed(frame)]) for frame in frames]
+    for image in images:
         image.putpalette(palette.tobytes())
-        images.append(image)
     _save_images(images, path, max(2, round(100 / fps)) * 10, format="GIF", disposal=1, optimize=False)
 
 
-def _apng(frames: Frames, path: Path, fps: float) -> None:
-    _save_images([Image.fromarray(f) for f in frames], path, round(1000 / fps), format="PNG")
-
-
-def _webp(frames: Frames, path: Path, fps: float) -> None:
-    images = [Image.fromarray(f) for f in frames]
-    _save_images(images, path, round(1000 / fps), format="WEBP", lossless=True, method=1, quality=20)
+def _png_or_webp(frames: Frames, path: Path, fps: float, **options: Any) -> None:
+    _save_images([Image.fromarray(f) for f in frames], path, round(1000 / fps), **options)
 
 
 def _save_images(images: list[Image.Image], path: Path, duration: int, **options: Any) -> None:
@@ -125,8 +119,8 @@ def _ffmpeg() -> str:
 
 WRITERS: dict[str, Callable[[Frames, Path, float], None]] = {
     ".gif": _gif,
-    ".png": _apng,
-    ".webp": _webp,
+    ".png": partial(_png_or_webp, format="PNG"),
+    ".webp": partial(_png_or_webp, format="WEBP", lossless=True, method=1, quality=20),
     ".mp4": _mp4,
 }
 
@@ -150,12 +144,10 @@ def _shared_palette(frames: Frames, colours: int = 255) -> UInt8[np.ndarray, "co
 
 def _nearest(frames: Frames, palette: UInt8[np.ndarray, "colour 3"]) -> UInt8[np.ndarray, " packed"]:
     """For every colour of the film, by packed number, the index of the palette's entry nearest to it."""
-    occurs = np.zeros(2**24, bool)
+    indices, entries = np.zeros(2**24, np.uint8), palette.astype(np.float32)
     for frame in frames:
-        occurs[_packed(frame)] = True
-    present = np.flatnonzero(occurs)
-    indices = np.zeros(2**24, np.uint8)
-    entries = palette.astype(np.float32)
+        indices[_packed(frame)] = 1
+    present = np.flatnonzero(indices)
     for chunk in np.array_split(present, len(present) // 8192 + 1):
         colours = _unpacked(chunk).astype(np.float32)
         indices[chunk] = ((entries**2).sum(1) - 2 * colours @ entries.T).argmin(axis=1)

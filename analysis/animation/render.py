@@ -10,7 +10,6 @@ A cell is a square of one colour: nothing is smoothed. Frames are bytes (frame, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
@@ -36,17 +35,7 @@ Strip = UInt8[np.ndarray, "y x 3"]
 Colour = tuple[int, int, int]
 
 
-@dataclass(frozen=True, eq=False)
-class ColourAxes:
-    """What the "pca" view shows as red, green and blue.
-
-    Attributes:
-        mean: the middle of the colour space, (channel,).
-        directions: (3, channel), of a length that maps the usual range of scores to -1..1.
-    """
-
-    mean: Float[np.ndarray, " channel"]
-    directions: Float[np.ndarray, "3 channel"]
+ColourAxes = tuple[Float[np.ndarray, " channel"], Float[np.ndarray, "3 channel"]]  # middle, and directions from it
 
 
 # States to frames
@@ -79,7 +68,8 @@ def render(
         counter: write the step under the picture.
         first_step: the number of the first state.
         every: show every so many-th state.
-        axes: colours of the "pca" view; if none, those of the last tenth of `states`.
+        axes: of the "pca" view: the middle of the colour space, and three directions, which map the usual range of
+            scores to -1..1; if none, those of the last tenth of `states` (`colour_axes`).
         limit: the value at the ends of the "channels" scale; if none, what `channel_limit` gives.
         background: colour behind the body.
 
@@ -128,7 +118,7 @@ def colour_axes(states: States, spec: Spec) -> ColourAxes:
         vectors = vectors * np.sign(np.take_along_axis(vectors, np.abs(vectors).argmax(1, keepdims=True), 1))
         spread = np.quantile(np.abs((cells - mean) @ vectors.T), 0.98, axis=0)
         directions[: len(vectors)] = vectors / np.maximum(spread, 1e-9)[:, None]
-    return ColourAxes(mean, directions)
+    return mean, directions
 
 
 def crop_runs(runs: Sequence[States]) -> list[States]:
@@ -161,9 +151,7 @@ def _enlarge(cells: Frames, scale: int) -> Frames:
     return cells.repeat(scale, axis=1).repeat(scale, axis=2)
 
 
-def _cell_colours(
-    states: States, spec: Spec, view: str, axes: ColourAxes | None, ground: Colour
-) -> UInt8[np.ndarray, "frame y x 3"]:
+def _cell_colours(states: States, spec: Spec, view: str, axes: ColourAxes | None, ground: Colour) -> Frames:
     """One colour per cell."""
     back = np.array(ground) / 255
     if view == "body":
@@ -177,8 +165,8 @@ def _cell_colours(
         living = np.logical_or.reduce([padded[:, y : y + height, x : x + width] for y in range(3) for x in range(3)])
         colours = np.where(living[..., None], np.array(LIVING, np.uint8), np.array(ground, np.uint8))
         return np.where(body[..., None], np.array(MATURE, np.uint8), colours)
-    axes = axes or colour_axes(states, spec)
-    scores = np.einsum("tyxc,pc->tyxp", states - axes.mean, axes.directions)
+    mean, directions = axes or colour_axes(states, spec)
+    scores = np.einsum("tyxc,pc->tyxp", states - mean, directions)
     return _to_bytes(np.where(body[..., None], 0.5 + 0.42 * np.clip(scores, -1, 1), back))
 
 
@@ -241,14 +229,7 @@ def _text_strip(
 
 
 def add_step_counter(frames: Frames, first_step: int = 0, every: int = 1, background: str = "white") -> Frames:
-    """The frames with a strip below that gives the step.
-
-    Args:
-        frames: the film.
-        first_step: step of the first frame.
-        every: steps from one frame to the next.
-        background: the strip's colour.
-    """
+    """The frames with a strip below that gives the step, which rises by `every` from one frame to the next."""
     ground = parse_colour(background)
     frames = _widen(frames, MIN_WIDTH, ground)
     steps = [first_step + i * every for i in range(len(frames))]
@@ -285,15 +266,13 @@ def film_sheet(rows: Sequence[Sequence[tuple[str, Frames]]], side: int, backgrou
             tile[:, top : top + height, left : left + width] = frames
             tile[:, :20] = _text_strip(side + gap, 20, [(side / 2, name)], 12, ground, anchor="mm")
             tiles.append(tile)
-        blank = np.broadcast_to(np.array(ground, np.uint8), tiles[-1].shape)
-        tiles += [blank] * (columns - len(row))
+        tiles += [np.full_like(tiles[-1], ground)] * (columns - len(row))
     return _tile_grid(tiles, columns, ground)
 
 
 def _tile_grid(tiles: Sequence[Frames], columns: int, ground: Colour) -> Frames:
     """Films of one shape in rows of `columns`, the last row filled up with the ground."""
-    blank = np.broadcast_to(np.array(ground, np.uint8), tiles[0].shape)
-    tiles = [*tiles, *([blank] * (-len(tiles) % columns))]
+    tiles = [*tiles, *([np.full_like(tiles[0], ground)] * (-len(tiles) % columns))]
     rows = [np.concatenate(tiles[i : i + columns], axis=2) for i in range(0, len(tiles), columns)]
     return np.concatenate(rows, axis=1)
 
@@ -319,9 +298,10 @@ def _stack(strip: Strip, frames: Frames) -> Frames:
 
 def _widen(frames: Frames, width: int, ground: Colour) -> Frames:
     """The frames in the middle of at least `width` pixels."""
-    missing = max(0, width - frames.shape[2])
-    sides = [np.full((*frames.shape[:2], n, 3), ground, np.uint8) for n in (missing // 2, -(-missing // 2))]
-    return np.concatenate([sides[0], frames, sides[1]], axis=2)
+    left = max(0, width - frames.shape[2]) // 2
+    wide = np.full((*frames.shape[:2], max(width, frames.shape[2]), 3), ground, np.uint8)
+    wide[:, :, left : left + frames.shape[2]] = frames
+    return wide
 
 
 def _legend(width: int, colours: UInt8[np.ndarray, "n 3"], limit: float, ground: Colour) -> Strip:

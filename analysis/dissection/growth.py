@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from analysis import metrics
 from analysis.animation.encode import webp_bytes
-from analysis.animation.render import ColourAxes, add_step_counter, crop_runs, render, side_by_side
+from analysis.animation.render import add_step_counter, crop_runs, render, side_by_side
 from analysis.assays.axes.pca import pca
 from analysis.dissection.config import DissectConfig
 from analysis.paired import Controls, run_controls
@@ -92,10 +92,17 @@ def _fate(cells: int, adult_cells: int, exploded: bool) -> str:
 
 def growth_section(growth: Growth) -> Section:
     """The body, its error over time, its film."""
+    runs, followed = growth.time_course.sizes["run"], growth.follow_up.sizes.get("run", 0)
+    later = f"; after it, {plural(followed, 'run')}" if followed else ""
+    captions = (
+        "The first run, from the seed." + ("" if growth.organism.target is None else " Right: the target."),
+        f"Thin lines: {plural(runs, 'run')} up to the adult step ({growth.config.adult_step}, vertical line){later}. "
+        "Thick lines: their median.",
+    )
     with plots.style():
         figures = [
-            svg_figure("growth", _plot_stills(growth), _stills_caption(growth)),
-            svg_figure("time-course", _plot_time_course(growth), _time_course_caption(growth)),
+            svg_figure("growth", _plot_stills(growth), captions[0]),
+            svg_figure("time-course", _plot_time_course(growth), captions[1]),
         ]
     frame = growth.time_course.drop_vars("exploded").to_dataframe().reset_index()
     if "mse" in frame:
@@ -114,51 +121,50 @@ def growth_section(growth: Growth) -> Section:
     )
 
 
-def _row(quantity: str, measure: str, values: np.ndarray) -> dict[str, Any]:
-    median, low, high = metrics.median_interval(values)
-    row = {"quantity": quantity, "measure": measure, "value": median, "low": low, "high": high}
-    return row | {"n": len(values), "unit": plural(len(values), "run").partition(" ")[2]}
+def _measured(at_step: xr.Dataset) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
+    """Evidence and values of the runs at one step: mature cells, and log10 MSE where there is a target."""
+    values = {"mature_cells": at_step.mature_cells.values}
+    if "mse" in at_step:
+        values["log_mse"] = np.asarray(metrics.log_mse(at_step.mse.values))
+    rows = []
+    for name, label in (("mature_cells", "mature cells"), ("log_mse", "log10 MSE")):
+        if name in values:
+            median, low, high = metrics.median_interval(values[name])
+            row = {"quantity": label, "measure": f"at step {int(at_step.step)}", "value": median, "low": low}
+            runs = len(values[name])
+            rows.append(row | {"high": high, "n": runs, "unit": plural(runs, "run").partition(" ")[2]})
+    return rows, values
 
 
 def _body_claim(growth: Growth) -> Claim:
     """The body at the adult step."""
     step, runs = growth.config.adult_step, growth.config.runs
     adult = growth.time_course.sel(step=step)
-    cells = adult.mature_cells.values
-    rows = [_row("mature cells", f"at step {step}", cells)]
-    numbers: dict[str, Any] = {"mature_cells": cells, "exploded": adult.exploded.values}
+    rows, values = _measured(adult)
+    numbers: dict[str, Any] = values | {"exploded": adult.exploded.values}
     error = ""
-    if "mse" in adult:
-        log_mse = np.asarray(metrics.log_mse(adult.mse.values))
-        empty = float(metrics.log_mse(adult.mse_empty.values[0]))
-        rows.append(_row("log10 MSE", f"at step {step}", log_mse))
+    if "log_mse" in values:
+        numbers["log_mse_empty"] = empty = float(metrics.log_mse(adult.mse_empty.values[0]))
         rows.append({"quantity": "log10 MSE", "measure": "of an empty canvas", "value": empty})
-        numbers |= {"log_mse": log_mse, "log_mse_empty": empty}
-        error = f" and a log10 MSE of {number(float(np.median(log_mse)))} (empty canvas: {number(empty)})"
-    exploded = int(adult.exploded.sum())
+        error = f" and a log10 MSE of {number(float(np.median(values['log_mse'])))} (empty canvas: {number(empty)})"
+    exploded, cells = int(adult.exploded.sum()), values["mature_cells"]
     note = f"{exploded} of {plural(runs, 'run')} exploded (a value beyond {metrics.EXPLODED:,.0f})." if exploded else ""
-    lost = int((cells == 0).sum())
-    if np.median(cells) > 0:
-        text = f"At step {step} the body has {plural(int(np.median(cells)), 'cell')}{error}."
-    else:
-        text = f"At step {step} there is no body in {lost} of {plural(runs, 'run')}."
+    text = f"At step {step} the body has {plural(int(np.median(cells)), 'cell')}{error}."
+    if np.median(cells) == 0:
+        text = f"At step {step} there is no body in {int((cells == 0).sum())} of {plural(runs, 'run')}."
     return Claim("growth", text, evidence(*rows), numbers, note)
 
 
 def _fate_claim(growth: Growth) -> Claim:
     """Whether the body persists."""
-    last = growth.follow_up.isel(step=-1)
-    cells, step = last.mature_cells.values, int(last.step)
-    adult_cells = growth.time_course.mature_cells.sel(step=growth.config.adult_step).values
-    fates = [_fate(int(n), int(b), bool(x)) for n, b, x in zip(cells, adult_cells, last.exploded.values, strict=False)]
+    last, adult = growth.follow_up.isel(step=-1), growth.time_course.sel(step=growth.config.adult_step)
+    rows, values = _measured(last)
+    cells, step, exploded = values["mature_cells"].tolist(), int(last.step), last.exploded.values.tolist()
+    adult_cells = adult.mature_cells.values[: len(cells)].tolist()
+    fates = [_fate(*of_run) for of_run in zip(cells, adult_cells, exploded, strict=True)]
     counts = ", ".join(f"{fates.count(name)} of {len(fates)} {FATES[name]}" for name in dict.fromkeys(fates))
-    rows = [_row("mature cells", f"at step {step}", cells)]
-    numbers: dict[str, Any] = {"mature_cells": cells, "fates": fates, "step": step}
-    if "mse" in last:
-        log_mse = np.asarray(metrics.log_mse(last.mse.values))
-        rows.append(_row("log10 MSE", f"at step {step}", log_mse))
-        numbers["log_mse"] = log_mse
-    return Claim("growth", f"Of the bodies left alone until step {step}, {counts}.", evidence(*rows), numbers)
+    text = f"Of the bodies left alone until step {step}, {counts}."
+    return Claim("growth", text, evidence(*rows), values | {"fates": fates, "step": step})
 
 
 def _plot_stills(growth: Growth) -> Figure:
@@ -172,10 +178,6 @@ def _plot_stills(growth: Growth) -> Figure:
     if target is not None:
         pictures, titles = [*pictures, target], [*titles, "target"]
     return plots.plot_bodies(pictures, titles)
-
-
-def _stills_caption(growth: Growth) -> str:
-    return "The first run, from the seed." + ("" if growth.organism.target is None else " Right: the target.")
 
 
 def _plot_time_course(growth: Growth) -> Figure:
@@ -202,15 +204,6 @@ def _plot_time_course(growth: Growth) -> Figure:
     return figure
 
 
-def _time_course_caption(growth: Growth) -> str:
-    runs, followed = growth.time_course.sizes["run"], growth.follow_up.sizes.get("run", 0)
-    later = f"; after it, {plural(followed, 'run')}" if followed else ""
-    return (
-        f"Thin lines: {plural(runs, 'run')} up to the adult step ({growth.config.adult_step}, vertical line){later}. "
-        "Thick lines: their median."
-    )
-
-
 def _film_frames(growth: Growth) -> np.ndarray:
     """The first run; next to it, where there are components, the same cells coloured by their first three."""
     spec = growth.organism.rule.spec
@@ -228,7 +221,6 @@ def _film_frames(growth: Growth) -> np.ndarray:
     scaled = on_all.loadings.sel(pc=shown).values / np.where(on_all.scale.values == 0, 1, on_all.scale.values)
     directions = np.zeros((3, spec.channels))
     directions[: len(shown)] = scaled / spread[:, None]
-    colours = render(
-        states, spec, "pca", scale=scale, counter=False, axes=ColourAxes(on_all["mean"].values, directions)
-    )
+    axes = on_all["mean"].values, directions
+    colours = render(states, spec, "pca", scale=scale, counter=False, axes=axes)
     return add_step_counter(side_by_side(body, colours, ("picture", "PC" + ", ".join(map(str, shown)))))

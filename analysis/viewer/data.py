@@ -45,7 +45,11 @@ def page_data(
     """
     size = check_canvas(organism.canvas if canvas is None else canvas)
     spec = organism.rule.spec
-    _check_size(size, spec.channels)
+    if max(size) > LARGEST_SIDE or size[0] * size[1] * spec.channels > LARGEST_STATE:
+        raise UserError(
+            f"A page holds up to {LARGEST_SIDE} cells a side and {LARGEST_STATE} numbers, but this canvas is "
+            f"{size[0]}x{size[1]} with {spec.channels} channels; take a smaller --canvas."
+        )
     picture = organism.padded_target(size)
     names = list(channel_names(spec))
     components, reason, limits = None, "No run was recorded to find principal components in.", [1.0] * len(names)
@@ -82,27 +86,13 @@ def _encode_floats(values: Any) -> str:
     return base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode()
 
 
-def _check_size(size: tuple[int, int], channels: int) -> None:
-    if max(size) > LARGEST_SIDE or size[0] * size[1] * channels > LARGEST_STATE:
-        raise UserError(
-            f"A page holds up to {LARGEST_SIDE} cells a side and {LARGEST_STATE} numbers, but this canvas is "
-            f"{size[0]}x{size[1]} with {channels} channels; take a smaller --canvas."
-        )
-
-
 def _layer(weights: Any, bias: Any) -> dict[str, Any]:
-    inputs, outputs = weights.shape
-    return {
-        "inputs": inputs,
-        "outputs": outputs,
-        "weights": _encode_floats(weights[...]),
-        "bias": _encode_floats(bias[...]),
-    }
+    shape = dict(zip(("inputs", "outputs"), weights.shape, strict=True))
+    return shape | {"weights": _encode_floats(weights[...]), "bias": _encode_floats(bias[...])}
 
 
 def _kernels(organism: Organism) -> dict[str, Any] | None:
-    kernels = organism.rule.kernels
-    if kernels is None:
+    if (kernels := organism.rule.kernels) is None:
         return None
     filters, depth = kernels.shape[:2]
     return {"filters": filters, "depth": depth, "values": _encode_floats(kernels[...])}
@@ -142,12 +132,5 @@ def _limits(recording: xr.Dataset, names: list[str]) -> list[float]:
 def _facts(organism: Organism, size: tuple[int, int]) -> str:
     spec: Spec = organism.rule.spec
     fire = "synchronous" if spec.fire_rate >= 1 else f"fire rate {spec.fire_rate:g}"
-    return " · ".join(
-        [
-            f"{organism.rule.parameters:,} parameters",
-            f"{spec.channels} channels",
-            f"{size[0]}×{size[1]} cells",
-            f"{spec.perception} perception",
-            fire,
-        ]
-    )
+    parts = [f"{organism.rule.parameters:,} parameters", f"{spec.channels} channels", f"{size[0]}×{size[1]} cells"]
+    return " · ".join([*parts, f"{spec.perception} perception", fire])

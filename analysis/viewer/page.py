@@ -15,22 +15,7 @@ from nca.errors import UserError
 from nca.io import write_file
 from nca.organism import Organism
 
-MODULES = (
-    "engine",
-    "lab",
-    "session",
-    "serve",
-    "colours",
-    "dom",
-    "charts",
-    "film",
-    "help",
-    "theme",
-    "time",
-    "stage",
-    "panel",
-    "page",
-)
+_MODULES = "engine lab session serve colours dom charts film help theme time stage panel page".split()  # noqa: SIM905
 IMPORT = re.compile(r'^import \{([^}]*)\} from "\./(\w+)\.js";\n', re.MULTILINE)
 EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const|class) (\w+))", re.MULTILINE)
 START = """
@@ -50,13 +35,13 @@ else {
 
 def viewer_html(organism: Organism, **options: Any) -> str:
     """The page of an organism; arguments as for `analysis.viewer.page_data`."""
-    data = page_data(organism, **options)
-    return Template(read_asset("page.html")).substitute(
+    code, style = read_front_end()
+    return Template(_read_asset("page.html")).substitute(
         title=html.escape(f"{organism.name}, alive"),
         heading=html.escape(organism.name),
-        style=read_asset("page.css"),
-        data=_script_json(data),
-        code=bundle_js() + START,
+        style=style,
+        data=_script_json(page_data(organism, **options)),
+        code=code + START,
     )
 
 
@@ -83,7 +68,7 @@ def iframe(organism: Organism, height: int = 900, **options: Any) -> str:
     )
 
 
-def read_asset(name: str) -> str:
+def _read_asset(name: str) -> str:
     """One of the viewer's files."""
     return (resources.files("analysis.viewer") / name).read_text(encoding="utf-8")
 
@@ -94,9 +79,10 @@ def _script_json(data: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def bundle_js() -> str:
-    """The modules as one script: each in a scope of its own, in the order in which they need each other."""
-    return "\n".join(_scope(name, read_asset(f"{name}.js")) for name in MODULES)
+def read_front_end() -> tuple[str, str]:
+    """The modules as one script, each in a scope of its own, in the order in which they need each other; the style."""
+    code = "\n".join(_scope(name, _read_asset(f"{name}.js")) for name in _MODULES)
+    return code, _read_asset("page.css")
 
 
 def _scope(name: str, code: str) -> str:

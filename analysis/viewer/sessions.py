@@ -80,13 +80,9 @@ class Session:
             raise UserError("This session rotates the perception, but a learned perception has no compass.")
         return cls(seed, run, canvas, steps, compass, tuple(_edits(listed, organism, arrays)))
 
-    def _angle(self, step: int) -> float:
-        """Radians by which perception is rotated at a step."""
-        return next((angle for first, angle in reversed(self.compass) if first <= step), 0.0)
-
     def rotate(self, organism: Organism, step: int) -> Organism:
         """The organism with its perception rotated as it is at a step."""
-        angle = self._angle(step)
+        angle = next((angle for first, angle in reversed(self.compass) if first <= step), 0.0)
         return replace(organism, rule=organism.rule.rotate(angle)) if angle else organism
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from analysis.viewer import sessions
 from analysis.viewer.data import page_data
-from analysis.viewer.page import bundle_js, read_asset
+from analysis.viewer.page import read_front_end
 from nca.edits.edit import Edit
 from nca.errors import UserError
 from nca.organism import Organism
@@ -46,7 +46,7 @@ export default { render };
 
 def _widget_js() -> str:
     """The front end as one module; it carries its own text, to make a worker from."""
-    code = bundle_js()
+    code, _ = read_front_end()
     return f"const CODE = {json.dumps(code + WORKER)};\n{code}\n{RENDER}"
 
 
@@ -59,7 +59,7 @@ class Viewer(anywidget.AnyWidget):  # type: ignore[misc,unused-ignore]
     """
 
     _esm = _widget_js()
-    _css = read_asset("page.css")
+    _css = read_front_end()[1]
     organism_fields = traitlets.Dict().tag(sync=True)
     session_fields = traitlets.Dict().tag(sync=True)
     state_bytes = traitlets.Bytes().tag(sync=True)

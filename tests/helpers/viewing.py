@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.viewer.page import bundle_js
+from analysis.viewer.page import read_front_end
 
 DRIVER = Path(__file__).with_name("viewer_drive.mjs")
 
@@ -29,7 +29,7 @@ def find_program(*programs):
 def node(folder, *jobs):
     """What Node answers to jobs for the viewer's own code."""
     program = find_program("node", "nodejs")
-    (folder / "bundle.mjs").write_text(bundle_js() + "\nexport { engine$, lab$, session$ };\n")
+    (folder / "bundle.mjs").write_text(read_front_end()[0] + "\nexport { engine$, lab$, session$ };\n")
     shutil.copy(DRIVER, folder / "drive.mjs")
     done = subprocess.run(
         [program, "drive.mjs"],

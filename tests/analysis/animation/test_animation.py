@@ -128,7 +128,7 @@ def test_the_first_direction_is_the_one_along_which_cells_differ():
     draw = np.random.default_rng(0)
     cells = np.ones((1, 12, 12, 6)) + draw.normal(size=(1, 12, 12, 6)) * 0.01
     cells[..., 4] += draw.normal(size=(1, 12, 12)) * 2
-    directions = colour_axes(cells, SPEC).directions
+    _, directions = colour_axes(cells, SPEC)
     assert np.abs(directions[0]).argmax() == 4
     assert directions[0, 4] > 0
 
