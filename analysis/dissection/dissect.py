@@ -13,6 +13,7 @@ from analysis.assays import ASSAYS, Assay
 from analysis.dissection.config import DissectConfig
 from analysis.dissection.growth import growth_section, measure_growth
 from analysis.progress import Log, silent
+from analysis.report.format import join_words
 from analysis.report.model import Report, Section
 from nca.errors import UserError
 from nca.organism import Organism
@@ -42,7 +43,8 @@ def dissect(
         log: receives the progress, a line at a time.
 
     Returns:
-        The report: growth (of one organism), a section or more for each assay, and the living organism.
+        The report: growth (of one organism), a section or more for each assay, what a short one leaves out, and the
+        living organism.
         `report.save(folder)` writes it; a notebook shows it.
     """
     organisms = [organism] if isinstance(organism, Organism) else list(organism)
@@ -54,10 +56,12 @@ def dissect(
         growth = measure_growth(organisms[0], config, log=log)
         portrait = np.asarray(metrics.picture(organisms[0].rule.spec, growth.recording.state.values[0, -1]))
         sections.append(growth_section(growth))
-    for assay in ASSAYS:
-        if assay.name in configs and (alone or assay.several):
-            log(f"{assay.name}: {assay.question}")
-            sections += _assay_sections(assay, organisms, configs[assay.name], log)
+    assays = [assay for assay in ASSAYS if assay.name in configs and (alone or assay.several)]
+    for assay in assays:
+        log(f"{assay.name}: {assay.question}")
+        sections += _assay_sections(assay, organisms, configs[assay.name], log)
+    if assay_configs is None and not config.full:
+        sections.append(_not_examined({assay: configs[assay.name] for assay in assays}))
     if alone:
         sections.append(_viewer_section(organisms[0]))
     return Report(
@@ -82,10 +86,26 @@ def _assay_sections(assay: Assay, organisms: Sequence[Organism], config: Any, lo
             reasons.append(f"{organism.name}: {error}" if len(organisms) > 1 else str(error))
     sections = list(assay.module("report").sections(results)) if results else []
     if reasons:
-        sections.insert(
-            0, Section(f"{assay.name}-skipped" if sections else assay.name, assay.name.capitalize(), skipped=reasons)
-        )
+        name = f"{assay.name}-skipped" if sections else assay.name
+        sections.insert(0, Section(name, assay.name.capitalize(), skipped=reasons))
     return sections
+
+
+def _not_examined(configs: Mapping[Assay, Any]) -> Section:
+    """What the configurations of a short dissection leave out, and --full adds."""
+    reasons = []
+    for assay, config in configs.items():
+        left_out = []
+        for option, values in vars(assay.config()).items():
+            here, label = getattr(config, option), option.replace("_", " ")
+            if values and not here:
+                left_out.append(label)
+            elif isinstance(values, tuple) and (missing := [str(v) for v in values if v not in here]):
+                left_out.append(f"{label} {join_words(missing)}")
+        if left_out:
+            reasons.append(f"{assay.name.capitalize()}: {'; '.join(left_out)}.")
+    lead = "This is the short dissection. With --full it also examines these options of the assays:"
+    return Section("not-examined", "Not examined here", skipped=[lead, *reasons])
 
 
 def _viewer_section(organism: Organism) -> Section:

@@ -3,6 +3,7 @@
 import html
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from helpers import bodies
@@ -49,13 +50,28 @@ def test_one_organism_goes_through_growth_every_assay_and_the_viewer(assays):
     configs = CONFIG.assay_configs()
     report = dissect(organism, CONFIG, log=lines.append)
     names = [assay.name for assay in ASSAYS]
-    assert [s.name for s in report.sections] == ["growth", *names, "viewer"]
+    assert [s.name for s in report.sections] == ["growth", *names, "not-examined", "viewer"]
     donor = {"grafts": (organism,)}
     assert assays == [(name, "standing", *donor.get(name, ()), configs[name]) for name in names]
     assert report.sections[2].skipped == ["There is no body to lesion."]
     assert any("lesions" in line for line in lines)
     assert report.config == CONFIG.to_json()
     assert report.portrait.shape == (24, 24, 4)
+
+
+def test_a_short_dissection_says_what_the_full_one_adds(assays):
+    report = dissect(bodies.static_organism(), CONFIG)
+    assert report.sections[-2].skipped[1:] == [
+        "Axes: weight shuffles; time course surrogates; random directions; angles.",
+        "Lesions: methods epistasis, critical-periods and self-repair; phases growing and regenerating; targets "
+        "filter, units and direction; interventions zero, noise, mean, clamp and freeze; doses 0.02 and 0.2.",
+        "Regeneration: angles; radii; follow up step.",
+        "Grafts: map runs.",
+        "Robustness: state noise 0.1, 0.5 and 2.0; state noise per step 0.01 and 0.2; weight noise 0.01 and 0.2; fire "
+        "rates 0.2, 0.4 and 0.6; canvas margins.",
+    ]
+    full = dissect(bodies.static_organism(), replace(CONFIG, full=True))
+    assert "not-examined" not in [section.name for section in full.sections]
 
 
 def test_assays_can_be_left_out_and_given_options(assays):
@@ -68,8 +84,8 @@ def test_several_organisms_are_compared_by_the_assays_that_compare(assays):
     organisms = [bodies.static_organism(), bodies.static_organism(radius=5).rename("small")]
     report = dissect(organisms, CONFIG)
     names = [assay.name for assay in ASSAYS if assay.several]
-    assert [s.name for s in report.sections] == names
-    assert [s.method for s in report.sections] == ["2 organisms"] * len(names)
+    assert [s.name for s in report.sections] == [*names, "not-examined"]
+    assert [s.method for s in report.sections[:-1]] == ["2 organisms"] * len(names)
     assert "Networks are the units" in report.caveat
 
 
@@ -93,7 +109,7 @@ def test_the_command_writes_a_report_and_does_not_repeat_it_unless_forced(assays
     assert not re.search(r"url\((?!#)|@import|<script", re.sub(r'srcdoc="[^"]*"', "", text))
     summary = json.loads((page.parent / "summary.json").read_text())
     assert summary["command"] == "nca dissect"
-    assert summary["skipped"] == {"lesions": ["There is no body to lesion."]}
+    assert summary["skipped"]["lesions"] == ["There is no body to lesion."]
     before = page.stat().st_mtime_ns
     assert main(["dissect", str(file), *OPTIONS]) == 0
     assert "holds this dissection already; --force repeats it" in capsys.readouterr().err
