@@ -188,10 +188,7 @@ def summarise_lesions(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def half_doses(atlas: pd.DataFrame) -> pd.DataFrame:
-    """The dose of partial ablation at which half of the fitness is lost.
-
-    Args:
-        atlas: what `summarise_lesions` returns.
+    """The dose of partial ablation at which half of the fitness is lost, from what `summarise_lesions` returns.
 
     Returns:
         phase, target_type, target, role, eval_step, half_dose (interpolated between the doses on either side of it,
@@ -202,16 +199,14 @@ def half_doses(atlas: pd.DataFrame) -> pd.DataFrame:
     rows = []
     partial = atlas[(atlas.intervention == "partial") & atlas.fitness.notna()]
     for names, group in partial.groupby(by, sort=False):
-        ordered = group.sort_values("dose")
-        doses, fitness = ordered.dose.to_numpy(), ordered.fitness.to_numpy()
+        doses, fitness = group.sort_values("dose")[["dose", "fitness"]].to_numpy(float).T
         half_dose, position = float("nan"), "above all doses"
-        lost = np.flatnonzero(fitness <= 0.5)
-        if len(lost) and lost[0] == 0:
-            position = "below all doses"
-        elif len(lost):
-            n, position = int(lost[0]), "between doses"
-            share = (fitness[n - 1] - 0.5) / (fitness[n - 1] - fitness[n])
-            half_dose = float(doses[n - 1] * (doses[n] / doses[n - 1]) ** share)
+        if (fitness <= 0.5).any():
+            n = int((fitness <= 0.5).argmax())
+            position = "between doses" if n else "below all doses"
+            if n:
+                share = (fitness[n - 1] - 0.5) / (fitness[n - 1] - fitness[n])
+                half_dose = float(doses[n - 1] * (doses[n] / doses[n - 1]) ** share)
         rows.append(dict(zip(by, names, strict=True)) | {"half_dose": half_dose, "position": position})
     return pd.DataFrame(rows, columns=[*by, "half_dose", "position"])
 

@@ -121,13 +121,12 @@ class Specimen:
     @cached_property
     def _sites(self) -> list[dict[str, np.ndarray]]:
         """Perception, hidden units and update of each run at the first step."""
-        names, sites = ("perception", "post", "update"), []
+        sites, fire, shape = [], self.controls.fire, (*self.states.shape[1:3], -1)
         for run, state in enumerate(self.controls.states):
-            fire = self.controls.fire
             noise: dict[str, Any] = {"key": self.controls.keys[run]} if fire is None else {"fire": fire[run, 0]}
             activations = replay(self.organism, state, self.first_step, **noise)
-            grid = self.states.shape[1:3]
-            sites.append({site: np.asarray(activations[site]).reshape(*grid, -1) for site in names})
+            names = ("perception", "post", "update")
+            sites.append({name: np.asarray(activations[name]).reshape(shape) for name in names})
         return sites
 
     def values(self, site: str, run: int) -> Float[np.ndarray, "y x entry"]:
@@ -142,7 +141,7 @@ class Specimen:
 
     def run_edited(
         self, rows: Sequence[EditedRun], eval_steps: Sequence[int], tick: Tick | None = None
-    ) -> dict[str, np.ndarray]:
+    ) -> dict[str, Any]:
         """Outcomes of edited runs, as `analysis.paired.run_edited` gives them, so many steps after the first.
 
         Next to mse and mature_cells, (row, evaluation step), stand those of the control of the same key (..._control),
@@ -151,18 +150,11 @@ class Specimen:
         controls, runs = self.controls, np.asarray([row.run for row in rows])
         at = np.searchsorted(controls.steps, self.first_step + np.asarray(eval_steps))
         edited = run_edited(self.organism, controls, rows, tick)
-        mse, of_control = (
-            edited["mse"][:, at],
-            {"mse_control": controls.mse, "mature_cells_control": controls.mature_cells},
-        )
-        edited |= {
-            "mse": mse,
-            "mature_cells": edited["mature_cells"][:, at],
-            "log_mse": np.asarray(metrics.log_mse(mse)),
-        }
-        edited |= {name: values[runs][:, at] for name, values in of_control.items()}
-        fitness = metrics.fitness(mse, edited["mse_control"], controls.mse_empty[runs][:, at])
-        return edited | {"fitness": np.asarray(fitness, np.float64)}
+        for name, of_controls in (("mse", controls.mse), ("mature_cells", controls.mature_cells)):
+            edited |= {name: edited[name][:, at], f"{name}_control": of_controls[runs][:, at]}
+        fitness = metrics.fitness(edited["mse"], edited["mse_control"], controls.mse_empty[runs][:, at])
+        log_mse = np.asarray(metrics.log_mse(edited["mse"]))
+        return edited | {"fitness": np.asarray(fitness, np.float64), "log_mse": log_mse}
 
 
 def prepare_specimen(
@@ -171,7 +163,6 @@ def prepare_specimen(
     """Control runs with the principal components of their bodies' hidden states and with random directions.
 
     Args:
-        organism: what grows.
         controls: the runs without a lesion.
         control_channel: index of the channel that no cell reads, if there is one.
         seed: number that random directions follow from.

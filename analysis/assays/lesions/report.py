@@ -27,6 +27,23 @@ _MAX_P = 0.05
 _ROUNDING = 1e-4  # between two programs that compute the same
 _REPEATS = 0.5  # rank correlation between halves of the runs from which a ranking counts
 _MAX_NAMES = 4  # of a list in a sentence
+_METHODS = {
+    "pairs": (
+        "Double lesions: epsilon = W_ij − W_i − W_j + W_0 on the fitness W of the same key, and the same on "
+        "−log10 MSE; p by drawing each run’s sign, q over all pairs (Benjamini & Hochberg). A backup also costs "
+        "0.05 more than (√(1 − W_i) + √(1 − W_j))², which two changes of one colour that merely add may cost."
+    ),
+    "period_bounds": (
+        "Critical periods: the start is the step t at which ablation on (0, t] first costs half of the full "
+        "lesion’s effect, the end that at which ablation from t on no longer does, interpolated linearly."
+    ),
+    "repair_effects": (
+        "Self-repair: the share is 1 − total / direct effect, given where the direct effect is at least 0.05 and "
+        "its interval excludes 0. For the direct effect the updates of the other hidden channels are held to those "
+        "of the control. The null changes the same channel by as much, with the same power at every spatial scale "
+        "of the body, elsewhere."
+    ),
+}
 
 
 def sections(results: Sequence[LesionResult]) -> list[Section]:
@@ -354,17 +371,16 @@ def _repair(result: LesionResult) -> Iterator[Claim]:
 
 def _control_channel(result: LesionResult) -> Iterator[Claim]:
     """What lesions of the channel that no cell reads do."""
+    runs, pairs = result.atlas_runs, result.pairs
     changes: dict[str, float] = {}
-    if len(result.atlas_runs) and len(rows := _where(result.atlas_runs, role="control")):
-        changes["value of another channel"] = float(rows.side_effect.max())
-        changes["fitness"] = float((rows.fitness - 1).abs().max())
+    if len(runs) and len(rows := _where(runs, role="control")):
+        changes |= {"value of another channel": rows.side_effect.max(), "fitness": (rows.fitness - 1).abs().max()}
     if len(result.period_bounds):
-        rows = _where(result.period_bounds, channel="control")
-        changes["fitness at the end of growth"] = float(rows.effect.abs().max())
-    if len(pairs := result.pairs):
-        rows = pairs[(pairs.a == "control") | (pairs.b == "control")]
-        changes["epsilon of a pair on fitness"] = float(rows.epsilon.abs().max())
-    changes = {name: value for name, value in changes.items() if np.isfinite(value)}
+        changes["fitness at the end of growth"] = _where(result.period_bounds, channel="control").effect.abs().max()
+    if len(pairs):
+        with_control = (pairs.a == "control") | (pairs.b == "control")
+        changes["epsilon of a pair on fitness"] = pairs[with_control].epsilon.abs().max()
+    changes = {name: float(value) for name, value in changes.items() if np.isfinite(value)}
     text = "No control channel was lesioned."
     if result.organism.rule.spec.channels < 4:
         text = "There is no control channel: one more would change the meaning of so few channels."
@@ -393,22 +409,5 @@ def _method(result: LesionResult) -> str:
         "by the channel that they write to most. Channels are those of the trained basis: a rule that reads all "
         "hidden channels through the same filters can be written in another basis, where other channels matter.",
     ]
-    if len(result.pairs):
-        parts.append(
-            "Double lesions: epsilon = W_ij − W_i − W_j + W_0 on the fitness W of the same key, and the same on "
-            "−log10 MSE; p by drawing each run’s sign, q over all pairs (Benjamini & Hochberg). A backup also costs "
-            "0.05 more than (√(1 − W_i) + √(1 − W_j))², which two changes of one colour that merely add may cost."
-        )
-    if len(result.period_bounds):
-        parts.append(
-            "Critical periods: the start is the step t at which ablation on (0, t] first costs half of the full "
-            "lesion’s effect, the end that at which ablation from t on no longer does, interpolated linearly."
-        )
-    if len(result.repair_effects):
-        parts.append(
-            "Self-repair: the share is 1 − total / direct effect, given where the direct effect is at least 0.05 and "
-            "its interval excludes 0. For the direct effect the updates of the other hidden channels are held to those "
-            "of the control. The null changes the same channel by as much, with the same power at every spatial scale "
-            "of the body, elsewhere."
-        )
+    parts += [text for table, text in _METHODS.items() if len(getattr(result, table))]
     return "\n\n".join(parts)

@@ -80,7 +80,7 @@ def run(organism: Organism, config: LesionConfig | None = None, *, log: Log = si
     results: dict[str, Any] = {}
     for name in config.methods:
         try:
-            results |= getattr(experiment, name.replace("-", "_"))()
+            results |= getattr(experiment, f"_{name.replace('-', '_')}")()
         except UserError as error:
             experiment.skipped[name] = str(error)
     portrait = np.asarray(metrics.picture(experiment.organism.rule.spec, jnp.asarray(experiment.adult[0])))
@@ -149,7 +149,7 @@ class _Experiment:
             raise UserError(reason)
         return prepare_specimen(self.organism, controls, self.control_channel, self.config.seed)
 
-    def atlas(self) -> dict[str, Any]:
+    def _atlas(self) -> dict[str, Any]:
         runs, tables, reasons = self.config.runs, [], dict[str, str]()
         for phase in self.config.phases:
             try:
@@ -166,14 +166,14 @@ class _Experiment:
         atlas = summarise_lesions(table)
         return {"atlas_runs": table, "atlas": atlas, "half_doses": half_doses(atlas)}
 
-    def epistasis(self) -> dict[str, Any]:
+    def _epistasis(self) -> dict[str, Any]:
         runs, eval_step, size = self.config.epistasis_runs, self.config.epistasis_eval_steps, len(self.hidden)
         self.progress.start("epistasis", (size * (size + 1) // 2 + 1) * runs * eval_step)
         specimen = self._specimen(runs, (eval_step,))
         doubles = double_lesions(specimen, self.hidden, eval_step, names=self.names, tick=self.progress.tick)
         return {"double_lesions": doubles, "pairs": pair_table(doubles, self.config.seed)}
 
-    def critical_periods(self) -> dict[str, Any]:
+    def _critical_periods(self) -> dict[str, Any]:
         self.progress.start("critical periods")
         config, tick = self.config, self.progress.tick
         options: dict[str, Any] = {"eval_step": config.period_eval_step, "spacing": config.period_spacing}
@@ -181,7 +181,7 @@ class _Experiment:
         periods = critical_periods(self.organism, self.hidden, runs, seed, names=self.names, tick=tick, **options)
         return {"critical_periods": periods, "period_bounds": period_bounds(periods, seed=self.config.seed)}
 
-    def self_repair(self) -> dict[str, Any]:
+    def _self_repair(self) -> dict[str, Any]:
         runs, eval_step = self.config.repair_runs, self.config.repair_eval_steps
         rows = 4 * len(REPAIR_INTERVENTIONS) * len(self.hidden)  # lesion and null, with the others free and held
         self.progress.start("self-repair", (rows + 3) * runs * eval_step)
