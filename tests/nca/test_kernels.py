@@ -142,7 +142,9 @@ def test_a_training_step_by_the_kernel_lowers_for_a_gpu(precision):
     text = for_gpu(partial(train_step, replace(task, config=config)), state, jax.random.key(0))
     calls = [line for line in text.splitlines() if "triton" in line]
     # Twice forward: in the roll-out, and in its gradient to know who survives.
-    assert [sum(f"{name}_kernel" in line for line in calls) for name in ("forward", "backward")] == [2, 1]
+    # A kernel's debug information may name functions of another one: only its own name counts.
+    counts = [sum(f'name = "nca_{name}_kernel"' in line for line in calls) for name in ("forward", "backward")]
+    assert counts == [2, 1]
     assert ("bf16" in text) == (precision == "bfloat16")
 
 
