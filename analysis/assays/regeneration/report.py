@@ -68,8 +68,9 @@ def _five_cuts(result: RegenerationResult) -> Claim:
     name, runs, by_run = result.organism.name, result.config.runs, result.cuts.recovered
     regenerated = [cut for cut in CUTS if wounds.recovered[cut] >= REGENERATED]
     complete = int((by_run.sel(wound=regenerated) >= REGENERATED).all("wound").sum())
-    in_runs = "every run" if complete == runs else f"{complete} of {plural(runs, 'run')}"
-    each = f"; after {'it' if len(regenerated) == 1 else 'all of these'} in {in_runs}" if regenerated else ""
+    these = "it" if len(regenerated) == 1 else "all of these"
+    each = "; so does every run" if complete == runs else f"; {complete} of the {runs} do so after {these}"
+    each = each if regenerated and runs > 1 else ""
     text = (
         f"{name} recovers {percent(REGENERATED)} or more of the damage within {result.config.eval_steps} steps after "
         f"{len(regenerated)} of {int(wounds.recovered.notna().sum())} cuts (median of {plural(runs, 'run')}{each})."

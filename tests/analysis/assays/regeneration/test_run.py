@@ -60,7 +60,7 @@ def test_it_is_reported_in_how_many_runs_every_cut_regenerates(static):
     assert (
         section_of(every)
         .claims[0]
-        .text.endswith("after 2 of 5 cuts (median of 2 runs; after all of these in every run).")
+        .text.endswith("after 2 of 5 cuts (median of 2 runs; so does every run).")
     )
     recovered = recovered.copy()
     recovered.loc[{"wound": "left"}] = [0.86, 0.96]
@@ -68,7 +68,7 @@ def test_it_is_reported_in_how_many_runs_every_cut_regenerates(static):
     assert (
         section_of(one)
         .claims[0]
-        .text.endswith("after 2 of 5 cuts (median of 2 runs; after all of these in 1 of 2 runs).")
+        .text.endswith("after 2 of 5 cuts (median of 2 runs; 1 of the 2 do so after all of these).")
     )
 
 
