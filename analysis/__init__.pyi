@@ -11,6 +11,7 @@ from .assays.regeneration.config import RegenerationConfig as RegenerationConfig
 from .assays.regeneration.run import regeneration as regeneration
 from .assays.robustness.config import RobustnessConfig as RobustnessConfig
 from .assays.robustness.run import robustness as robustness
+from .basis import basis_controls as basis_controls
 from .cell_table import cells as cells
 from .cell_table import to_anndata as to_anndata
 from .dissection.config import DissectConfig as DissectConfig

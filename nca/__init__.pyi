@@ -1,6 +1,7 @@
 from . import damage as damage
 from . import edits as edits
 from . import targets as targets
+from .basis import change_basis as change_basis
 from .errors import UserError as UserError
 from .io import bundled as bundled
 from .io import load as load

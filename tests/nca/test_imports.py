@@ -33,8 +33,8 @@ def test_a_public_name_loads_what_it_needs_when_it_is_used():
 
 def test_every_public_name_is_there():
     assert set(nca.__all__) == {
-        *("Organism", "Rule", "Spec", "TrainConfig", "UserError", "bundled", "damage", "edits", "grow", "load"),
-        *("replay", "run_key", "save", "targets", "train", "trajectory"),
+        *("Organism", "Rule", "Spec", "TrainConfig", "UserError", "bundled", "change_basis", "damage", "edits"),
+        *("grow", "load", "replay", "run_key", "save", "targets", "train", "trajectory"),
     }
     for name in nca.__all__:
         assert getattr(nca, name) is not None
