@@ -363,7 +363,7 @@ def _roll_back(run: _Run, states: _SingleState | _StackedState, number: int, fai
             write_file(run.folder / "failed.txt", run.failure + "\n")
         return
     state, checkpoint = restore_checkpoint(run.folder, states[number])
-    state, reseeded = reseed_pool(run.task, state)
+    state, reseeded = _reseed_pool(run.task, state)
     rollbacks = checkpoint.rollbacks + 1
     row = {"event": "rollback", "reason": failure, "failed_at": run.step, "step": checkpoint.step}
     size = append_metrics(run.folder, row | {"reseeded": reseeded, "rollbacks": rollbacks})
@@ -373,7 +373,7 @@ def _roll_back(run: _Run, states: _SingleState | _StackedState, number: int, fai
     save_checkpoint(run.folder, state, run.checkpoint)
 
 
-def reseed_pool(task: Task, state: TrainState) -> tuple[TrainState, int]:
+def _reseed_pool(task: Task, state: TrainState) -> tuple[TrainState, int]:
     """The state with dead and exploded samples of its pool replaced by the seed, and their number."""
     pool = state.pool
     spec = task.rule(state.parameters).spec

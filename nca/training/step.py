@@ -244,7 +244,7 @@ def sample_mse(target: Float[Array, "y x 4"], states: Float[Array, "sample y x c
     return jnp.mean((states[..., :4] - target) ** 2, axis=(1, 2, 3))
 
 
-def draw_batch(
+def _draw_batch(
     task: Task, target: Array, pool: Array, key: Array, phase: Phase
 ) -> tuple[Int[Array, " sample"], Float[Array, "sample y x channel"]]:
     """Pool indices and start states of a batch, in order of falling loss: seeds, old states, wounded states."""
@@ -324,7 +324,7 @@ def train_step(task: Task, state: TrainState, key: Array, phase: Phase | None = 
     """
     phase = training_phase(task.config, 0) if phase is None else phase
     batch_key, length_key, fire_key = jax.random.split(key, 3)
-    indices, states = draw_batch(task, task.target, state.pool, batch_key, phase)
+    indices, states = _draw_batch(task, task.target, state.pool, batch_key, phase)
     parameters, optimiser, ends, metrics = _gradient_step(
         task, task.target, state.parameters, state.optimiser, states, (length_key, fire_key), phase.lr_factor
     )
@@ -372,7 +372,7 @@ def compile_population_step(task: Task, targets: Array, mesh: Mesh) -> Callable[
         state: TrainState, targets: Array, seeds: Array, rollbacks: Array, steps: Array, phase: Phase, active: Array
     ) -> Any:
         keys = jax.vmap(lambda *k: jax.random.split(step_key(*k), 3))(seeds, rollbacks, steps)
-        indices, states = jax.vmap(partial(draw_batch, task))(targets, state.pool, keys[:, 0], phase)
+        indices, states = jax.vmap(partial(_draw_batch, task))(targets, state.pool, keys[:, 0], phase)
         inputs = (targets, state.parameters, state.optimiser, states, keys[:, 1:], phase.lr_factor, active)
         map_members = jax.lax.map if one_by_one else lambda f, x: jax.vmap(f)(x)
         parameters, optimiser, ends, metrics = map_members(member_step, inputs)

@@ -11,7 +11,7 @@ from nca.io import load
 from nca.rollout import grow, run_key
 from nca.training.checkpoint import read_metrics
 from nca.training.config import REGIMES, TrainConfig
-from nca.training.loop import reseed_pool, train
+from nca.training.loop import _reseed_pool, train
 from nca.training.step import init_training
 
 
@@ -53,7 +53,7 @@ def test_reseeding_replaces_dead_exploded_and_nan_samples():
     task, state = init_training(tiny(regime="regenerating"))
     pool = jnp.tile(task.seed[None], (16, 1, 1, 1)) + jnp.arange(16)[:, None, None, None] / 100
     pool = pool.at[2].set(0.0).at[5].set(jnp.nan).at[7, 3, 3, 5].set(1e9).at[8, 0, 0, 0].set(jnp.inf)
-    state, count = reseed_pool(task, replace(state, pool=pool))
+    state, count = _reseed_pool(task, replace(state, pool=pool))
     assert count == 4
     for number in range(16):
         expected = task.seed if number in (2, 5, 7, 8) else pool[number]

@@ -17,9 +17,9 @@ from nca.organism import Organism
 from nca.sparse import sparse_step
 from nca.step import dense_step
 from nca.training.step import (
+    _draw_batch,
     advance_batch,
     compile_step,
-    draw_batch,
     init_training,
     optimizer,
     sample_mse,
@@ -195,7 +195,7 @@ def test_the_mse_of_a_sample_is_over_colour_and_alpha(task):
 def test_the_worst_sample_becomes_a_seed_and_the_best_is_wounded(task):
     pool = old_states(task)
     for number in range(8):
-        indices, states = draw_batch(task, task.target, pool, jax.random.key(number), training_phase(task.config, 0))
+        indices, states = _draw_batch(task, task.target, pool, jax.random.key(number), training_phase(task.config, 0))
         indices = np.asarray(indices).tolist()
         assert sorted(indices, reverse=True) == indices
         assert len(set(indices)) == 4
@@ -210,14 +210,14 @@ def test_the_worst_sample_becomes_a_seed_and_the_best_is_wounded(task):
 def test_persistent_training_wounds_nothing():
     task = init_training(tiny(regime="persistent", reseed_per_batch=2))[0]
     pool = old_states(task)
-    indices, states = draw_batch(task, task.target, pool, jax.random.key(0), training_phase(task.config, 0))
+    indices, states = _draw_batch(task, task.target, pool, jax.random.key(0), training_phase(task.config, 0))
     np.testing.assert_array_equal(states[:2], jnp.stack([task.seed] * 2))
     np.testing.assert_array_equal(states[2:], pool[indices[2:]])
 
 
 def test_growing_always_starts_from_the_seed():
     task, state = init_training(tiny(regime="growing"))
-    _, states = draw_batch(task, task.target, state.pool, jax.random.key(0), training_phase(task.config, 0))
+    _, states = _draw_batch(task, task.target, state.pool, jax.random.key(0), training_phase(task.config, 0))
     np.testing.assert_array_equal(states, jnp.stack([task.seed] * 4))
 
 
@@ -232,7 +232,7 @@ def stepped(task):
 def test_end_states_are_written_back_to_where_they_were_drawn(task, stepped):
     before, after, _, key = stepped
     phase = training_phase(task.config, 0)
-    indices = draw_batch(task, task.target, before.pool, jax.random.split(key, 3)[0], phase)[0]
+    indices = _draw_batch(task, task.target, before.pool, jax.random.split(key, 3)[0], phase)[0]
     indices = set(np.asarray(indices).tolist())
     changed = set(np.flatnonzero((np.asarray(before.pool) != np.asarray(after.pool)).any((1, 2, 3))).tolist())
     assert changed == indices
@@ -241,7 +241,7 @@ def test_end_states_are_written_back_to_where_they_were_drawn(task, stepped):
 def test_the_loss_is_that_of_the_end_states_before_the_update(task, stepped):
     before, after, metrics, key = stepped
     pick, length, fire = jax.random.split(key, 3)
-    indices, states = draw_batch(task, task.target, before.pool, pick, training_phase(task.config, 0))
+    indices, states = _draw_batch(task, task.target, before.pool, pick, training_phase(task.config, 0))
     for t in range(int(jax.random.randint(length, (), 8, 13))):
         states = advance_batch(task, before.parameters, states, fire, jnp.int32(t))
     np.testing.assert_allclose(after.pool[indices], states, atol=1e-6)
