@@ -39,7 +39,6 @@ PUBLISHED: dict[str, Any] = {
     "steps": 8000,
     "margin": 16,
     "pool_size": 1024,
-    "damage_per_batch": 3,
     "wounds": ("disc",),
     "learning_rate": 2e-3,
     "lr_drop_step": 2000,
@@ -121,7 +120,7 @@ class TrainConfig:
     persistent_share: float = 0.12
     damage_ramp_share: float = 0.4
     reseed_per_batch: int = 1
-    damage_per_batch: int = 4
+    damage_per_batch: int = 3
     wounds: tuple[str, ...] = ("disc", "half", "half", "core")
     min_steps: int = 64
     max_steps: int = 95

@@ -34,9 +34,15 @@ def test_the_lizard_in_another_basis_grows_the_same_pictures():
 
 @pytest.mark.parametrize(
     "conventions",
-    [{"perception": "sobel"}, {"perception": "laplacian"}, {"perception": "sobel-laplacian", "reads": "masked"},
-     {"perception": "sobel", "alpha": 0}, {"clip": (-1.0, 1.0), "clip_channels": (0, 4)}, {"perception": "learned", "kernel_channels": 1}],
-)  # fmt: skip
+    [
+        {"perception": "sobel"},
+        {"perception": "laplacian"},
+        {"perception": "sobel-laplacian", "reads": "masked"},
+        {"perception": "sobel", "alpha": 0},
+        {"clip": (-1.0, 1.0), "clip_channels": (0, 4)},
+        {"perception": "learned", "kernel_channels": 1},
+    ],
+)
 def test_hidden_units_and_pictures_do_not_change(conventions):
     grown = organism(random_rule(3, channels=9, strength=0.3, **conventions))
     other = nca.change_basis(grown, mixing(9 - 4))
