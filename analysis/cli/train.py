@@ -33,8 +33,8 @@ RENAMED_OPTIONS = {
 class Train(TrainConfig):
     """Train an organism, or a population of them, and measure the result.
 
-    By default the organism regenerates: it is trained in stages by the fast recipe, about twenty minutes for a picture
-    of 40 cells on two CPU cores. --recipe published sets every option to the recipe of Mordvintsev et al. (2020).
+    By default the organism regenerates: it is trained in stages by the fast recipe, about 25 minutes for a picture of
+    40 cells on two CPU cores. --recipe published sets every option to the recipe of Mordvintsev et al. (2020).
 
     Several devices share the batch of one organism, or the members of a population. To train on several
     machines, run the same command on each with --coordinator.
