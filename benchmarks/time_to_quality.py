@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import tyro
 
 from analysis.assays.regeneration.cuts import report_card
@@ -69,7 +70,7 @@ def quality(path: Path, goal: str, runs: int) -> dict[str, Any]:
     first = min(GOALS[goal], key=int)
     states = grow_runs(organism, int(first), run_keys(EVAL_SEED, runs))
     errors = log_mse(mse(organism.rule.spec, states, organism.padded_target(CANVAS)))
-    median = float(sorted(errors.tolist())[len(errors) // 2])
+    median = float(np.median(errors))
     if median > GOALS[goal][first]:
         return {"log10_mse": {first: median}, "recovered": {}, "met": False}
     card = report_card(organism, runs=runs, seed=EVAL_SEED, late_runs=runs)

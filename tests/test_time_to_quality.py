@@ -37,8 +37,13 @@ def test_quality_is_that_of_fresh_runs_on_the_stated_canvas(tmp_path, monkeypatc
     missed = time_to_quality.quality(path, "growing", runs=2)
     assert not missed["met"]
     assert -3.5 < missed["log10_mse"]["96"] < -2.5
-    monkeypatch.setitem(time_to_quality.GOALS, "growing", {"96": -2.5})
-    reached = time_to_quality.quality(path, "growing", runs=2)
-    assert reached["met"]
-    assert reached["log10_mse"]["96"] < -2.5
-    assert reached["recovered"] == {}
+    cut = {"right": {"median": 0.95}, "left": {"median": 0.85}}
+    card = {"log10_mse": {"96": -2.6, "200": -3.5, "2000": -3.5}, "recovered": cut}
+    monkeypatch.setattr(time_to_quality, "report_card", lambda organism, **_: card)
+    for goal, steps in (("growing", {"96": -2.5}), ("persistent", {"200": -3.7}), ("regenerating", {"96": -2.5})):
+        monkeypatch.setitem(time_to_quality.GOALS, goal, steps)
+    assert time_to_quality.quality(path, "growing", runs=2) == {**card, "recovered": {}, "met": True}
+    assert not time_to_quality.quality(path, "persistent", runs=2)["met"]
+    assert not time_to_quality.quality(path, "regenerating", runs=2)["met"]
+    cut["left"]["median"] = 0.9
+    assert time_to_quality.quality(path, "regenerating", runs=2)["met"]
