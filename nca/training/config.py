@@ -93,7 +93,7 @@ class TrainConfig:
         boundary: what cells at the edge of the canvas perceive beyond it: zero or circular.
         log_every: training steps between rows of metrics.
         save_every: training steps between checkpoints; training resumes from the last one, or rolls back to it.
-        plot_every: training steps between pictures of the pool; 0 for none.
+        plot_every: training steps between pictures of the pool, the first of which comes at step 50; 0 for none.
         snapshots: training steps at which to save the organism: "" for none, "log" for 0, 1, 2, 5, 10,
             20, 50 ..., a number n for every n steps, or a list such as 100,200,400.
         max_rollbacks: number of rollbacks after which training gives up.
@@ -139,7 +139,7 @@ class TrainConfig:
     boundary: str = "zero"
     log_every: int = 10
     save_every: int = 200
-    plot_every: int = 500
+    plot_every: int = 250
     snapshots: str = ""
     max_rollbacks: int = 10
     max_abs_state: float = 1e3

@@ -50,6 +50,7 @@ from nca.training.step import (
 )
 
 Log = Callable[[str], None]
+_FIRST_PLOT = 50  # so that a mistaken target is seen soon
 
 
 # --- The two ways in ---
@@ -341,7 +342,7 @@ def _record(run: _Run, states: _SingleState | _StackedState, number: int) -> Non
     is_last = step == config.steps
     if step in run.snapshot_steps:
         _save_snapshot(run, states[number])
-    if config.plot_every and (step % config.plot_every == 0 or is_last):
+    if config.plot_every and (step == _FIRST_PLOT or step % config.plot_every == 0 or is_last):
         plot_training(states[number].pool, folder, step)
     if is_last or step % config.save_every == 0:
         run.checkpoint = Checkpoint(step, run.checkpoint.rollbacks, size)

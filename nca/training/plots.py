@@ -12,6 +12,7 @@ from nca.io import write_file
 from nca.training.checkpoint import read_metrics
 
 _COLUMNS, _ROWS = 8, 4
+_CELL = 3  # pixels
 
 
 def plot_training(pool: jax.Array, folder: Path, step: int) -> None:
@@ -29,6 +30,7 @@ def _plot_pool(states: np.ndarray, path: Path) -> None:
         on_white = 1 - alpha + rgba[..., :3].clip(0, 1)  # colours are premultiplied
         sheet[y : y + height, x : x + width] = on_white.clip(0, 1)
     image = Image.fromarray((sheet * 255).round().astype(np.uint8))
+    image = image.resize((image.width * _CELL, image.height * _CELL), Image.Resampling.NEAREST)
     path.parent.mkdir(exist_ok=True)
     write_file(path, image.save)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from helpers.training import corrupting_step, failing_step, mock_step, no_log, run_files, tiny
+from PIL import Image
 
 from nca.errors import UserError
 from nca.io import load
@@ -44,6 +45,14 @@ def test_a_run_writes_its_configuration_metrics_checkpoint_and_organisms(quick, 
     assert {p.name for p in (folder / "pool").iterdir()} == {"000020.png", "000040.png"}
     assert (folder / "loss.png").is_file()
     assert not [p for p in folder.rglob(".*") if p.is_file()]
+
+
+def test_the_pool_is_seen_early_and_enlarged(quick, tmp_path):
+    train(tiny(steps=60, plot_every=40), tmp_path / "run", log=no_log)
+    pictures = {p.name: p for p in (tmp_path / "run" / "pool").iterdir()}
+    assert set(pictures) == {"000040.png", "000050.png", "000060.png"}
+    with Image.open(pictures["000050.png"]) as picture:
+        assert picture.size == (8 * 20 * 3, 4 * 20 * 3)
 
 
 def test_a_snapshot_before_the_first_step_is_the_untrained_organism(quick, tmp_path):
