@@ -57,11 +57,7 @@ def test_it_is_reported_in_how_many_runs_every_cut_regenerates(static):
     recovered = static.cuts.recovered.copy()
     recovered.loc[{"wound": ["top", "left"]}] = 0.95
     every = replace(static, cuts=static.cuts.assign(recovered=recovered))
-    assert (
-        section_of(every)
-        .claims[0]
-        .text.endswith("after 2 of 5 cuts (median of 2 runs; so does every run).")
-    )
+    assert section_of(every).claims[0].text.endswith("after 2 of 5 cuts (median of 2 runs; so does every run).")
     recovered = recovered.copy()
     recovered.loc[{"wound": "left"}] = [0.86, 0.96]
     one = replace(static, cuts=static.cuts.assign(recovered=recovered))
