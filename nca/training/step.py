@@ -63,9 +63,8 @@ class TrainState:
     @property
     def final_parameters(self) -> Any:
         """The parameters of the organism: their moving average, or the last ones where none is kept."""
-        is_average = lambda node: isinstance(node, _Average)  # noqa: E731
-        nodes = jax.tree.leaves(self.optimiser, is_leaf=is_average)
-        return next((node.parameters for node in nodes if is_average(node)), self.parameters)
+        nodes = jax.tree.leaves(self.optimiser, is_leaf=lambda node: isinstance(node, _Average))
+        return next((node.parameters for node in nodes if isinstance(node, _Average)), self.parameters)
 
 
 class Phase(NamedTuple):
@@ -180,7 +179,7 @@ class _Average(NamedTuple):
 
 def optimizer(config: TrainConfig) -> optax.GradientTransformationExtraArgs:
     """Muon (Jordan et al. 2024) or Adam on gradients divided by their own norm; `update` takes `lr_factor`."""
-    rate = lambda count: config.learning_rate  # noqa: E731 (a schedule, since its count is in earlier checkpoints)
+    rate = optax.constant_schedule(config.learning_rate)  # a schedule, since its count is in earlier checkpoints
     parts = [
         optax.stateless_with_tree_map(lambda g, _: g / (jnp.linalg.norm(g) + 1e-8)),
         optax.contrib.muon(rate) if config.optimizer == "muon" else optax.adam(rate),
