@@ -6,14 +6,14 @@ alpha, so that averaging pixels never mixes in the colour of what is invisible.
 
 import difflib
 import os
-import unicodedata
 import warnings
+from contextlib import suppress
 from io import BytesIO
 from numbers import Integral
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageColor, ImageDraw, ImageFont
+from PIL import Image, ImageCms, ImageColor, ImageDraw, ImageFont, ImageOps
 
 from nca.errors import UserError
 from nca.targets.drawings import DRAWINGS, UNITS, draw
@@ -22,9 +22,8 @@ SIZES = 4, 512  # of a target, in cells on a side
 MAX_PIXELS = 4096  # on a side of a picture file
 FORMATS = "PNG", "GIF", "WEBP", "JPEG", "BMP"
 VISIBLE = 0.1  # alpha of a living cell
-EMOJI_FONT = "NotoColorEmoji.ttf"
-EMOJI_SIZE = 109
-FONT_FOLDERS = "/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts"
+# Colour-emoji fonts, which Pillow finds where systems keep them, and a size that each has.
+EMOJI_FONTS = {"NotoColorEmoji.ttf": 109, "Apple Color Emoji.ttc": 160, "seguiemj.ttf": 128}
 _NEAR = 32  # largest difference of a colour, in bytes, that still counts as the background
 
 
@@ -101,50 +100,53 @@ def _unknown_drawing(name: str) -> UserError:
 
 
 def _is_emoji(text: str) -> bool:
-    """Whether a text looks like an emoji rather than a name or path."""
-    # Emoji newer than Python's tables have no category yet, which reads "Cn".
-    return not any(map(str.isascii, text)) and unicodedata.category(text[:1] or "a") in ("So", "Cn")
+    """Whether a text is one or several emoji of Unicode's lists rather than a name or path."""
+    import emoji
+
+    return bool(text) and emoji.purely_emoji(text)
 
 
 def _draw_emoji(text: str) -> np.ndarray:
-    """The (h, w, 4) bytes of one emoji in the installed font, whose bitmaps have one size only."""
-    try:
-        # By its bytes: of an unreadable file, Pillow would look for another of that name.
-        font = ImageFont.truetype(BytesIO(Path(_font_path()).read_bytes()), EMOJI_SIZE)
-    except OSError as error:
-        raise UserError(f"{EMOJI_FONT} is damaged; install fonts-noto-color-emoji again.") from error
-    sheet = Image.new("RGBA", (4 * EMOJI_SIZE, 2 * EMOJI_SIZE))
-    ImageDraw.Draw(sheet).text((0, 0), text, font=font, embedded_color=True)
+    """The (h, w, 4) bytes of one emoji in the first installed font."""
+    font, size = _emoji_font()
+    sheet = Image.new("RGBA", (4 * size, 2 * size))
+    # What has no picture in colour is drawn in this one.
+    ImageDraw.Draw(sheet).text((0, 0), text, fill=(255, 0, 255), font=font, embedded_color=True)
     pixels = np.asarray(sheet)
-    if not pixels[..., 3].any():
-        raise UserError(f"{EMOJI_FONT} has no picture of {text!r}; use another emoji.")
-    columns = np.flatnonzero(pixels[..., 3].any(axis=0))
-    if columns[-1] - columns[0] + 1 > 1.5 * EMOJI_SIZE:
+    alpha = pixels[..., 3]
+    if (pixels[alpha == max(alpha.max(), 1)][:, :3] == (255, 0, 255)).all():
+        raise UserError(f"{font.getname()[0]} has no picture of {text!r}; use another emoji or a picture file.")
+    columns = np.flatnonzero(alpha.any(axis=0))
+    if columns[-1] - columns[0] + 1 > 1.5 * size:
         raise UserError(f"One emoji is needed, but {text!r} is drawn as several; use only one.")
     return pixels
 
 
-def _font_path() -> str:
-    for folder in FONT_FOLDERS:
-        for path in sorted(Path(folder).expanduser().rglob(EMOJI_FONT)):
-            return str(path)
+def _emoji_font() -> tuple[ImageFont.FreeTypeFont, int]:
+    """The first colour-emoji font that is installed and can be read, and its size."""
+    for name, size in EMOJI_FONTS.items():
+        with suppress(OSError):
+            return ImageFont.truetype(name, size), size
     raise UserError(
-        f"An emoji needs the font {EMOJI_FONT}, which is not installed; install the package "
+        f"An emoji needs a font such as {next(iter(EMOJI_FONTS))}, and none can be read; install the package "
         "fonts-noto-color-emoji, or use a picture file."
     )
 
 
 def _read_picture(path: str | os.PathLike[str]) -> np.ndarray:
-    """The (h, w, 4) bytes of a picture file."""
+    """The (h, w, 4) bytes of a picture file as a viewer shows it: upright, in sRGB, an animation's first frame."""
     # Pillow's readers raise almost anything on a broken file, and warn of large ones.
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as image:
-            # Refused before its pixels are decoded: a picture that would be too large, or misread.
+            # Refused before its pixels are decoded.
             if max(image.size) > MAX_PIXELS:
                 raise _too_large(path, f"{image.width} x {image.height}")
-            if image.mode.startswith(("I", "F")):
-                raise UserError(f"{path} has 16-bit greys; save it as an 8-bit RGBA picture.")
-            return np.asarray(image.convert("RGBA"))
+            if getattr(image, "default_image", False):  # a still beside the frames of an animated PNG
+                image.seek(1)
+            image.load()
+            with suppress(SyntaxError):  # damaged metadata is ignored
+                ImageOps.exif_transpose(image, in_place=True)
+            return np.asarray(_convert_to_srgb(image))
     except UserError:
         raise
     except PermissionError as error:
@@ -153,6 +155,28 @@ def _read_picture(path: str | os.PathLike[str]) -> np.ndarray:
         raise _too_large(path, "far more") from error
     except Exception as error:
         raise UserError(f"{path} is not a readable picture or is cut short; save it again as a PNG file.") from error
+
+
+def _convert_to_srgb(image: Image.Image) -> Image.Image:
+    """An RGBA picture in sRGB, by the colour profile or gamma of the file; without one it is taken as sRGB."""
+    info = image.info
+    if image.mode.startswith("I"):  # 16-bit greys, one of which may mean transparent
+        greys = np.asarray(image).astype(np.float32)
+        planes = greys / 257, 255 * (greys != info.get("transparency", -1))
+        image = Image.merge("LA", [Image.fromarray(plane.round().astype(np.uint8)) for plane in planes])
+    rgba = image.convert("RGBA")
+    if profile := info.get("icc_profile"):
+        mode = {"L": "L", "LA": "L", "1": "L", "CMYK": "CMYK"}.get(image.mode, "RGB")
+        with suppress(ImageCms.PyCMSError, OSError):  # a damaged profile, or one for other colours, is ignored
+            source, srgb = ImageCms.ImageCmsProfile(BytesIO(profile)), ImageCms.createProfile("sRGB")
+            colours = (rgba if mode == "RGB" else image).convert(mode)
+            if shown := ImageCms.profileToProfile(colours, source, srgb, outputMode="RGB"):
+                shown.putalpha(rgba.getchannel("A"))
+                return shown
+    elif (gamma := info.get("gamma", 0)) > 0 and "srgb" not in info:
+        table = [round(255 * (value / 255) ** (1 / (2.2 * gamma))) for value in range(256)]
+        return rgba.point(3 * table + list(range(256)))
+    return rgba
 
 
 def _too_large(path: object, size: str) -> UserError:
@@ -217,8 +241,14 @@ def _fit(pixels: np.ndarray, size: int) -> np.ndarray:
 
 
 def _crop(pixels: np.ndarray) -> np.ndarray:
-    rows, columns = (np.flatnonzero(pixels[..., 3].any(axis=axis)) for axis in (1, 0))
-    return pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    """The part of (h, w, 4) bytes with what is visible and one pixel of its soft edge, but no faint shadow."""
+    alpha = pixels[..., 3]
+    visible = alpha > min(255 * VISIBLE, alpha.max() - 1)
+    box = []
+    for axis in (1, 0):
+        bold, faint = np.flatnonzero(visible.any(axis=axis)), np.flatnonzero(alpha.any(axis=axis))
+        box.append(slice(max(bold[0] - 1, faint[0]), min(bold[-1] + 1, faint[-1]) + 1))
+    return pixels[tuple(box)]
 
 
 def _shares(length: int, longest: int, size: int) -> np.ndarray:

@@ -1,17 +1,26 @@
 """The bundled drawings, picture files and emoji, and the mistakes people make with them."""
 
 import contextlib
+import struct
+import sys
 import warnings
+from io import BytesIO
 
+import emoji
 import numpy as np
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from fontTools.ttLib import newTable
+from fontTools.ttLib.tables.sbixGlyph import Glyph
+from fontTools.ttLib.tables.sbixStrike import Strike
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from nca.errors import UserError
 from nca.organism import pad_to_canvas
-from nca.targets import describe, names, pictures, target
+from nca.targets import describe, names, target
 
 DISTANCE = 0.1
 
@@ -261,28 +270,262 @@ def test_a_palette_picture_keeps_its_transparency(tmp_path):
     assert picture[20, 20, 3] > 0.999
 
 
+# Picture files as a viewer shows them.
+
+
+def colour_of(path, **options):
+    """The colour in the middle of a picture, in bytes."""
+    return (target(path, 8, **options)[4, 4] * 255).round().astype(int).tolist()
+
+
+@pytest.fixture
+def arrow():
+    """An opaque arrow to the right on white, different from all its turns and mirror images."""
+    pixels = np.full((40, 60, 3), 255, np.uint8)
+    pixels[16:24, 8:40] = 200, 30, 30
+    for column in range(40, 54):
+        pixels[column - 34 : 74 - column, column] = 30, 30, 200
+    pixels[30:34, 8:20] = 0
+    return Image.fromarray(pixels)
+
+
+# The transposition that undoes each orientation of the EXIF standard.
+STORED = dict(zip(range(2, 9), [0, 3, 1, 5, 2, 6, 4], strict=True))
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_stands_as_its_orientation_says(tmp_path, arrow, orientation, suffix):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = arrow if orientation == 1 else arrow.transpose(Image.Transpose(STORED[orientation]))
+    lossless = {"lossless": True} if suffix == "webp" else {"quality": 95} if suffix == "jpg" else {}
+    stored.save(tmp_path / f"turned.{suffix}", exif=exif, **lossless)
+    arrow.save(tmp_path / "arrow.png")
+    picture = target(tmp_path / f"turned.{suffix}", background="white")
+    assert np.abs(picture - target(tmp_path / "arrow.png", background="white")).mean() < 0.01
+
+
+def test_a_picture_with_damaged_metadata_is_shown_as_it_is_stored(tmp_path):
+    Image.fromarray(disc(64).astype(np.uint8)).save(tmp_path / "odd.png", exif=b"no metadata")
+    assert colour_of(tmp_path / "odd.png") == [40, 160, 60, 255]
+
+
+def icc_profile(primaries, gamma):
+    """The bytes of a display profile: the (3, 3) XYZ of red, green and blue at D50, and the gamma of all."""
+
+    def number(value):
+        return struct.pack(">i", round(value * 65536))
+
+    white = np.sum(primaries, axis=0)
+    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256)) + bytes(2)
+    tags = {b"wtpt": b"XYZ " + bytes(4) + b"".join(map(number, white)), b"cprt": b"text" + bytes(8)}
+    tags[b"desc"] = b"desc" + bytes(4) + struct.pack(">I", 1) + bytes(80)
+    for name, xyz in zip((b"r", b"g", b"b"), primaries, strict=True):
+        tags |= {name + b"XYZ": b"XYZ " + bytes(4) + b"".join(map(number, xyz)), name + b"TRC": curve}
+    table, body, start = b"", b"", 132 + 12 * len(tags)
+    for name, value in tags.items():
+        value += bytes(-len(value) % 4)
+        table += name + struct.pack(">II", start + len(body), len(value))
+        body += value
+    header = b"\0\0\0\0lcms" + struct.pack(">I", 0x02400000) + b"mntrRGB XYZ " + bytes(12) + b"acsp" + bytes(28)
+    header += b"".join(map(number, (0.9642, 1.0, 0.8249))) + bytes(48)
+    data = header + struct.pack(">I", len(tags)) + table + body
+    return struct.pack(">I", len(data)) + data[4:]
+
+
+SRGB = np.array([[0.4361, 0.2225, 0.0139], [0.3851, 0.7169, 0.0971], [0.1431, 0.0606, 0.7142]])
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+def test_a_colour_profile_is_converted_to_srgb(tmp_path, mode):
+    picture = Image.fromarray(disc(64, (255, 0, 0, 255)).astype(np.uint8)).convert(mode)
+    options = {"background": "black"} if mode == "RGB" else {}
+    picture.save(tmp_path / "swapped.png", icc_profile=icc_profile(SRGB[[2, 1, 0]], 2.2))
+    red, green, blue, alpha = colour_of(tmp_path / "swapped.png", **options)
+    assert red < 4
+    assert green < 4
+    assert blue > 251
+    assert alpha == 255
+
+
+def test_a_profile_of_linear_light_is_brightened_and_a_damaged_one_is_ignored(tmp_path):
+    picture = Image.fromarray(disc(64, (55, 55, 55, 255)).astype(np.uint8))
+    picture.save(tmp_path / "linear.png", icc_profile=icc_profile(SRGB, 1.0))
+    # 55 / 255 of the light is 1.055 * 0.2157 ** (1 / 2.4) - 0.055 = 0.502 of sRGB's scale.
+    assert colour_of(tmp_path / "linear.png") == pytest.approx([128, 128, 128, 255], abs=1)
+    picture.save(tmp_path / "damaged.png", icc_profile=b"no profile")
+    assert colour_of(tmp_path / "damaged.png") == [55, 55, 55, 255]
+    picture.convert("LA").save(tmp_path / "other.png", icc_profile=icc_profile(SRGB, 1.0))
+    assert colour_of(tmp_path / "other.png") == [55, 55, 55, 255]
+
+
+@pytest.mark.parametrize(("gamma", "srgb", "shown"), [(1.0, False, 127), (1.0, True, 55), (0.45455, False, 55)])
+def test_the_gamma_of_a_png_counts_unless_it_says_srgb(tmp_path, gamma, srgb, shown):
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add(b"gAMA", struct.pack(">I", round(gamma * 100000)))
+    if srgb:
+        chunks.add(b"sRGB", b"\0")
+    picture = Image.fromarray(disc(64, (55, 55, 55, 255)).astype(np.uint8))
+    picture.save(tmp_path / "gamma.png", pnginfo=chunks)
+    assert colour_of(tmp_path / "gamma.png") == [shown, shown, shown, 255]  # 255 * (55 / 255) ** (1 / 2.2) = 127
+
+
+def test_16_bit_greys_keep_their_brightness_and_their_transparent_grey(tmp_path):
+    greys = np.where(disc(64)[..., 3] > 0, 40000, 12).astype(np.uint16)
+    Image.fromarray(greys).save(tmp_path / "grey.png")
+    assert colour_of(tmp_path / "grey.png", background="auto") == [156, 156, 156, 255]  # 40000 / 257
+    Image.fromarray(greys).save(tmp_path / "keyed.png", transparency=12)
+    assert colour_of(tmp_path / "keyed.png") == [156, 156, 156, 255]
+
+
+def test_a_palette_keeps_its_partial_transparency(tmp_path):
+    picture = Image.fromarray(disc(64)[..., 0].astype(np.uint8) > 0).convert("P")
+    picture.putpalette([0, 0, 0, 200, 100, 0])
+    picture.point(lambda value: min(value, 1)).save(tmp_path / "palette.png", transparency=bytes([0, 128]))
+    assert colour_of(tmp_path / "palette.png") == [100, 50, 0, 128]
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
+def test_an_animated_picture_shows_its_first_frame(tmp_path, suffix):
+    frames = [Image.fromarray(disc(64, (*colour, 255)).astype(np.uint8)) for colour in ((200, 0, 0), (0, 0, 200))]
+    options = {"lossless": True} if suffix == "webp" else {}
+    frames[0].save(tmp_path / f"film.{suffix}", save_all=True, append_images=frames[1:], duration=50, **options)
+    assert colour_of(tmp_path / f"film.{suffix}") == [200, 0, 0, 255]
+
+
+def test_an_animated_png_shows_its_first_frame_and_not_the_still_beside_it(tmp_path):
+    still, *film = [Image.new("RGB", (16, 16), colour) for colour in ("white", "red", "blue")]
+    for frame in film:
+        frame.paste("black", (0, 0, 2, 16))
+    still.save(tmp_path / "film.png", save_all=True, append_images=film, default_image=True, duration=50)
+    assert colour_of(tmp_path / "film.png", background="black") == [255, 0, 0, 255]
+
+
+def test_a_picture_is_cropped_to_what_is_visible_and_not_to_a_faint_shadow(tmp_path):
+    pixels = np.pad(disc(64), ((0, 64), (0, 64), (0, 0)))
+    save(tmp_path / "disc.png", pixels)
+    pixels[64:, 64:] = (0, 0, 0, 20)
+    shadowed = target(save(tmp_path / "shadow.png", pixels))
+    assert np.abs(shadowed - target(tmp_path / "disc.png")).mean() < 0.02
+    assert covered(shadowed).any(axis=0).sum() >= 38
+
+
 # Emoji.
 
 
-def test_an_emoji_without_its_font_says_which_package_to_install(monkeypatch, tmp_path):
-    monkeypatch.setattr(pictures, "FONT_FOLDERS", (str(tmp_path),))
+@pytest.fixture
+def font_folder(monkeypatch, tmp_path):
+    """A folder that is the only one in which this system keeps fonts."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("other systems have no setting for where fonts are")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_DATA_DIRS", str(tmp_path))
+    folder = tmp_path / "fonts" / "emoji"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def build_font(path, *, colours):
+    """A font of one glyph, an orange square for the lizard: as a picture of 160 pixels, or as a coloured outline."""
+    pen = TTGlyphPen(None)
+    pen.moveTo((0, 0))
+    for corner in ((0, 900), (900, 900), (900, 0)):
+        pen.lineTo(corner)
+    pen.closePath()
+    square, names = pen.glyph(), [".notdef", "lizard", "square"]
+    font = FontBuilder(1000, isTTF=True)
+    font.setupGlyphOrder(names)
+    font.setupCharacterMap({ord("🦎"): "lizard"})
+    font.setupGlyf(dict.fromkeys(names, square))
+    font.setupHorizontalMetrics(dict.fromkeys(names, (1000, 0)))
+    font.setupHorizontalHeader(ascent=1000, descent=0)
+    font.setupNameTable({"familyName": "Test Emoji"})
+    font.setupOS2()
+    font.setupPost()
+    if colours == "sbix":
+        strike, png = Strike(ppem=160), BytesIO()
+        Image.new("RGBA", (144, 144), (255, 128, 0, 255)).save(png, "png")
+        strike.glyphs["lizard"] = Glyph(graphicType="png ", glyphName="lizard", imageData=png.getvalue())
+        font.font["sbix"] = newTable("sbix")
+        font.font["sbix"].strikes = {160: strike}
+    elif colours == "COLR":
+        font.setupCOLR({"lizard": [("square", 0)]}, version=0)
+        font.setupCPAL([[(1, 0.5, 0, 1)]])
+    font.save(path)
+
+
+def test_an_emoji_without_its_font_says_which_package_to_install(font_folder):
     assert "install the package fonts-noto-color-emoji" in mistake("🦎")
 
 
-def test_a_damaged_emoji_font_is_named(monkeypatch, tmp_path):
-    (tmp_path / pictures.EMOJI_FONT).write_bytes(b"not a font")
-    monkeypatch.setattr(pictures, "FONT_FOLDERS", (str(tmp_path),))
-    assert "is damaged" in mistake("🦎")
+def test_an_emoji_font_that_is_damaged_is_passed_over(font_folder):
+    (font_folder / "NotoColorEmoji.ttf").write_bytes(b"not a font")
+    assert "none can be read; install" in mistake("🦎")
+    build_font(font_folder / "seguiemj.ttf", colours="COLR")
+    assert colour_of("🦎") == pytest.approx([255, 128, 0, 255], abs=1)
 
 
-def test_an_emoji_is_drawn_in_colour_where_its_font_is_installed():
+@pytest.mark.parametrize(("name", "colours"), [("Apple Color Emoji.ttc", "sbix"), ("seguiemj.ttf", "COLR")])
+def test_an_emoji_is_drawn_in_the_fonts_of_other_systems(font_folder, name, colours):
+    build_font(font_folder / name, colours=colours)
+    picture = target("🦎")
+    assert picture[1:-1, 1:-1, 3].min() > 0.99
+    assert colour_of("🦎") == pytest.approx([255, 128, 0, 255], abs=1)
+    assert "Test Emoji has no picture of '🦋'" in mistake("🦋")
+
+
+def test_a_font_without_colours_has_no_picture(font_folder):
+    build_font(font_folder / "seguiemj.ttf", colours=None)
+    assert "has no picture of '🦎'" in mistake("🦎")
+
+
+@pytest.fixture
+def with_emoji_font():
     try:
-        picture = target("🦎")
+        target("🦎")
     except UserError:
         pytest.skip("no colour-emoji font is installed")
+
+
+@pytest.mark.usefixtures("with_emoji_font")
+def test_an_emoji_is_drawn_in_colour_where_its_font_is_installed():
+    picture = target("🦎")
     assert covered(picture).sum() > 200
     assert (picture[..., 1] > picture[..., 0] + 0.1).sum() > 50
     assert "drawn as several" in mistake("🦎🦋")
+
+
+@pytest.mark.usefixtures("with_emoji_font")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1️⃣",
+        "#️⃣",
+        "ℹ️",
+        "‼️",
+        "❤",
+        "🇩🇪",
+        "🏴\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f",
+        "👩🏽‍🚀",
+        "👨‍👩‍👧‍👦",
+    ],
+)
+def test_keycaps_flags_and_sequences_are_emoji(text):
+    assert covered(target(text)).sum() > 200
+
+
+@pytest.mark.usefixtures("with_emoji_font")
+def test_every_emoji_of_unicode_15_is_one_picture():
+    known = sorted(text for text, entry in emoji.EMOJI_DATA.items() if entry["E"] <= 15 and entry["status"] == 2)
+    assert len(known) > 3000
+    for text in known[::60]:
+        assert target(text, 8).shape == (8, 8, 4)
+
+
+@pytest.mark.parametrize("text", ["1", "#", "lizard 🦎", "é", "中"])
+def test_other_texts_are_names_and_not_emoji(text):
+    assert "There is no drawing" in mistake(text)
 
 
 # Mistakes.
@@ -368,11 +611,6 @@ def test_a_picture_too_faint_or_thin_to_live_is_refused(tmp_path):
     assert "too faint or thin at size 40" in mistake(path)
     line = np.pad(np.full((1, 2000, 4), 255), ((4, 4), (4, 4), (0, 0)))
     assert "too faint or thin" in mistake(save(tmp_path / "line.png", line))
-
-
-def test_16_bit_greys_are_refused(tmp_path):
-    Image.fromarray(np.full((20, 20), 40000, np.uint16)).save(tmp_path / "grey.png")
-    assert "has 16-bit greys" in mistake(tmp_path / "grey.png", background="auto")
 
 
 @pytest.mark.parametrize("shape", [(1, 4097), (4097, 1), (9000, 12000), (30000, 30000)])
