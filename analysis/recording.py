@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import h5py
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,13 +20,14 @@ from jaxtyping import Bool, Float
 from analysis.rollouts import CHUNK, Batch, Tick, advance_chunk, map_runs, run_keys, seed_states
 from nca.edits import Edit, to_json
 from nca.errors import UserError
-from nca.io import write_file
+from nca.files import DamagedError, parse_json, reading, write_file
 from nca.organism import Organism
 from nca.rollout import trajectory
 from nca.spec import Spec, channel_names
 from nca.versions import versions
 
 _MAX_BYTES = 2 * 10**9
+_LARGEST_RATIO = 1100  # deflate makes 1032 bytes of one
 _DIMS = ("run", "step", "y", "x", "channel")
 
 
@@ -144,7 +146,7 @@ def label_states(
 
 def spec_of(recording: xr.Dataset) -> Spec:
     """The conventions of the rule that was recorded."""
-    return Spec.from_json(json.loads(recording.attrs["spec"]))
+    return Spec.from_json(parse_json(recording.attrs["spec"], dict))
 
 
 def save_recording(recording: xr.Dataset, path: str | Path) -> Path:
@@ -159,6 +161,16 @@ def save_recording(recording: xr.Dataset, path: str | Path) -> Path:
     return write_file(path, lambda temporary: recording.to_netcdf(temporary, engine="h5netcdf", encoding=encoding))
 
 
+def _check_declared_bytes(path: Path) -> None:
+    """Raise `DamagedError` where a file declares more numbers than it can hold, before they are unpacked."""
+    total = 0
+    with h5py.File(path, "r") as file:
+        for dataset in (entry for entry in file.values() if isinstance(entry, h5py.Dataset)):
+            total += dataset.size * dataset.dtype.itemsize
+    if total > min(_MAX_BYTES, _LARGEST_RATIO * path.stat().st_size):
+        raise DamagedError(f"it declares {total} bytes of numbers, more than it can hold.")
+
+
 def load_recording(path: str | Path) -> xr.Dataset:
     """A recording from its file, identical to what was saved.
 
@@ -167,12 +179,14 @@ def load_recording(path: str | Path) -> xr.Dataset:
     """
     if not Path(path).is_file():
         raise UserError(f"No recording {str(path)!r}: give a .nc file written by save_recording.")
-    try:
+    with reading(path, "does not hold a recording"):
+        _check_declared_bytes(Path(path))
         with xr.open_dataset(path, engine="h5netcdf") as file:
             recording = file.load()
-        spec_of(recording)
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise UserError(f"{path} does not hold a recording: {error}.") from error
+        if recording.state.dims != _DIMS or recording.mature.dims != _DIMS[:4]:
+            raise DamagedError(f"its states are not (run, step, y, x, channel) but {recording.state.dims}.")
+        if spec_of(recording).channels != recording.sizes["channel"]:
+            raise DamagedError("its states have not the channels of its rule.")
     # NetCDF returns arrays for lists, and its own integers.
     attrs: Mapping[str, Any] = {
         k: v.tolist() if isinstance(v, (np.ndarray, np.generic)) else v for k, v in recording.attrs.items()

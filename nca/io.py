@@ -1,4 +1,4 @@
-"""Organism files: one safetensors file each, arrays plus JSON; and writing files atomically.
+"""Organism files: one safetensors file each, arrays plus JSON.
 
 Layout: tensors `weights.N` (inputs, outputs), `biases.N`, `angle`, `seed`, and where they exist
 `kernels` and `target`; the metadata entry `organism` holds spec, canvas, name, provenance and
@@ -10,24 +10,22 @@ from __future__ import annotations
 import difflib
 import json
 import os
-import tempfile
-from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save as to_bytes
 
 from nca.errors import UserError
+from nca.files import DamagedError, parse_json, reading, write_file
 from nca.organism import Organism
 from nca.rule import Rule
 from nca.spec import Spec
 from nca.versions import modern_keys
 
 FORMAT = 1
-UNFINISHED = ".unfinished-"  # how the name of a temporary file begins
 MAX_BYTES = 256 * 2**20
 ALIASES = {name: f"{name}-regenerating" for name in ("flag", "lizard", "planarian", "starfish")}
 
@@ -58,38 +56,6 @@ def save(organism: Organism, path: str | Path) -> Path:
     except (TypeError, ValueError) as error:
         raise UserError(f"An organism's provenance and metrics must be plain JSON: {error}.") from error
     return write_file(path, to_bytes({k: np.array(v, order="C") for k, v in arrays.items()}, metadata=metadata))
-
-
-def write_file(path: str | Path, content: bytes | str | Callable[[Path], Any]) -> Path:
-    """Write a file atomically: a temporary file in the same folder is renamed when it is complete.
-
-    Args:
-        content: bytes, text (written as UTF-8), or a function that writes the temporary file whose path it gets.
-
-    Raises:
-        UserError: the folder is missing or not writable, or the disk is full; nothing is left behind.
-    """
-    path = Path(path)
-    try:
-        handle, name = tempfile.mkstemp(prefix=UNFINISHED, suffix=path.suffix, dir=path.parent)
-        os.close(handle)
-    except OSError as error:
-        raise UserError(f"Cannot write {path}: {error.strerror or error}; choose another place.") from error
-    temporary = Path(name)
-    try:
-        if callable(content):
-            content(temporary)
-        else:
-            temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"Cannot write {path}: {error.strerror or error}; choose another place.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
 
 
 def bundled(population: str = "") -> tuple[str, ...]:
@@ -127,12 +93,12 @@ def load(source: str | Path) -> Organism:
 def _read(path: Path) -> Organism:
     """The organism in a file."""
     arrays, description = _read_contents(path)
-    try:
+    with reading(path, "does not hold an organism"):
         if description["format"] > FORMAT:
-            raise UserError(f"{path} was written by a newer version (format {description['format']}).")
+            raise DamagedError(f"it was written by a newer version (format {description['format']}).")
         layers = range(sum(k.startswith("weights.") for k in arrays))
         if any(arrays[f"weights.{i}"].ndim != 2 for i in layers):
-            raise UserError("its weights are not matrices.")
+            raise DamagedError("its weights are not matrices.")
         rule = Rule(
             Spec.from_json(description["spec"]),
             [arrays[f"weights.{i}"] for i in layers],
@@ -149,32 +115,18 @@ def _read(path: Path) -> Organism:
             provenance=modern_keys(description["provenance"], "provenance"),
             metrics=modern_keys(description["metrics"], "metrics"),
         )
-    except UserError as error:
-        raise UserError(f"{path} does not hold an organism: {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
-        raise UserError(f"{path} does not hold an organism: {type(error).__name__} {error}.") from error
 
 
 def _read_contents(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise UserError(f"{path} has {size} bytes; an organism has at most {MAX_BYTES}.")
-        with safe_open(path, framework="numpy") as file:
-            description = json.loads((file.metadata() or {})["organism"])
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except UserError:
-        raise
-    except OSError as error:
-        raise UserError(f"Cannot read {path}: {error}.") from error
-    except (SafetensorError, KeyError, ValueError, TypeError, RecursionError) as error:
-        raise UserError(
-            f"{path} is not an organism file (safetensors written by this package); "
-            f"a file of another kind has to be imported first."
-        ) from error
-    if not isinstance(description, dict):
-        raise UserError(f"{path} is not an organism file: its description is not a JSON object.")
-    bad = [k for k, v in arrays.items() if v.dtype != np.float32 or not np.isfinite(v).all()]
-    if bad:
-        raise UserError(f"{path}: {', '.join(bad)} must hold finite float32 numbers.")
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise UserError(f"{path} has {size} bytes; an organism has at most {MAX_BYTES}.")
+    mistake = "is not an organism file (safetensors written by this package); a file of another kind has to be imported"
+    with reading(path, mistake), safe_open(path, framework="numpy") as file:
+        description = parse_json((file.metadata() or {})["organism"], dict)
+        names = list(file.keys())
+        bad = [name for name in names if file.get_slice(name).get_dtype() != "F32"]
+        arrays = {} if bad else {name: file.get_tensor(name) for name in names}
+    if bad := bad or [name for name, values in arrays.items() if not np.isfinite(values).all()]:
+        raise UserError(f"{path}: {', '.join(bad)[:200]} must hold finite float32 numbers.")
     return arrays, description

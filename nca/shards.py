@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from nca.errors import UserError
 
@@ -87,9 +88,11 @@ def check_complete(shards: Sequence[tuple[str, Shard]]) -> None:
         if shard in paths:
             raise UserError(f"Shard {shard} was given twice, as {paths[shard]} and {path}; give it once.")
         paths[shard] = path
-    missing = [str(shard) for shard in all_shards(first.n) if shard not in paths]
-    if missing:
-        names = missing if len(missing) <= 6 else [*missing[:5], f"{len(missing) - 5} more"]
+    absent = first.n - len(paths)
+    if absent:
+        numbers = (k for k in range(1, first.n + 1) if Shard(k, first.n) not in paths)
+        missing = [f"{k}/{first.n}" for k in islice(numbers, 6)]
+        names = missing if absent <= 6 else [*missing[:5], f"{absent - 5} more"]
         listed = f"Shard {names[0]} is" if len(names) == 1 else f"Shards {', '.join(names[:-1])} and {names[-1]} are"
         raise UserError(
             f"{listed} missing; compute what is missing with --shard, then merge again: the other shards stay "

@@ -19,7 +19,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from nca.errors import UserError
-from nca.io import write_file
+from nca.files import write_file
 
 HOLD = 1000  # milliseconds that the last frame stays
 COMMON = 16  # most common colours that a GIF keeps as they are

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from nca.errors import UserError
 from nca.validation import check_at_least, check_eval_steps, convert_to_tuples
 
+MOST = 10**6  # runs, steps
 METRICS = ("fitness", "log_mse", "log_mse_increase", "mse", "mature_cells")
 
 
@@ -18,7 +19,8 @@ class SweepConfig:
         metrics: some of fitness, log_mse, log_mse_increase (over the control), mse, mature_cells.
         runs: runs per experiment.
         seed: random seed from which the runs' PRNG keys are derived.
-        adult_step: the step that runs continue from; what comes before is grown once for all experiments.
+        adult_step: the step that runs continue from; what comes before is grown once for all experiments. -1 for 200,
+            or for 96 if the organism has lost its body by 200.
         eval_steps: steps after the adult step, ascending, at which rows are measured.
         allow_no_op: allow experiments that change nothing.
     """
@@ -26,7 +28,7 @@ class SweepConfig:
     metrics: tuple[str, ...] = METRICS
     runs: int = 8
     seed: int = 0
-    adult_step: int = 200
+    adult_step: int = -1
     eval_steps: tuple[int, ...] = (60, 300)
     allow_no_op: bool = False
 
@@ -37,4 +39,7 @@ class SweepConfig:
             raise UserError(f"metrics are some of {', '.join(METRICS)}; got {', '.join(unknown) or 'none'}.")
         check_eval_steps(self.eval_steps)
         check_at_least(1, self, "runs")
-        check_at_least(0, self, "adult_step")
+        check_at_least(0, self, "seed")
+        check_at_least(-1, self, "adult_step")
+        if max(self.runs, self.adult_step, *self.eval_steps) > MOST:
+            raise UserError(f"runs, adult_step and eval_steps must be at most {MOST}.")

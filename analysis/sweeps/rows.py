@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,10 +22,10 @@ import pandas as pd
 
 from analysis import metrics as measures
 from analysis.paired import measured_steps
-from analysis.sweeps.config import SweepConfig
+from analysis.sweeps.config import MOST, SweepConfig
 from nca.edits import Edit
 from nca.errors import UserError
-from nca.io import write_file
+from nca.files import DamagedError, lock_file, parse_json, read_bytes, reading, write_file
 from nca.organism import Organism
 from nca.shards import NUMERIC_PACKAGES, OWN_PACKAGES, Shard, check_complete, check_same_versions
 from nca.versions import versions
@@ -61,6 +61,8 @@ def _shard_rows(experiments: Iterable[str], runs: int, shard: Shard | None) -> l
     Rows are dealt run by run, so that shards share as few controls as possible.
     """
     names = list(experiments)
+    if len(names) * runs > MOST:
+        raise UserError(f"A sweep has at most {MOST} rows, experiments x runs; got {len(names)} x {runs}.")
     own = range(len(names) * runs) if shard is None else shard.of(len(names) * runs)
     return [(name, run) for n, name in enumerate(names) for run in range(runs) if run * len(names) + n in own]
 
@@ -84,20 +86,17 @@ def _read_rows(path: str | Path) -> tuple[dict[str, Any] | None, list[Row]]:
     Raises:
         UserError: the file cannot be read, or holds anything else.
     """
-    try:
-        text = Path(path).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"Cannot read rows from {path}: {error}; choose another file.") from error
-    try:
-        if text and not text.startswith("{"):
-            raise ValueError
-        rows = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+    raw = read_bytes(path)
+    with reading(path, "holds no rows of a sweep; choose another file"):
+        if raw and not raw.startswith(b"{"):
+            raise DamagedError("its first line is not JSON.")
+        rows = [parse_json(line, dict) for line in raw[: raw.rfind(b"\n") + 1].splitlines()]
         header = rows.pop(0)["sweep"] if rows and "sweep" in rows[0] else None
-        if not all({"key", "experiment", "run"} <= row.keys() for row in rows):
-            raise ValueError
+        for row in rows:
+            key, name, run = row["key"], row["experiment"], row["run"]
+            if not (isinstance(key, str) and isinstance(name, str) and type(run) is int and 0 <= run < 2**31):
+                raise DamagedError("a row has no key, experiment and run.")
         return header, rows
-    except (ValueError, AttributeError, TypeError, RecursionError):
-        raise UserError(f"{path} holds no rows of a sweep; choose another file.") from None
 
 
 class RowStore:
@@ -117,11 +116,13 @@ class RowStore:
                 added to it.
 
         Raises:
-            UserError: the file holds something else, or rows of another sweep or version.
+            UserError: the file holds something else, or rows of another sweep or version, or another process
+                writes to it.
         """
         self.order = _shard_rows(plan.experiments, plan.config.runs, plan.shard)
         self.rows: dict[RowId, Row] = {}
         self._path, self._lock, config = path, threading.Lock(), plan.config
+        self._file: BinaryIO | None = None
         if path is None:
             return
         organism = hashlib.sha1(plan.organism.hash.encode())
@@ -135,13 +136,21 @@ class RowStore:
             for name, run in self.order
         }
         if Path(path).exists():
-            header, rows = _read_rows(path)
-            if header or rows:
-                self._check(header)
-            for row in rows:
-                _check_row(path, row)
-            finished = {row["key"]: row for row in rows}
-            self.rows = {row: finished[key] for row, key in self._keys.items() if key in finished}
+            try:
+                self._read(path)
+            except BaseException:
+                self.close()
+                raise
+
+    def _read(self, path: str | Path) -> None:
+        header, rows = _read_rows(path)
+        if header or rows:
+            self._check(header)
+        for row in rows:
+            _check_row(path, row)
+        self._file = lock_file(path)
+        finished = {row["key"]: row for row in rows}
+        self.rows = {row: finished[key] for row, key in self._keys.items() if key in finished}
 
     def _check(self, begun: dict[str, Any] | None) -> None:
         """Raise `UserError` where the file was begun by another sweep."""
@@ -171,23 +180,30 @@ class RowStore:
         """
         if self._path is None:
             return
+        self._file = self._file or lock_file(self._path)
         try:
-            Path(self._path).touch()
-            text = Path(self._path).read_text()
-            complete = text[: text.rfind("\n") + 1]
+            complete = read_bytes(self._path).rfind(b"\n") + 1
+            self._file.truncate(complete)
             if not complete and self._header is not None:
-                complete = json.dumps({"sweep": self._header}) + "\n"
-            if complete != text:
-                write_file(self._path, complete)
-        except (OSError, UnicodeDecodeError) as error:
+                self._write({"sweep": self._header})
+        except OSError as error:
             raise UserError(f"Cannot write rows to {self._path}: {error}; choose another file.") from error
+
+    def close(self) -> None:
+        """Let other processes write to the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        if self._file is not None:
+            self._file.write(json.dumps(line).encode() + b"\n")
 
     def add(self, name: str, run: int, row: Row) -> None:
         """Append the finished row of an experiment and run."""
         if self._path is not None:
-            line = json.dumps({"key": self._keys[name, run], "experiment": name, "run": run, **row})
-            with self._lock, Path(self._path).open("a") as file:
-                file.write(line + "\n")
+            with self._lock:
+                self._write({"key": self._keys[name, run], "experiment": name, "run": run, **row})
 
 
 def _header(plan: SweepPlan, organism_digest: str, edits_digests: Mapping[str, str]) -> dict[str, Any]:
@@ -230,12 +246,13 @@ def _check_row(path: str | Path, row: Row, steps: int | None = None) -> None:
     """Raise `UserError` where a row lacks a measurement (at any of so many steps)."""
     try:
         lengths = {len(row[name]) for name in _SERIES} | ({steps} if steps else set())
-        complete = len(lengths) == 1 and bool([float(row[name]) for name in _NUMBERS])
-    except (KeyError, TypeError, ValueError):
+        numbers = [float(value) for name in _SERIES for value in row[name] if value is not None]
+        complete = len(lengths) == 1 and bool([*numbers, *(float(row[name]) for name in _NUMBERS)])
+    except (KeyError, TypeError, ValueError, OverflowError):
         complete = False
     if not complete:
         raise UserError(
-            f"{path}: the row of {row['experiment']}, run {row['run']} is damaged; delete the file and compute it "
+            f"{path}: the row of {row['experiment'][:80]}, run {row['run']} is damaged; delete the file and compute it "
             "again."
         )
 
@@ -317,18 +334,16 @@ def _read_shard(path: Path) -> _ShardFile:
     header, lines = _read_rows(path)
     if header is None:
         raise UserError(f'{path} is not a shard of a sweep; compute one with shard="k/n", or nca sweep.')
-    try:
+    with reading(path, "is not a shard of a sweep"):
         if header["format"] != FORMAT:
             age = "a newer" if header["format"] > FORMAT else "an older"
             raise UserError(f"{path} was written by {age} version of this program (format {header['format']}).")
         shard, config = Shard.parse(header["shard"]), SweepConfig(**header["config"])
         own = set(_shard_rows(header["experiments"], config.runs, shard))
         header["organism"]["digest"], header["versions"].items(), header["experiments"].items()
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise UserError(f"{path} is not a shard of a sweep: {error}.") from error
     steps, rows = len(measured_steps(config.adult_step, config.eval_steps)), dict[RowId, Row]()
     for row in lines:
-        key = (str(row["experiment"]), int(row["run"]))
+        key = (row["experiment"], row["run"])
         if key not in own:
             raise UserError(f"{path} is shard {shard} and holds a row of another: {key[0]}, run {key[1]}.")
         if rows.setdefault(key, row) != row:

@@ -16,12 +16,12 @@ import pandas as pd
 
 from analysis.paired import EditedRun, measured_steps, run_controls, run_edited
 from analysis.progress import Log, Progress, silent
-from analysis.rollouts import grow_runs, run_keys
+from analysis.rollouts import grow_runs, own_adult_step, run_keys
 from analysis.sweeps.config import SweepConfig
 from analysis.sweeps.rows import Row, RowId, RowStore, SweepPlan, merge, rows_table
 from nca.edits import Edit
 from nca.errors import UserError
-from nca.io import write_file
+from nca.files import write_file
 from nca.organism import Organism
 from nca.rollout import replay
 from nca.shards import Shard, all_shards
@@ -51,7 +51,8 @@ def sweep(
         metrics: some of fitness, log_mse, log_mse_increase (over the control), mse, mature_cells; all by default.
         runs: runs per experiment.
         seed: random seed from which the runs' PRNG keys are derived.
-        adult_step: the step that runs continue from; what comes before is grown once for all experiments.
+        adult_step: the step that runs continue from; what comes before is grown once for all experiments. -1 for 200,
+            or for 96 if the organism has lost its body by 200.
         eval_steps: steps after `adult_step`, ascending, at which rows are measured.
         allow_no_op: allow experiments that change nothing.
         store: a .jsonl file that finished rows are added to; rows that it holds are not computed again.
@@ -69,14 +70,18 @@ def sweep(
             store that holds something else.
     """
     times = tuple(int(step) for step in eval_steps)
-    config = SweepConfig(tuple(metrics), int(runs), int(seed), int(adult_step), times, bool(allow_no_op))
+    step = int(adult_step) if adult_step >= 0 else own_adult_step(organism)
+    config = SweepConfig(tuple(metrics), int(runs), int(seed), step, times, bool(allow_no_op))
     plan = SweepPlan(organism, _name_experiments(edits), config, None if shard is None else Shard.parse(shard))
     file = RowStore(store, plan)
     rows = file.rows
-    if todo := [row for row in file.order if row not in rows]:
-        rows = _compute_rows(plan, todo, file, log)
-    elif plan.shard is None:
-        _check_effects(plan, plan.experiments, rows)
+    try:
+        if todo := [row for row in file.order if row not in rows]:
+            rows = _compute_rows(plan, todo, file, log)
+        elif plan.shard is None:
+            _check_effects(plan, plan.experiments, rows)
+    finally:
+        file.close()
     return rows_table(config, {row: rows[row] for row in file.order})
 
 
@@ -111,8 +116,11 @@ def sweep_shards(
         UserError: what `sweep` and `merge` refuse; or shards failed, because workers were lost. Rows that
             were finished are kept, and the same call continues.
     """
-    files = {shard: Path(folder) / shard_filename(shard) for shard in all_shards(shards)}
     work, experiments = {"metrics": metrics, **options}, _name_experiments(edits)
+    Shard(1, max(shards, 1)).of(
+        len(experiments) * options.get("runs", SweepConfig.runs)
+    )  # refuses more shards than rows
+    files = {shard: Path(folder) / shard_filename(shard) for shard in all_shards(shards)}
     _make_folder(Path(folder))
     if client is None:
         for shard, path in files.items():

@@ -12,7 +12,7 @@ from typing import Any
 
 from analysis.viewer.data import page_data
 from nca.errors import UserError
-from nca.io import write_file
+from nca.files import write_file
 from nca.organism import Organism
 
 _MODULES = "engine lab session serve colours dom charts film help theme time stage panel page".split()  # noqa: SIM905

@@ -12,7 +12,6 @@ around them.
 from __future__ import annotations
 
 import base64
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from jaxtyping import Float
 from nca import edits
 from nca.edits.edit import Edit
 from nca.errors import UserError
+from nca.files import describe_error, read_json, reading
 from nca.organism import Organism, check_canvas
 
 FORMAT = "nca-session-1"
@@ -74,8 +74,8 @@ class Session:
             listed = list(fields["edits"])
         except UserError:
             raise
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise UserError(f"This is not a session of the viewer: {type(error).__name__} {error}.") from error
+        except Exception as error:
+            raise UserError(f"This is not a session of the viewer: {describe_error(error)}.") from error
         if compass and organism.rule.spec.perception == "learned":
             raise UserError("This session rotates the perception, but a learned perception has no compass.")
         return cls(seed, run, canvas, steps, compass, tuple(_edits(listed, organism, arrays)))
@@ -92,12 +92,8 @@ def read_session(path: Path, organism: Organism) -> Session | list[Edit]:
     Raises:
         UserError: it holds neither, or belongs to another organism.
     """
-    try:
-        content = json.loads(path.read_text(), parse_constant=_refuse_constant)
-    except OSError as error:
-        raise UserError(f"Cannot read {path}: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not JSON: {error}.") from error
+    with reading(path, "is not JSON"):
+        content = read_json(path)
     try:
         if isinstance(content, Mapping) and content.get("format") == FORMAT:
             return Session.from_json(content, organism)
@@ -109,10 +105,9 @@ def read_session(path: Path, organism: Organism) -> Session | list[Edit]:
 
 
 def _edits(listed: Sequence[Mapping[str, Any]], organism: Organism, arrays: Mapping[str, np.ndarray]) -> list[Edit]:
-    try:
-        parsed = [edits.from_json(e, [organism], arrays) for e in listed]
-    except (AttributeError, TypeError, OverflowError) as error:
-        raise UserError(f"an entry is not an edit: {error}.") from error
+    if not all(isinstance(entry, Mapping) for entry in listed):
+        raise UserError("an entry is not an edit.")
+    parsed = [edits.from_json(entry, [organism], arrays) for entry in listed]
     for edit in parsed:
         expected = edits.entries(organism.rule, edit.site).size
         if (size := edit.entries.size) != expected:
@@ -132,7 +127,3 @@ def _on_canvas(entry: Mapping[str, Any], canvas: tuple[int, int]) -> Float[np.nd
     box = np.frombuffer(raw, "<f4").reshape(height, width, channels)
     array[top : top + height, left : left + width] = box
     return array
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"it has {name}, which is not a number")

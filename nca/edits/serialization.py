@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,14 +20,19 @@ from jaxtyping import Array
 from nca.edits.constructors import DERIVATIONS, Donor, DonorValue
 from nca.edits.edit import FOREVER, MODES, SITES, Edit
 from nca.errors import UserError
-from nca.io import bundled, write_file
+from nca.files import DamagedError, describe_error, read_bytes, read_json, reading, write_file
+from nca.io import bundled
 from nca.io import load as load_organism
+from nca.organism import check_canvas
+from nca.untrusted import Archive, BoundedArrays, read_npy
 from nca.versions import modern_keys
 
 if TYPE_CHECKING:
     from nca.organism import Organism
 
 MAX_INLINE = 4096  # numbers of a value that is written into the JSON file itself
+_MAX_ENTRIES = 2**20
+_MAX_DONOR_STEP = 100_000
 
 
 def to_json(edit: Edit) -> dict[str, Any]:
@@ -73,6 +77,8 @@ def from_json(
         UserError: these are not the values of an edit, or the organism of a donor is missing.
     """
     try:
+        if not 0 < int(fields["of"]) <= _MAX_ENTRIES:
+            raise ValueError(f"of must be from 1 to {_MAX_ENTRIES}")
         selected = np.zeros(int(fields["of"]), bool)
         selected[np.asarray(fields["entries"], int)] = True
         mode, site = str(fields["mode"]), str(fields["site"])
@@ -80,11 +86,13 @@ def from_json(
         region = None if fields["region"] is None else _unpack_region(fields["region"])
         value, source = _read_value(fields["value"], organisms, arrays or {})
         if not np.isfinite(value).all():
-            raise ValueError(f"its value is {value}")
+            raise ValueError("its value is not finite")
     except UserError:
         raise
-    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
-        raise UserError(f"An edit in JSON needs site, mode, entries, of, value, steps, region: {error}") from error
+    except Exception as error:
+        raise UserError(
+            f"An edit in JSON needs site, mode, entries, of, value, steps, region: {describe_error(error)}."
+        ) from error
     if mode not in MODES or site.rstrip("0123456789") not in SITES:
         raise UserError(f"An edit needs a known site and mode, got {site!r} and {mode!r}.")
     edit = Edit(site, mode, jnp.asarray(selected), None, value, jnp.int32(0), jnp.int32(0), source)
@@ -122,17 +130,25 @@ def load(path: str | Path, organisms: Sequence[Organism] = ()) -> list[Edit]:
         UserError: no such file, or not a list of edits.
     """
     path = Path(path)
-    try:
-        entries = json.loads(path.read_text())
+    with reading(path, "must hold a list of edits, each a JSON object"):
+        entries = read_json(path)
         if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
-            raise ValueError("it is not a list of JSON objects")
-        arrays: dict[str, np.ndarray] = {}
-        if path.with_suffix(".npz").is_file():
-            with np.load(path.with_suffix(".npz"), allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, RecursionError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} must hold a list of edits, each a JSON object: {error}.") from error
-    return [from_json(fields, organisms, arrays) for fields in entries]
+            raise DamagedError("it is not a list of JSON objects.")
+        arrays = _read_arrays(path.with_suffix(".npz")) if path.with_suffix(".npz").is_file() else {}
+        return [from_json(fields, organisms, arrays) for fields in entries]
+
+
+def _read_arrays(path: Path) -> Mapping[str, np.ndarray]:
+    """The arrays of numbers in an .npz file, by name."""
+    arrays = BoundedArrays()
+    with reading(path, "must hold the arrays of edits"):
+        archive = Archive(read_bytes(path))
+        for entry in archive.names:
+            values = read_npy(archive.read(entry))
+            if values is None:
+                raise DamagedError(f"its array {entry[:40]} must hold numbers.")
+            arrays[entry.removesuffix(".npy")] = values
+    return arrays
 
 
 def _read_value(
@@ -169,7 +185,9 @@ def _donor_value_from_json(fields: Mapping[str, Any], organisms: Sequence[Organi
     if fields["how"] not in DERIVATIONS:
         raise UserError(f"A value is taken from a donor by {', '.join(DERIVATIONS)}; got {fields['how']!r}.")
     run = fields["donor"]
-    height, width = (int(n) for n in run["canvas"])
+    height, width = check_canvas(run["canvas"])
+    if not 0 <= int(run["step"]) <= _MAX_DONOR_STEP:
+        raise UserError(f"A donor's step is from 0 to {_MAX_DONOR_STEP}; got {str(run['step'])[:20]}.")
     donor = Donor(
         _find_organism(str(run["hash"]), str(run["organism"]), organisms),
         step=int(run["step"]),

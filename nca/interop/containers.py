@@ -6,7 +6,6 @@ Those are web JSON, npz, safetensors, Flax msgpack and headerless float32. Other
 
 from __future__ import annotations
 
-import io
 import re
 import struct
 from pathlib import Path
@@ -15,21 +14,18 @@ from typing import Any
 import msgpack
 import numpy as np
 import safetensors
-from numpy.lib import format as npy
 
 from nca.errors import UserError
+from nca.files import MAX_TEXT_BYTES, DamagedError, parse_json, read_bytes, reading
 from nca.interop import onnx, tensorflow, torch
-from nca.interop.untrusted import (
-    DTYPES,
+from nca.untrusted import (
     MAX_ARRAYS,
-    MAX_TEXT_BYTES,
     Archive,
     BoundedArrays,
     Contents,
-    DamagedError,
     float_array,
-    parse_json,
-    read_bytes,
+    npy_header,
+    read_npy,
     value_count,
 )
 
@@ -57,12 +53,8 @@ def read_contents(path: Path, sizes: str | None = None) -> Contents:
     Raises:
         UserError: there is no such file, it is of none of the known kinds, or it is damaged.
     """
-    try:
+    with reading(path, "cannot be read"):
         return _read(path, sizes)
-    except DamagedError as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
-    except MemoryError:
-        raise UserError(f"{path} cannot be read: it needs more memory than there is.") from None
 
 
 def _read(path: Path, sizes: str | None) -> Contents:
@@ -146,31 +138,6 @@ def _read_web_json(layers: list[Any]) -> Contents:
     return Contents("web JSON", arrays, "in-out", feature_order="kernel-major")
 
 
-def read_npy(raw: bytes, dtypes: tuple[str, ...] = DTYPES) -> np.ndarray | None:
-    """The float32 array of an `.npy` file, or None where its numbers are of another type than these."""
-    shape, fortran, dtype, start = _npy_header(raw)
-    if dtype.hasobject:
-        raise DamagedError("it holds pickled objects, which are not read; save arrays of numbers.")
-    name = dtype.newbyteorder("=").name
-    if name not in dtypes:
-        return None
-    stored_shape = shape[::-1] if fortran else shape
-    values = float_array(memoryview(raw)[start:], name, stored_shape, ">" if dtype.str[0] == ">" else "<")
-    return np.ascontiguousarray(values.T) if fortran else values
-
-
-def _npy_header(raw: bytes) -> tuple[tuple[int, ...], bool, np.dtype, int]:
-    """Shape, whether the order is Fortran's, type, and the offset of the numbers."""
-    stream = io.BytesIO(raw)
-    try:
-        major, _ = npy.read_magic(stream)
-        read_header = npy.read_array_header_1_0 if major == 1 else npy.read_array_header_2_0
-        shape, fortran, dtype = read_header(stream)
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, EOFError) as error:
-        raise DamagedError("an array in it has no header that NumPy writes.") from error
-    return shape, fortran, dtype, stream.tell()
-
-
 def _read_npz(archive: Archive) -> Contents:
     """Arrays of numbers by name; `conventions` may hold JSON. Arrays of a reference's states are skipped."""
     arrays = BoundedArrays()
@@ -179,7 +146,7 @@ def _read_npz(archive: Archive) -> Contents:
         name = entry.removesuffix(".npy")
         if name == "conventions":
             raw = archive.read(entry, 2**20)
-            shape, _, dtype, start = _npy_header(raw)
+            shape, _, dtype, start = npy_header(raw)
             if shape != () or dtype.kind != "U" or len(raw) - start != dtype.itemsize:
                 raise DamagedError("its conventions are not one text.")
             codec = "utf-32-be" if dtype.str[0] == ">" else "utf-32-le"

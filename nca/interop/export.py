@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from nca.errors import UserError
+from nca.files import write_file
 from nca.interop.conventions import Conventions
 from nca.interop.features import NAMED_KERNELS
 from nca.interop.importing import seed_cells
 from nca.interop.onnx import encode_onnx
 from nca.interop.torch import encode_torch
-from nca.io import write_file
 from nca.organism import Organism
 from nca.rule import Rule
 from nca.spec import PERCEPTIONS, Spec

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from nca.errors import UserError
+from nca.files import parse_json, read_bytes
 from nca.interop.containers import read_contents
 from nca.interop.conventions import PRESETS, Conventions, SourcedConventions
 from nca.interop.features import build_rule
 from nca.interop.layers import Layers, find_layers
-from nca.interop.untrusted import Contents, parse_json, read_bytes
 from nca.organism import Organism
 from nca.spec import Spec, colour_channels
+from nca.untrusted import Contents
 from nca.versions import modern_keys
 
 # Conventions that growth does not verify: what they mean, and what happens if they are wrong.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nca.errors import UserError
-from nca.interop.untrusted import Contents
+from nca.untrusted import Contents
 
 _NOT_WEIGHTS = re.compile(
     r"(^|[./_])(optim\w*|opt_state|exp_avg\w*|momentum|adam\w*|sched\w*|pool\w*|mu|nu|m_t|v_t)([./]|$)", re.I

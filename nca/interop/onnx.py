@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from nca.files import DamagedError, parse_json
 from nca.interop.protobuf import Message, encode_field, read_varint
-from nca.interop.untrusted import BoundedArrays, Contents, DamagedError, float_array, parse_json, value_count
 from nca.spec import Spec
+from nca.untrusted import BoundedArrays, Contents, float_array, value_count
 
 _DTYPES = {1: "float32", 10: "float16", 11: "float64", 16: "bfloat16"}
 _FLOAT, _INT64 = 1, 7

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 
-from nca.interop.untrusted import DamagedError
+from nca.files import DamagedError
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MAX_FIELDS = 2**18  # of one message

@@ -16,10 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from nca.errors import UserError
-from nca.interop.containers import read_npy
-from nca.interop.untrusted import Archive, DamagedError, read_bytes, value_count
+from nca.files import DamagedError, read_bytes, reading
 from nca.organism import Organism
 from nca.rollout import replay, trajectory
+from nca.untrusted import Archive, BoundedArrays, read_npy, value_count
 
 _ONE_STEP = (1e-5, 1e-5)  # absolute and relative tolerance
 _FREE_RUN = (1e-4, 1e-4)
@@ -62,7 +62,7 @@ class Difference:
 
 def read_reference(path: Path) -> Reference:
     """A reference file, or `UserError` where it is none, or lacks states or masks."""
-    try:
+    with reading(path, "cannot be read as a reference"):
         raw = read_bytes(path)
         if not raw.startswith(b"PK\3\4"):
             raise DamagedError("a reference is an .npz file.")
@@ -73,13 +73,14 @@ def read_reference(path: Path) -> Reference:
             raise DamagedError("a reference needs state_0, state_1, ... of (y, x, channel).")
         fires = _read_fires(archive, entries, states[0].shape[:2])
         return Reference(states, fires, _arrays_by_step(archive, entries, "dx"))
-    except DamagedError as error:
-        raise UserError(f"{path} cannot be read as a reference: {error}") from error
 
 
 def _arrays_by_step(archive: Archive, entries: Mapping[str, str], prefix: str) -> dict[int, np.ndarray]:
     steps = {int(m[1]): entries[k] for k in entries if (m := re.fullmatch(prefix + r"_(\d{1,6})", k))}
-    arrays = {step: _read_numbers(archive, steps[step]) for step in sorted(steps)}
+    bounded = BoundedArrays()
+    for step in sorted(steps):
+        bounded[str(step)] = _read_numbers(archive, steps[step])
+    arrays = {int(step): values for step, values in bounded.items()}
     shapes = {values.shape for values in arrays.values()}
     if len(shapes) > 1 or any(len(shape) != 3 for shape in shapes):
         raise DamagedError("its states must be (y, x, channel), all of one size.")
@@ -97,7 +98,10 @@ def _read_fires(archive: Archive, entries: Mapping[str, str], canvas: tuple[int,
     if "masks" in entries:
         fires = _read_numbers(archive, entries["masks"]) > 0
     elif "masks_packed" in entries and "mask_shape" in entries:
-        steps, height, width = (int(n) for n in _read_numbers(archive, entries["mask_shape"]).ravel()[:3])
+        shape = [int(n) for n in _read_numbers(archive, entries["mask_shape"]).ravel()]
+        if len(shape) != 3:
+            raise DamagedError("its mask_shape must be three numbers: steps, height, width.")
+        steps, height, width = shape
         value_count((steps, height, width))
         packed = _read_numbers(archive, entries["masks_packed"]).astype(np.uint8)
         if packed.ndim != 2 or packed.shape[0] != steps or packed.shape[1] * 8 < height * width:

@@ -10,18 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from nca.files import MAX_FILE_BYTES, MAX_TEXT_BYTES, DamagedError, read_bytes
 from nca.interop.protobuf import Message, read_varint
-from nca.interop.untrusted import (
-    MAX_ARRAYS,
-    MAX_FILE_BYTES,
-    MAX_TEXT_BYTES,
-    BoundedArrays,
-    Contents,
-    DamagedError,
-    float_array,
-    read_bytes,
-    value_count,
-)
+from nca.untrusted import MAX_ARRAYS, BoundedArrays, Contents, float_array, value_count
 
 # Checkpoints ---------------------------------------------------------------------------------------------
 
@@ -155,10 +146,12 @@ def _add_weight_group(arrays: BoundedArrays, group: Any, path: Path) -> None:
         raise DamagedError("its weightsManifest needs paths and weights.") from error
     if any(Path(name).name != name or name.startswith(".") for name in names):
         raise DamagedError("its weights do not lie beside it; put them into its folder.")
+    if len(set(names)) < len(names):
+        raise DamagedError("it names the same file of weights twice.")
     joined = bytearray()
     for name in names[:64]:
         joined += read_bytes(path.parent / name, MAX_FILE_BYTES - len(joined))
-    raw = memoryview(bytes(joined))
+    raw = memoryview(joined)
     position = 0
     for weight in weights[:MAX_ARRAYS]:
         try:

@@ -19,18 +19,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from nca.interop.untrusted import (
-    MAX_ARRAYS,
-    MAX_TEXT_BYTES,
-    MAX_VALUES,
-    Archive,
-    BoundedArrays,
-    Contents,
-    DamagedError,
-    float_array,
-    parse_json,
-    value_count,
-)
+from nca.files import MAX_TEXT_BYTES, DamagedError, parse_json
+from nca.untrusted import MAX_ARRAYS, MAX_VALUES, Archive, BoundedArrays, Contents, float_array, value_count
 
 LEGACY_MAGIC = bytes.fromhex("8a0a6cfc9c46f9206aa850192e")
 _DTYPES = {

@@ -20,11 +20,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save as to_bytes
 
 from nca.errors import UserError
-from nca.io import UNFINISHED, load, write_file
+from nca.files import (
+    MAX_FILE_BYTES,
+    DamagedError,
+    parse_json,
+    read_bytes,
+    reading,
+    remove_unfinished,
+    write_file,
+)
+from nca.io import load
 from nca.organism import Organism
 from nca.targets import target
 from nca.training.config import CONFIG_FILE, TrainConfig, read_config
@@ -44,11 +53,18 @@ class Checkpoint:
         step: training steps done.
         rollbacks: rollbacks so far; part of every later key.
         metrics_bytes: size of metrics.jsonl when it was written; later rows do not belong to it.
+
+    Raises:
+        DamagedError: one of these is no whole number from 0 to 2^31 - 1.
     """
 
     step: int = 0
     rollbacks: int = 0
     metrics_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        if not all(type(value) is int and 0 <= value < 2**31 for value in vars(self).values()):
+            raise DamagedError("its step, rollbacks and metrics_bytes must be whole numbers from 0.")
 
 
 def open_run(folder: Path, config: TrainConfig, state: TrainState, resume: bool) -> tuple[TrainState, Checkpoint]:
@@ -72,8 +88,8 @@ def open_run(folder: Path, config: TrainConfig, state: TrainState, resume: bool)
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"Cannot make the folder {folder}: {error.strerror}; choose another.") from error
-    for unfinished in [*folder.glob(f"{UNFINISHED}*"), *folder.glob(f"*/{UNFINISHED}*")]:
-        unfinished.unlink()
+    for used in (folder, folder / "snapshots", folder / "pool"):
+        remove_unfinished(used)
     write_file(folder / CONFIG_FILE, json.dumps(config.to_json(), indent=1))
     if resume:
         return restore_checkpoint(folder, state)
@@ -101,17 +117,19 @@ def restore_checkpoint(folder: Path, like: TrainState) -> tuple[TrainState, Chec
         UserError: the checkpoint is damaged, or of another task.
     """
     path = folder / CHECKPOINT_FILE
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata()
-            # "mark" is what earlier versions called it.
-            entry = json.loads(metadata["checkpoint"] if "checkpoint" in metadata else metadata["mark"])
-            checkpoint = Checkpoint(**modern_keys(entry, "checkpoint"))
-            arrays = [file.get_tensor(name) for name in sorted(file.keys())]
-        if [leaf.shape for leaf in arrays] != [leaf.shape for leaf in jax.tree.leaves(like)]:
-            raise ValueError("its arrays have other shapes")
-    except (OSError, SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is not a checkpoint of this run: {error}.") from error
+    with reading(path, "is not a checkpoint of this run"), safe_open(path, framework="numpy") as file:
+        metadata = file.metadata() or {}
+        # "mark" is what earlier versions called it.
+        entry = parse_json(metadata["checkpoint"] if "checkpoint" in metadata else metadata["mark"], dict)
+        checkpoint = Checkpoint(**modern_keys(entry, "checkpoint"))
+        names = sorted(file.keys())
+        wanted = [(leaf.shape, np.dtype(leaf.dtype)) for leaf in jax.tree.leaves(like)]
+        shapes = [tuple(file.get_slice(name).get_shape()) for name in names]
+        if shapes != [shape for shape, _ in wanted]:
+            raise DamagedError("its arrays have other shapes.")
+        arrays = [file.get_tensor(name) for name in names]
+        if [leaf.dtype for leaf in arrays] != [dtype for _, dtype in wanted]:
+            raise DamagedError("its arrays are of other types.")
     _truncate_metrics(folder, checkpoint.metrics_bytes)
     return jax.tree.unflatten(jax.tree.structure(like), [jnp.asarray(leaf) for leaf in arrays]), checkpoint
 
@@ -139,16 +157,16 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     path, rows = folder / _METRICS_FILE, []
     if not path.is_file():
         return []
-    for line in path.read_text(errors="replace").splitlines():
-        with suppress(ValueError):
-            rows.append(json.loads(line))
-    return [row for row in rows if isinstance(row, dict)]
+    for line in read_bytes(path, MAX_FILE_BYTES).splitlines():
+        with suppress(DamagedError):
+            rows.append(parse_json(line, dict))
+    return rows
 
 
 def build_organism(task: Task, parameters: Any, checkpoint: Checkpoint, folder: Path) -> Organism:
     """The organism of these parameters, with its provenance and its training loss (mean of the last 20 rows)."""
     config = task.config
-    losses = [row["loss"] for row in read_metrics(folder) if "loss" in row]
+    losses = [row["loss"] for row in read_metrics(folder) if isinstance(row.get("loss"), float)]
     ancestor = None if config.init_from is None else load(config.init_from)
     # A folder means nothing on another machine: files are named without it.
     names = {"target": Path(config.target).name, "init_from": None if ancestor is None else ancestor.name}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from nca.errors import UserError
+from nca.files import describe_error, read_json, reading
 from nca.spec import Spec
 from nca.validation import check_at_least, convert_to_tuples
 from nca.versions import modern_keys
@@ -17,6 +18,9 @@ Regime = Literal["growing", "persistent", "regenerating"]
 REGIMES: tuple[Regime, ...] = ("growing", "persistent", "regenerating")
 WOUNDS = ("disc", "half", "core")
 CONFIG_FILE = "config.json"
+_MAX_SNAPSHOTS = 10_000
+# Largest values, beyond which nothing could be computed.
+_MOST = {"size": 512, "margin": 512, "channels": 1024, "hidden_size": 2**16, "batch_size": 2**16, "max_steps": 10_000}
 
 
 _CHOICES = {
@@ -156,6 +160,8 @@ class TrainConfig:
         for name, value in vars(self).items():
             if isinstance(value, int) and value >= 2**31:
                 raise UserError(f"{name} must be at most {2**31 - 1}, got {value}.")
+            if name in _MOST and value > _MOST[name]:
+                raise UserError(f"{name} must be at most {_MOST[name]}, got {value}.")
         check_at_least(0, self, "margin", "plot_every", "max_rollbacks", "reseed_per_batch", "damage_per_batch", "seed")
         check_at_least(0, self, "growing_share", "persistent_share", "damage_ramp_share", "lr_drop_step")
         shares = (self.growing_share, self.persistent_share, self.damage_ramp_share)
@@ -240,6 +246,8 @@ class TrainConfig:
             raise UserError(
                 f'snapshots must be "", "log", a number of steps or a list of steps; got {self.snapshots!r}.'
             )
+        if len(numbers) == 1 and self.steps // numbers[0] > _MAX_SNAPSHOTS:
+            raise UserError(f"snapshots every {numbers[0]} steps are more than {_MAX_SNAPSHOTS}; take fewer.")
         if len(numbers) == 1:
             return frozenset(range(0, self.steps + 1, numbers[0]))
         return frozenset(step for step in numbers if step <= self.steps)
@@ -259,9 +267,21 @@ class TrainConfig:
             values: dict[str, Any] = {
                 k: tuple(v) if isinstance(v, list) else v for k, v in modern_config(fields).items()
             }
+            for field in dataclass_fields(cls):
+                _check_type(field.name, field.default, values.get(field.name, field.default))
             return cls(**values)
-        except (AttributeError, TypeError) as error:
-            raise UserError(f"The training configuration cannot be read: {error}.") from error
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(f"The training configuration cannot be read: {describe_error(error)}.") from error
+
+
+def _check_type(name: str, default: Any, value: Any) -> None:
+    """Raise `UserError` where a field read from a file is of another type than its default."""
+    wider: dict[type, tuple[Any, ...]] = {float: (float, int), type(None): (str, int, type(None))}
+    kinds = wider.get(type(default), (type(default),))
+    if not isinstance(value, kinds) or (isinstance(value, bool) and not isinstance(default, bool)):
+        raise UserError(f"{name} of a training configuration cannot be {str(value)[:30]!r}.")
 
 
 def modern_config(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -272,7 +292,5 @@ def modern_config(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_config(folder: Path) -> TrainConfig:
     """The configuration of the run in a folder."""
-    try:
-        return TrainConfig.from_json(json.loads((folder / CONFIG_FILE).read_text()))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder} holds no readable training configuration: {error}") from error
+    with reading(folder / CONFIG_FILE, "is no training configuration"):
+        return TrainConfig.from_json(read_json(folder / CONFIG_FILE, dict))

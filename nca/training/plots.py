@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from PIL import Image
 
-from nca.io import write_file
+from nca.files import write_file
 from nca.training.checkpoint import read_metrics
 
 _COLUMNS, _ROWS = 8, 4

@@ -10,22 +10,21 @@ A shard of a population is a folder of the same kind, in which the members of ot
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from nca.errors import UserError
-from nca.io import UNFINISHED, load, write_file
+from nca.files import DamagedError, read_bytes, read_json, reading, replace_folder, write_file
+from nca.io import load
 from nca.shards import Shard, all_shards, check_same_versions
 from nca.training.config import CONFIG_FILE, REGIMES, TrainConfig, modern_config, read_config
 from nca.versions import modern_keys, versions
 
 POPULATION_FILE = "population.json"
 Status = Literal["trained", "failed", "waiting"]
+MAX_MEMBERS = 10_000
 _FORMAT = 1
 _MAY_DIFFER = ("target", "regime", "seed", "init_from", "steps")
 _DONE = ("trained", "failed")
@@ -91,8 +90,9 @@ def population_configs(
         UserError: there are no seeds, a regime is unknown or repeated, or the population to start from has no
             member with the same target and seed.
     """
-    if count < 1:
-        raise UserError(f"A population needs at least 1 seed, got {count}.")
+    networks = count * max(len(targets), 1) * max(len(regimes), 1)
+    if count < 1 or networks > MAX_MEMBERS:
+        raise UserError(f"A population has 1 to {MAX_MEMBERS} networks, seeds x targets x regimes; got {networks}.")
     stages: dict[str, int] = {}
     for stage in regimes or (config.regime,):
         regime, _, given = stage.partition(":")
@@ -140,6 +140,7 @@ def population_members(configs: Sequence[TrainConfig], folder: Path, shards: int
     """
     _check_one_population(configs)
     lineages = list(dict.fromkeys((c.target, c.seed) for c in configs))
+    Shard(1, shards).of(len(lineages))  # refuses more shards than lineages
     shard_of = {lineages[i]: shard for shard in all_shards(shards) for i in shard.of(len(lineages))}
     members = [PopulationMember(c, folder, shard=str(shard_of[c.target, c.seed])) for c in configs]
     return [_with_status(m) for m in members]
@@ -163,7 +164,8 @@ def _with_status(member: PopulationMember) -> PopulationMember:
         return replace(member, status="trained", metrics=metrics)
     failure = member.folder / "failed.txt"
     if failure.is_file():
-        return replace(member, status="failed", reason=failure.read_text().strip())
+        reason = read_bytes(failure, 2**16).decode("utf-8", "replace").strip()
+        return replace(member, status="failed", reason=reason)
     return member
 
 
@@ -219,8 +221,8 @@ def read_index(folder: Path) -> dict[str, Any]:
         UserError: there is no population, or its file cannot be read.
     """
     path = folder / POPULATION_FILE
-    try:
-        index = modern_keys(json.loads(path.read_text(encoding="utf-8")), "population")
+    with reading(path, "does not describe a population (nca train --population writes it)"):
+        index = modern_keys(read_json(path, dict), "population")
         if index["format"] > _FORMAT:
             raise UserError(f"{path} was written by a newer version (format {index['format']}).")
         index["configs"] = [modern_config(config) for config in index.get("configs") or []]
@@ -228,15 +230,10 @@ def read_index(folder: Path) -> dict[str, Any]:
         for member in index["members"]:
             member["metrics"] = modern_keys(member.get("metrics") or {}, "metrics")
         if not all(isinstance(member["name"], str) for member in index["members"]):
-            raise ValueError("a member has no name")
+            raise DamagedError("a member has no name.")
+        if len(index["members"]) > MAX_MEMBERS or len(index["configs"]) > MAX_MEMBERS:
+            raise DamagedError(f"it lists more than {MAX_MEMBERS} members.")
         index["versions"] = dict(index.get("versions") or {})
-    except UserError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(
-            f"{path} does not describe a population ({type(error).__name__}: {error}); "
-            "it is written by nca train --population."
-        ) from error
     return index
 
 
@@ -247,9 +244,12 @@ def read_members(folder: Path) -> list[PopulationMember]:
         UserError: there is no population, or its file cannot be read.
     """
     index = read_index(folder)
-    configs = [TrainConfig.from_json(config) for config in index["configs"]]
-    own = {f"{c.run_name}.safetensors" for c in configs}
-    shards = max((Shard.parse(member.get("shard", "1/1")).n for member in index["members"]), default=1)
+    with reading(folder / POPULATION_FILE, "does not describe a population"):
+        configs = [TrainConfig.from_json(config) for config in index["configs"]]
+        if not configs:
+            raise DamagedError("it has no members.")
+        own = {f"{c.run_name}.safetensors" for c in configs}
+        shards = max((Shard.parse(member.get("shard", "1/1")).n for member in index["members"]), default=1)
     return population_members([_with_ancestor(PopulationMember(c, folder), own) for c in configs], folder, shards)
 
 
@@ -322,20 +322,18 @@ def merge_population(folders: Sequence[Path], out: Path, *, allow_version_mismat
 def _read_shard(folder: Path) -> _ShardFolder:
     """What a folder holds of a population; raises `UserError` where it cannot be merged."""
     index = read_index(folder)
-    try:
+    with reading(folder / POPULATION_FILE, "does not describe a population"):
         counts = {Shard.parse(row["shard"]).n for row in index["members"]}
         if len(counts) != 1:
-            raise ValueError("its members belong to different splits")
+            raise DamagedError("its members belong to different splits.")
         if len(index["members"]) != len(index["configs"]):
-            raise ValueError("it has not as many members as configurations")
+            raise DamagedError("it has not as many members as configurations.")
         done = {i: row for i, row in enumerate(index["members"]) if row["status"] in _DONE}
         for row in done.values():
             if row["status"] == "trained" and Path(str(row["file"])).name != row["file"]:
-                raise ValueError(f"{row['file']!r} is no file of its folder")
+                raise DamagedError(f"{str(row['file'])[:80]!r} is no file of its folder.")
             if Path(row["name"]).name != row["name"]:
-                raise ValueError(f"{row['name']!r} is no name of a member")
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{folder / POPULATION_FILE} does not describe a population: {error}.") from error
+                raise DamagedError(f"{row['name'][:80]!r} is no name of a member.")
     return _ShardFolder(folder, index, done, counts.pop())
 
 
@@ -381,12 +379,8 @@ def _source_folders(shards: Sequence[_ShardFolder]) -> dict[int, _ShardFolder]:
 
 
 def _write_merged(sources: Mapping[int, _ShardFolder], index: Mapping[str, Any], out: Path) -> None:
-    """Write the merged folder under a temporary name, then rename it."""
-    try:
-        temporary = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=out.absolute().parent))
-    except OSError as error:
-        raise UserError(f"Cannot write {out}: {error.strerror or error}; choose another place.") from error
-    try:
+    """Write the merged folder."""
+    with replace_folder(out) as temporary:
         for number, shard in sources.items():
             row = shard.done[number]
             if row["status"] == "trained":
@@ -401,9 +395,3 @@ def _write_merged(sources: Mapping[int, _ShardFolder], index: Mapping[str, Any],
                 (temporary / failure.parent).mkdir(parents=True)
                 write_file(temporary / failure, (shard.path / failure).read_bytes())
         write_file(temporary / POPULATION_FILE, json.dumps(index, indent=1) + "\n")
-        temporary.chmod(0o755)
-        os.replace(temporary, out)
-    except OSError as error:
-        raise UserError(f"Cannot write {out}: {error.strerror or error}; choose another place.") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

@@ -20,7 +20,8 @@ from safetensors import safe_open
 import nca
 from nca import io as files
 from nca.errors import UserError
-from nca.io import bundled, bundled_populations, load, save, write_file
+from nca.files import write_file
+from nca.io import bundled, bundled_populations, load, save
 from nca.organism import Organism
 from nca.rollout import grow, run_key
 from nca.training.config import TrainConfig

@@ -16,13 +16,15 @@ from helpers import authors
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from nca import untrusted
 from nca.errors import UserError
-from nca.interop import tensorflow, torch, untrusted
+from nca.files import read_bytes
+from nca.interop import tensorflow, torch
 from nca.interop.containers import read_contents
 from nca.interop.importing import open_weights
 from nca.interop.layers import find_layers
 from nca.interop.protobuf import encode_field
-from nca.interop.untrusted import Contents
+from nca.untrusted import Contents
 
 C, FEATURES = 5, 15
 LAYERS = authors.network(0, FEATURES, C, hidden=(6, 6))
@@ -319,7 +321,7 @@ def test_a_tensor_beyond_its_storage_is_refused(tmp_path, offset, sizes, strides
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
     path = write(tmp_path, "npz")
-    monkeypatch.setattr(untrusted.read_bytes, "__defaults__", (100,))
+    monkeypatch.setattr(read_bytes, "__defaults__", (100,))
     with pytest.raises(UserError, match="bytes"):
         read_contents(path)
 
@@ -333,13 +335,15 @@ def test_tensors_that_share_a_storage_count_in_full(tmp_path, monkeypatch):
         read_contents(path)
 
 
-def test_weight_files_that_are_named_again_count_again(tmp_path, monkeypatch):
+def test_weight_files_are_named_once_and_count_together(tmp_path, monkeypatch):
     monkeypatch.setattr(tensorflow, "MAX_FILE_BYTES", 100)
-    (tmp_path / "group1.bin").write_bytes(bytes(60))
+    for name in ("a.bin", "b.bin"):
+        (tmp_path / name).write_bytes(bytes(60))
     path = tmp_path / "model.json"
-    path.write_text(json.dumps({"weightsManifest": [{"paths": ["group1.bin"] * 2, "weights": []}]}))
-    with pytest.raises(UserError, match="60 bytes"):
-        read_contents(path)
+    for names, message in ((["a.bin", "b.bin"], "60 bytes"), (["a.bin"] * 2, "names the same file of weights twice")):
+        path.write_text(json.dumps({"weightsManifest": [{"paths": names, "weights": []}]}))
+        with pytest.raises(UserError, match=message):
+            read_contents(path)
 
 
 def test_the_error_names_what_is_missing(tmp_path):

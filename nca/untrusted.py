@@ -4,35 +4,23 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import math
 import struct
 import zipfile
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib import format as npy
 
-from nca.errors import UserError
+from nca.files import MAX_FILE_BYTES, DamagedError
 
-MAX_FILE_BYTES = 256 * 2**20
-MAX_TEXT_BYTES = 32 * 2**20
 MAX_DIRECTORY_BYTES = 2**20
 MAX_VALUES = 2**24
 MAX_TOTAL_VALUES = 4 * MAX_VALUES
 MAX_ARRAYS = 4096
 DTYPES = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
-# What zipfile raises for damaged archives, partly because of numbers that are too large.
-_ZIP_ERRORS = (
-    zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, ValueError, OverflowError, RuntimeError,
-)  # fmt: skip
-
-
-class DamagedError(UserError):
-    """A file that does not hold what its format requires."""
 
 
 class BoundedArrays(dict[str, np.ndarray]):
@@ -84,7 +72,7 @@ class Archive:
             raise DamagedError("its list of contents is too long.")
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(raw))
-        except _ZIP_ERRORS as error:
+        except Exception as error:  # zipfile and its decompressors raise almost anything
             raise DamagedError("it begins as a zip file, but is damaged or cut off.") from error
         self.names = tuple(self._zip.namelist())
         self._remaining = MAX_FILE_BYTES
@@ -92,12 +80,14 @@ class Archive:
     def read(self, name: str, limit: int = MAX_FILE_BYTES) -> bytes:
         """One entry, unpacked; at most `limit` bytes, and `MAX_FILE_BYTES` over all entries read."""
         entry = self._zip.getinfo(name)
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise DamagedError(f"its entry {name[:60]!r} is compressed in a way that is not read; use deflate.")
         if entry.file_size > min(limit, self._remaining):
             raise DamagedError(f"its entry {name[:60]!r} claims {entry.file_size} bytes, which is too much.")
         try:
             with self._zip.open(entry) as file:
                 raw = file.read(entry.file_size + 1)
-        except _ZIP_ERRORS as error:
+        except Exception as error:
             raise DamagedError(f"its entry {name[:60]!r} is damaged.") from error
         self._remaining -= len(raw)
         return raw
@@ -119,23 +109,12 @@ def _directory_bytes(raw: bytes) -> int:
     return size
 
 
-def read_bytes(path: Path, limit: int = MAX_FILE_BYTES) -> bytes:
-    """All bytes of a file of at most `limit` bytes."""
-    try:
-        size = path.stat().st_size
-        if size > limit:
-            raise UserError(f"{path} has {size} bytes; files of its kind are read up to {limit} bytes.")
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"Cannot read {path}: {error.strerror or error}.") from error
-
-
 def value_count(shape: Iterable[Any]) -> int:
     """The number of values in an array of this shape; `DamagedError` if it exceeds the bounds."""
     sizes = tuple(shape)
     valid = all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n <= MAX_VALUES for n in sizes)
     if not valid or len(sizes) > 8 or math.prod(sizes) > MAX_VALUES:
-        shown = "x".join(str(n)[:20] for n in sizes[:9])
+        shown = "x".join(str(n)[:20] if not isinstance(n, int) or abs(n) < 2**64 else "..." for n in sizes[:9])
         raise DamagedError(f"it declares an array of shape {shown}; at most {MAX_VALUES} values are read.")
     return math.prod(sizes)
 
@@ -171,12 +150,26 @@ def float_array(raw: bytes | memoryview | str, dtype: str, shape: Iterable[int],
         return values.astype(np.float32).reshape(sizes)
 
 
-def parse_json(raw: bytes | str, kind: type = object) -> Any:
-    """JSON of bounded depth, whose outermost value must be of this kind."""
+def read_npy(raw: bytes, dtypes: tuple[str, ...] = DTYPES) -> np.ndarray | None:
+    """The float32 array of an `.npy` file, or None where its numbers are of another type than these."""
+    shape, fortran, dtype, start = npy_header(raw)
+    if dtype.hasobject:
+        raise DamagedError("it holds pickled objects, which are not read; save arrays of numbers.")
+    name = dtype.newbyteorder("=").name
+    if name not in dtypes:
+        return None
+    stored_shape = shape[::-1] if fortran else shape
+    values = float_array(memoryview(raw)[start:], name, stored_shape, ">" if dtype.str[0] == ">" else "<")
+    return np.ascontiguousarray(values.T) if fortran else values
+
+
+def npy_header(raw: bytes) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+    """Of an `.npy` file: shape, whether the order is Fortran's, type, and the offset of the numbers."""
+    stream = io.BytesIO(raw)
     try:
-        value = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise DamagedError("its JSON is damaged or cut off.") from error
-    if not isinstance(value, kind):
-        raise DamagedError("its JSON is not an object.")
-    return value
+        major, _ = npy.read_magic(stream)
+        read_header = npy.read_array_header_1_0 if major == 1 else npy.read_array_header_2_0
+        shape, fortran, dtype = read_header(stream)
+    except Exception as error:  # NumPy parses it as Python
+        raise DamagedError("an array in it has no header that NumPy writes.") from error
+    return shape, fortran, dtype, stream.tell()
