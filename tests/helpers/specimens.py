@@ -23,6 +23,7 @@ SMALL = LesionConfig(
     period_spacing=20,
     repair_runs=2,
     repair_eval_steps=20,
+    basis_controls=0,
 )
 
 

@@ -31,7 +31,6 @@ RENAMED_OPTIONS = {
 }
 _FULL: dict[str, Any] = {
     "runs": 8,
-    "targets": get_args(Target),
     "doses": (0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
     "noise_sd": (0.1, 0.3, 1.0, 3.0),
     "epistasis_runs": 16,
@@ -50,11 +49,12 @@ class LesionConfig:
             critical-periods: when a channel is needed; self-repair: what the other channels make up for.
         runs: number of runs of the atlas.
         seed: number that all randomness follows from.
-        adult_step: step at which the body counts as grown.
+        adult_step: step at which the body counts as grown; 0 for 200, or for 96 if the organism has lost its body by
+            200.
         eval_steps: steps after a lesion of the adult body at which its outcome is measured.
         phases: phases of life in which the atlas makes lesions.
-        targets: what the atlas lesions: channels, filters of the perception, hidden units by the channel that they
-            write to most (units) or each alone (unit), principal and random directions of the hidden channels.
+        targets: what the atlas lesions: hidden units each alone (unit) or by the channel that they write to most
+            (units), filters of the perception, principal and random directions of the hidden channels, channels.
         interventions: what the atlas does to a target. partial: multiply by 1 - dose at every step; erase: set to
             zero once; resample and random-direction: the nulls of erase; zero, mean, clamp: hold at zero, at the
             body's mean, at another run's values; noise: add noise at every step; freeze: leave out the updates.
@@ -72,6 +72,8 @@ class LesionConfig:
         period_spacing: steps between two beginnings, or two ends, of a lesion.
         repair_runs: number of runs of self-repair.
         repair_eval_steps: steps after a lesion at which self-repair is measured.
+        basis_controls: number of other bases of the hidden channels in which partial ablation at the middle dose, and
+            double lesions, are repeated: whether the trained basis is special (0 for none).
         full: use the larger preset for every option you did not set, and every intervention on channels in every
             phase.
     """
@@ -79,10 +81,10 @@ class LesionConfig:
     methods: tuple[Method, ...] = METHODS
     runs: int = 4
     seed: int = 0
-    adult_step: int = 200
+    adult_step: int = 0
     eval_steps: tuple[int, ...] = (60, 300)
     phases: tuple[Phase, ...] = PHASES
-    targets: tuple[Target, ...] = ("channel", "filter", "units", "direction")
+    targets: tuple[Target, ...] = ("unit", "filter", "units", "direction", "channel")
     interventions: tuple[Intervention, ...] = get_args(Intervention)
     growing_step: int = 20
     growing_eval_steps: int = 80
@@ -96,11 +98,14 @@ class LesionConfig:
     period_spacing: int = 10
     repair_runs: int = 6
     repair_eval_steps: int = 60
+    basis_controls: int = 8
     full: bool = False
 
     def __post_init__(self) -> None:
         convert_to_tuples(self, "methods", "phases", "targets", "interventions", "eval_steps", "doses", "noise_sd")
-        check_at_least(1, self, *(f.name for f in fields(self) if f.type == "int" and f.name != "seed"))
+        may_be_0 = ("seed", "adult_step", "basis_controls")
+        check_at_least(0, self, *may_be_0)
+        check_at_least(1, self, *(f.name for f in fields(self) if f.type == "int" and f.name not in may_be_0))
         known = {"methods": Method, "phases": Phase, "targets": Target, "interventions": Intervention}
         for name, choices in known.items():
             values = getattr(self, name)
@@ -118,13 +123,14 @@ class LesionConfig:
 
     @classmethod
     def quick(cls) -> LesionConfig:
-        """The same atlas, of the adult body's channels alone: partial ablation at 5 % per step, and erased once."""
+        """The same atlas, of the adult body alone: units and filters held at zero, channels decaying and erased."""
         return cls(
             methods=("atlas",),
             phases=("adult",),
-            targets=("channel",),
-            interventions=("partial", "erase", "resample", "random-direction"),
+            targets=("unit", "filter", "channel"),
+            interventions=("partial", "erase", "resample", "random-direction", "zero"),
             doses=(0.05,),
+            basis_controls=4,
         )
 
     @property

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from analysis.assays.lesions.atlas import NO_CELLS_CHANGED
+from analysis.assays.lesions.bases import TRAINED
 from analysis.assays.lesions.epistasis import INTERACTIONS
 from analysis.assays.lesions.interventions import ONCE
 from analysis.assays.lesions.run import LesionResult
@@ -21,6 +22,7 @@ from analysis.report.format import interval_label, percent, plural
 from analysis.report.plots import BLUE, DIVERGING, FAINT, GREEN, INK, MUTED, ORANGE, PURPLE
 
 _COLUMNS = 5  # small panels in a row
+_MAX_UNITS = 12  # hidden units that are drawn
 _ROW_HEIGHT = 1.7  # inches of a row of small panels
 _PAIR_COLOURS = {
     "backup": ORANGE,
@@ -40,6 +42,7 @@ def lesion_figures(result: LesionResult) -> dict[str, tuple[Figure, str]]:
     adult = _adult_channels(atlas).intervention if has_atlas else pd.Series()
     makers = {
         "channels": adult.isin(("partial", "erase")).any() and _plot_channels,
+        "bases": len(result.basis_fitness) > 1 and _plot_bases,
         "atlas": has_atlas and atlas.intervention.nunique() > len(ONCE) + 1 and _plot_atlas,
         "doses": len(result.half_doses) > 0 and len(result.config.doses) > 1 and _plot_doses,
         "targets": has_atlas and (atlas.target_type != "channel").any() and _plot_targets,
@@ -124,6 +127,35 @@ def _label_rows(ax: Axes, labels: Sequence[str], **looks: Any) -> None:
 def _adult_channels(atlas: pd.DataFrame) -> pd.DataFrame:
     """Rows of the atlas for channels of the adult body."""
     return atlas[(atlas.phase == "adult") & (atlas.target_type == "channel")]
+
+
+def _plot_bases(result: LesionResult) -> tuple[Figure, str]:
+    """Fitness without each hidden channel, the worst first, in the trained basis and in others."""
+    fitness, with_backup = result.basis_fitness, len(result.basis_backup) > 1
+    figure, axes = plots.new_figure(1, 2 if with_backup else 1, 2.6, width_ratios=[3, 1] if with_backup else None)
+    ax, ranks = axes[0, 0], np.arange(1, fitness.shape[1] + 1)
+    for name, row in fitness.iloc[::-1].iterrows():  # the trained one last, on top
+        looks = {"color": BLUE, "lw": 1.8, "marker": "o", "ms": 4, "label": "trained basis"}
+        ax.plot(ranks, np.sort(row), **(looks if name == TRAINED else {"color": MUTED, "lw": 0.9}))
+    ax.lines[0].set_label("other bases")
+    ax.axhline(1, color=GREEN, lw=1, zorder=0)
+    ax.axhline(0, color=MUTED, lw=1, ls="--", zorder=0)
+    step, dose = result.config.eval_steps[-1], percent(result.config.middle_dose)
+    ax.set(xlabel="hidden channel, by rank", ylabel=f"fitness after {step} steps", xticks=ranks)
+    ax.legend(loc="lower right")
+    text = (
+        f"The same organism in {len(fitness) - 1} other bases (random rotations of its hidden channels): fitness when "
+        f"one channel decays by {dose} per step, the worst on the left (median of "
+        f"{plural(result.config.runs, 'run')}). Were the trained basis like any other, the blue line would lie among "
+        "the grey ones."
+    )
+    if with_backup:
+        strip, others = axes[0, 1], result.basis_backup.drop(TRAINED)
+        strip.plot(np.zeros(len(others)), others, "o", color=MUTED, mfc="none", ms=5)
+        strip.plot(0, result.basis_backup[TRAINED], "o", color=BLUE, ms=6)
+        strip.set(xlim=(-1, 1), xticks=[], ylabel="pairs that back each other up")
+        text += " Right: the number of pairs of channels that back each other up, in the same bases."
+    return figure, text
 
 
 def _plot_atlas(result: LesionResult) -> tuple[Figure, str]:
@@ -238,21 +270,26 @@ def _small_panels(titles: Sequence[str], xlabel: str) -> tuple[Figure, list[Axes
 
 
 def _plot_targets(result: LesionResult) -> tuple[Figure, str]:
-    """Filters, groups of hidden units, and directions of the hidden channels."""
+    """Filters, hidden units, and directions of the hidden channels."""
     rows = result.atlas[(result.atlas.phase == "adult") & result.atlas.fitness.notna()]
     rows = rows.assign(**rows[["fitness", "fitness_low", "fitness_high"]].clip(-0.5, 1.5))
-    inner = rows[rows.target_type.isin(("filter", "units")) & (rows.intervention != "partial")]
+    worst = rows[rows.target_type == "unit"].nsmallest(_MAX_UNITS, "fitness").target
+    inner = rows[rows.target_type.isin(("filter", "units")) | rows.target.isin(worst)]
+    inner = inner[inner.intervention != "partial"]
     along = rows[(rows.target_type == "direction") & (rows.intervention == "partial")]
     along = along[along.dose == along.dose.max()]
     components, null = along[along.role == "component"], along[along.role == "random"].fitness
-    size = max(inner.target.nunique(), components.target.nunique(), 4)
-    figure, axes = plots.new_figure(1, 2, 0.19 * size + 0.9)
-    if len(null):
-        axes[0, 1].axvspan(null.min(), null.max(), color=FAINT, alpha=0.5, lw=0, label="random, all")
-        axes[0, 1].axvline(null.median(), color=MUTED, lw=1, ls="--", label="random, median")
     dose = f", {percent(along.dose.max())} removed per step" if len(along) else ""
-    titles = ("filters; hidden units by the channel they write", f"directions{dose}")
-    for ax, shown, title in zip(axes[0], (inner, components), titles, strict=True):
+    grouped = (inner.target_type == "units").any()
+    left = "filters; hidden units by the channel they write" if grouped else "filters; hidden units needed most"
+    panels = [(left, inner), (f"directions{dose}", components)]
+    panels = [(title, shown) for title, shown in panels if len(shown)]
+    size = max([4, *(shown.target.nunique() for _, shown in panels)])
+    figure, axes = plots.new_figure(1, max(len(panels), 1), 0.19 * size + 0.9)
+    for ax, (title, shown) in zip(axes[0], panels, strict=False):
+        if shown is components and len(null):
+            ax.axvspan(null.min(), null.max(), color=FAINT, alpha=0.5, lw=0, label="random, all")
+            ax.axvline(null.median(), color=MUTED, lw=1, ls="--", label="random, median")
         targets, names = list(dict.fromkeys(shown.target)), list(dict.fromkeys(shown.intervention))
         for n, name in enumerate(names):
             of_name = shown[shown.intervention == name]
@@ -262,15 +299,18 @@ def _plot_targets(result: LesionResult) -> tuple[Figure, str]:
             ax.axvline(level, color=FAINT, lw=0.8, zorder=0)
         _label_rows(ax, targets, fontsize=7.5)
         ax.set(xlabel="fitness", title=title)
-        if len(shown):
-            ax.legend(loc="best", fontsize=7.5)
-    step = int(pd.concat([inner, along]).eval_step.max())
-    return figure, (
-        f"The adult body {step} steps after a lesion: median and {interval_label(int(rows.runs.max()))}, drawn within "
-        "−0.5 to 1.5. Left: a filter of the perception over all channels, or a group of hidden units (their number, "
-        "and the channel that they write to most), held at zero or at its mean over the body. Right: principal "
-        "components of the hidden states; grey: random directions of the hidden channels, the null."
+        ax.legend(loc="best", fontsize=7.5)
+    text = (
+        f"The adult body after a lesion: median and {interval_label(int(rows.runs.max()))}, drawn within −0.5 to 1.5. "
+        "A filter of the perception over all channels, or hidden units (grouped by the channel that they write to "
+        f"most, or each alone: the {_MAX_UNITS} whose loss costs most), held at zero or at the mean over the body."
     )
+    if len(components):
+        text += (
+            " Right: principal components of the hidden states; grey: random directions of the hidden channels, the "
+            "null."
+        )
+    return figure, text
 
 
 def _plot_pairs(result: LesionResult) -> tuple[Figure, str]:

@@ -6,13 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from analysis import metrics
+from analysis.assays.lesions.bases import channel_fitness, harm_statistics
 from analysis.assays.lesions.config import LesionConfig
 from analysis.assays.population import Measure, PopulationAssay
-from analysis.paired import EditedRun, measured_steps, run_controls, run_edited
 from analysis.progress import Log, Progress, silent
-from analysis.rollouts import run_keys
-from nca import edits
 from nca.errors import UserError
 from nca.organism import Organism
 from nca.spec import hidden_channels
@@ -23,8 +20,6 @@ _MEASURES = (
     Measure("worst", "fitness without the channel needed most", main=False, title="fitness without the worst"),
 )
 _DOSE = 0.05  # share that a channel loses at every step
-_NEEDED = 0.5  # a channel whose loss costs more fitness than this is needed
-_LEAST = -1.0  # the least fitness that a network is counted with: an explosion has no number
 
 
 def _measure(organism: Organism, states: np.ndarray, config: LesionConfig, log: Log = silent) -> dict[str, float]:
@@ -35,44 +30,16 @@ def _measure(organism: Organism, states: np.ndarray, config: LesionConfig, log: 
     eval_step, runs = config.eval_steps[-1], config.runs
     progress = Progress(log)
     progress.start(f"lesions of {organism.name}", runs * (len(hidden) + 1) * eval_step)
-    keys, steps = run_keys(config.seed, runs), measured_steps(config.adult_step, (eval_step,))
-    controls = run_controls(organism, states, keys, steps, tick=progress.tick)
-    decays = [edits.scale(organism, 1 - _DOSE, channels=c).at(slice(config.adult_step, None)) for c in hidden]
-    rows = [EditedRun(run, (decay,)) for decay in decays for run in range(runs)]
-    edited = run_edited(organism, controls, rows, progress.tick, final_states=False)
-    fitness = metrics.fitness(
-        np.where(edited["exploded"] >= 0, np.inf, edited["mse"][:, -1]),
-        np.tile(controls.mse[:, -1], len(hidden)),
-        np.tile(controls.mse_empty[:, -1], len(hidden)),
+    fitness = channel_fitness(
+        organism,
+        states,
+        dose=_DOSE,
+        adult_step=config.adult_step,
+        eval_step=eval_step,
+        seed=config.seed,
+        tick=progress.tick,
     )
-    by_channel = np.asarray(fitness, float).reshape(len(hidden), runs)
-    return _harm_statistics(np.asarray([_median(values) for values in by_channel]))
-
-
-def _harm_statistics(fitness: np.ndarray) -> dict[str, float]:
-    """How much hangs on few channels, by their fitness: NaN where it is not defined, -inf where the body exploded.
-
-    Returns:
-        needed, the share of channels whose loss costs more than half of the fitness; spread, the effective number of
-        channels that carry the harm h = 1 - fitness, (sum h)^2 / sum h^2, over their number: 1 if all harm alike, 1/n
-        if one does all of it, NaN if none does; worst, the least fitness.
-    """
-    defined = fitness[~np.isnan(fitness)]
-    if not len(defined):
-        return dict.fromkeys(("needed", "spread", "worst"), float("nan"))
-    harm = (1 - defined).clip(0, 1)
-    squares = np.square(harm).sum()
-    return {
-        "needed": float((harm > _NEEDED).mean()),
-        "spread": float(harm.sum() ** 2 / squares / len(defined)) if squares > 1e-6 else float("nan"),
-        "worst": float(defined.min().clip(_LEAST)),
-    }
-
-
-def _median(values: np.ndarray) -> float:
-    """Median of the defined values, explosions (-inf) included, but not below `_LEAST`; NaN without any."""
-    defined = values[~np.isnan(values)]
-    return float(np.median(defined).clip(_LEAST)) if len(defined) else float("nan")
+    return harm_statistics(np.asarray(list(fitness.values())))
 
 
 def _method(config: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.assays.lesions.atlas import split_half_correlation
+from analysis.assays.lesions.bases import harm_statistics, rank_of_trained
 from analysis.assays.lesions.config import PHASES
 from analysis.assays.lesions.epistasis import INTERACTIONS, MAX_Q, MIN_EPSILON, sign_flip_floor
 from analysis.assays.lesions.interventions import INTERVENTIONS, ONCE
@@ -19,6 +20,9 @@ from analysis.report import plots
 from analysis.report.format import number, percent, plural, probability, scientific
 from analysis.report.model import Claim, Section, evidence, svg_figure
 from analysis.stats.nulls import p_value
+from nca.basis import change_basis
+from nca.errors import UserError
+from nca.spec import hidden_channels
 
 _NAME = "lesions"
 _INTACT = 0.95  # fitness that counts as unharmed
@@ -27,6 +31,7 @@ _MAX_P = 0.05
 _ROUNDING = 1e-4  # between two programs that compute the same
 _REPEATS = 0.5  # rank correlation between halves of the runs from which a ranking counts
 _MAX_NAMES = 4  # of a list in a sentence
+_MAX_ROWS = 20  # of evidence, the worst first: a table of the report has all of them
 _METHODS = {
     "pairs": (
         "Double lesions: epsilon = W_ij − W_i − W_j + W_0 on the fitness W of the same key, and the same on "
@@ -55,7 +60,7 @@ def sections(results: Sequence[LesionResult]) -> list[Section]:
 
 def claims(result: LesionResult) -> list[Claim]:
     """Every claim that there are results for, the check of the control channel last."""
-    of_atlas = (_most_needed, _interventions_agree, _phases, _erased, _inner_targets, _components, _overgrowth)
+    of_atlas = (_inner_targets, _most_needed, _bases, _interventions_agree, _phases, _erased, _components, _overgrowth)
     makers = {"atlas": of_atlas, "pairs": (_backup,), "period_bounds": (_periods,), "repair_effects": (_repair,)}
     shown = [make for table, of_table in makers.items() if len(getattr(result, table)) for make in of_table]
     return [claim for make in (*shown, _control_channel) for claim in make(result)]
@@ -65,6 +70,7 @@ def _section(result: LesionResult, number: str = "", name: str = "") -> Section:
     prefix, atlas = f"lesion{number}", result.atlas
     frames = {"atlas": atlas, "runs": result.atlas_runs, "half-doses": result.half_doses, "pairs": result.pairs}
     frames |= {"periods": result.period_bounds, "repair": result.repair_effects}
+    frames |= {"bases": result.basis_fitness.rename_axis("basis").reset_index()}
     arrays = {"pairs": result.double_lesions, "periods": result.critical_periods, "repair": result.self_repair}
     lookup = {"Pairs of channels": "pairs", "Critical periods": "periods", "Self-repair": "repair"}
     tables = {title: frames[key] for title, key in lookup.items()}
@@ -148,11 +154,64 @@ def _most_needed(result: LesionResult) -> Iterator[Claim]:
     worst = rows.iloc[0]
     text = (
         f"When one hidden channel decays by {percent(dose)} per step, losing {worst.target} hurts most: fitness "
-        f"{number(worst.fitness)} after {step} steps (1: as the control, 0: an empty canvas), in the trained basis."
+        f"{number(worst.fitness)} after {step} steps (1: as the control, 0: an empty canvas){_in_basis(result)}."
     )
     table = evidence(*_fitness_rows(rows), *_fitness_rows(_where(listed, role="control")), *doses)
     numbers = {"dose": dose, "eval_step": step, "worst": worst.target, "fitness": worst.fitness}
     yield Claim(_NAME, text, table, numbers)
+
+
+def _in_basis(result: LesionResult) -> str:
+    """What a statement about channels holds in, unless the rule leaves no choice of basis."""
+    try:
+        change_basis(result.organism, np.eye(len(hidden_channels(result.organism.rule.spec))))
+    except UserError:
+        return ""
+    return ", in the trained basis"
+
+
+def _bases(result: LesionResult) -> Iterator[Claim]:
+    """Whether the trained basis of the hidden channels is special: how much hangs on its channels."""
+    fitness = result.basis_fitness
+    if len(fitness) < 2:
+        return
+    statistics = pd.DataFrame({name: harm_statistics(row.to_numpy()) for name, row in fitness.iterrows()}).T
+    ranks = {name: rank_of_trained(statistics[name]) for name in ("worst", "needed", "spread")}
+    worst = ranks["worst"]
+    if "p" not in worst:
+        return
+    n, below = worst["n"], worst["below"]
+    verdicts = {
+        0: "it hangs on one channel more than in any other basis",
+        n: "its channels can be spared more easily than those of any other basis",
+    }
+    verdict = verdicts.get(below, f"the trained basis is not special, since {below} of {n} are lower")
+    text = (
+        f"In the trained basis the body keeps a fitness of {number(worst['value'])} without the channel needed most, "
+        f"in {n} other bases of the same organism {_span(worst)}: {verdict}."
+    )
+    measures = {
+        "worst": "fitness without the channel needed most",
+        "needed": "share of channels whose loss costs half of the fitness",
+        "spread": "spread of the harm over channels (1: even)",
+    }
+    table = [_ranked(rank, measures[name]) for name, rank in ranks.items()]
+    note = (
+        f"With {n} bases p, two-sided, is at least {probability(2 / (n + 1))}. The other bases are random rotations of "
+        "the hidden channels; training that prefers no basis could have ended in any of them."
+    )
+    yield Claim(_NAME, text, evidence(*table), {name: rank["p"] for name, rank in ranks.items() if "p" in rank}, note)
+
+
+def _span(rank: Mapping[str, float]) -> str:
+    """The range of the other bases."""
+    return f"{number(rank['null_low'])} to {number(rank['null_high'])}"
+
+
+def _ranked(rank: Mapping[str, Any], measure: str) -> dict[str, Any]:
+    """Evidence: a value of the trained basis among those of others."""
+    known = {name: value for name, value in rank.items() if name != "below"}
+    return {"quantity": "trained basis", "measure": measure, "unit": "other bases"} | known
 
 
 def _interventions_agree(result: LesionResult) -> Iterator[Claim]:
@@ -230,19 +289,23 @@ def _erased(result: LesionResult) -> Iterator[Claim]:
 
 
 def _inner_targets(result: LesionResult) -> Iterator[Claim]:
-    """Filters and groups of hidden units."""
-    rows = _where(result.atlas, intervention="mean")
-    rows = rows[rows.fitness.notna() & (rows.cells_changed > 0)]
-    for target_type, name in (("filter", "filters of the perception"), ("units", "groups of hidden units")):
-        shown = _where(rows, target_type=target_type).sort_values("fitness")
+    """Hidden units and filters, which need no choice of basis."""
+    atlas = result.atlas
+    defined = atlas[(atlas.phase == "adult") & atlas.fitness.notna() & (atlas.cells_changed > 0)]
+    names = {"unit": "hidden units", "units": "groups of hidden units", "filter": "filters of the perception"}
+    for target_type, name in names.items():
+        rows = _where(defined, target_type=target_type)
+        held = next((value for value in ("mean", "zero") if value in set(rows.intervention)), "")
+        shown = _where(rows, intervention=held).sort_values("fitness")
         if len(shown):
             worst, spared = shown.iloc[0], int((shown.fitness >= _INTACT).sum())
+            at = "their mean" if held == "mean" else "zero"
             text = (
-                f"{spared} of {len(shown)} {name} can be held at their mean for {int(worst.eval_step)} steps without "
+                f"{spared} of {len(shown)} {name} can be held at {at} for {int(worst.eval_step)} steps without "
                 f"harm (fitness at least {_INTACT}); {worst.target} is needed most, with {number(worst.fitness)}."
             )
             numbers = {"target_type": target_type, "unharmed": spared, "n": len(shown)}
-            yield Claim(_NAME, text, evidence(*_fitness_rows(shown)), numbers)
+            yield Claim(_NAME, text, evidence(*_fitness_rows(shown.head(_MAX_ROWS))), numbers)
 
 
 def _components(result: LesionResult) -> Iterator[Claim]:
@@ -309,9 +372,16 @@ def _backup(result: LesionResult) -> Iterator[Claim]:
         table.append(_row("pairs with the control channel", "largest |epsilon| on fitness", largest, runs, "runs"))
     listed = f" ({_first_names([f'{r.a} and {r.b}' for r in backup.itertuples()])})" if len(backup) else ""
     text = (
-        f"{len(backup)} of {plural(int((~is_control).sum()), 'pair')} of hidden channels back each other up, in the "
-        f"trained basis{listed}."
+        f"{len(backup)} of {plural(int((~is_control).sum()), 'pair')} of hidden channels back each other "
+        f"up{_in_basis(result)}{listed}."
     )
+    if len(result.basis_backup) > 1:
+        ranked = rank_of_trained(result.basis_backup)
+        text += (
+            f" In {ranked['n']} other bases of the same organism {ranked['null_low']:.0f} to "
+            f"{ranked['null_high']:.0f} pairs do."
+        )
+        table.append(_ranked(ranked, "pairs that back each other up"))
     floor = sign_flip_floor(runs)
     note = (
         f"Named where epsilon on fitness is at least {MIN_EPSILON} in size with q ≤ {MAX_Q} and −log10 MSE agrees; the "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ import xarray as xr
 
 from analysis import metrics
 from analysis.assays.lesions.atlas import half_doses, list_lesions, run_lesions, summarise_lesions
+from analysis.assays.lesions.bases import channel_fitness, named_bases
 from analysis.assays.lesions.config import LesionConfig
 from analysis.assays.lesions.critical_periods import critical_periods, period_bounds
 from analysis.assays.lesions.epistasis import double_lesions, pair_table
@@ -21,7 +23,7 @@ from analysis.assays.lesions.self_repair import REPAIR_INTERVENTIONS, repair_eff
 from analysis.paired import measured_steps, run_controls
 from analysis.progress import Log, Progress, silent
 from analysis.report.notebook import ReportHtml
-from analysis.rollouts import grow_runs, run_keys
+from analysis.rollouts import grow_runs, run_keys, with_adult_step
 from nca.damage import cut
 from nca.errors import UserError
 from nca.organism import Organism
@@ -46,6 +48,8 @@ class LesionResult(ReportHtml):
         period_bounds: a row for each channel (`critical_periods.period_bounds`).
         self_repair: effect by intervention, arm, channel and run (`self_repair.self_repair`).
         repair_effects: a row for each intervention, arm and channel (`self_repair.repair_effects`).
+        basis_fitness: fitness after partial ablation by basis (index) and hidden channel (`bases.channel_fitness`).
+        basis_backup: number of pairs of hidden channels that back each other up, by basis.
         skipped: why a method or phase has no results, by its name.
         portrait: the first run's adult body, premultiplied RGBA (y, x, 4).
     """
@@ -61,6 +65,8 @@ class LesionResult(ReportHtml):
     period_bounds: pd.DataFrame = field(default_factory=pd.DataFrame)
     self_repair: xr.Dataset = field(default_factory=xr.Dataset)
     repair_effects: pd.DataFrame = field(default_factory=pd.DataFrame)
+    basis_fitness: pd.DataFrame = field(default_factory=pd.DataFrame)
+    basis_backup: pd.Series = field(default_factory=lambda: pd.Series(dtype=float))
     skipped: dict[str, str] = field(default_factory=dict)
     portrait: np.ndarray | None = None
 
@@ -75,7 +81,7 @@ def run(organism: Organism, config: LesionConfig | None = None, *, log: Log = si
     Returns:
         The results; a method that makes no sense for this organism has its reason in `skipped` instead.
     """
-    config = (config or LesionConfig()).filled()
+    config = with_adult_step((config or LesionConfig()).filled(), organism)
     experiment = _Experiment(organism, config, log)
     results: dict[str, Any] = {}
     for name in config.methods:
@@ -94,7 +100,7 @@ class _Experiment:
     """One organism with its control channel, and the adult runs that all methods share."""
 
     def __init__(self, original: Organism, config: LesionConfig, log: Log) -> None:
-        self.organism, self.config = add_control_channel(original), config
+        self.original, self.organism, self.config = original, add_control_channel(original), config
         spec, names = self.organism.rule.spec, self.organism.rule.channel_names
         self.control_channel = spec.channels - 1 if spec.channels > original.rule.spec.channels else None
         self.hidden = hidden_channels(spec)
@@ -105,6 +111,17 @@ class _Experiment:
         self.keys = run_keys(config.seed, runs)
         self.progress.start(f"growing {original.name}", runs * config.adult_step)
         self.adult = np.asarray(grow_runs(self.organism, config.adult_step, self.keys, tick=self.progress.tick))
+
+    @cached_property
+    def bases(self) -> dict[str, Organism]:
+        """The organism by the basis of its hidden channels; empty if no other basis is asked for or possible."""
+        if not self.config.basis_controls:
+            return {}
+        try:
+            return named_bases(self.original, self.config.basis_controls, self.config.seed)
+        except UserError as error:
+            self.skipped["basis controls"] = str(error)
+            return {}
 
     def _schedule(self, phase: str) -> dict[tuple[int, ...], list[Lesion]]:
         """The atlas's lesions of a phase, by the steps at which their outcome is measured."""
@@ -164,14 +181,43 @@ class _Experiment:
         self.skipped |= reasons
         table = pd.concat(tables, ignore_index=True)
         atlas = summarise_lesions(table)
-        return {"atlas_runs": table, "atlas": atlas, "half_doses": half_doses(atlas)}
+        results = {"atlas_runs": table, "atlas": atlas, "half_doses": half_doses(atlas)}
+        if "channel" in self.config.targets and "partial" in self.config.interventions and "adult" in set(atlas.phase):
+            results["basis_fitness"] = self._basis_fitness()
+        return results
+
+    def _basis_fitness(self) -> pd.DataFrame:
+        """Fitness after partial ablation of each hidden channel, in each basis."""
+        config, eval_step = self.config, self.config.eval_steps[-1]
+        lesions, bases = 1 + len(hidden_channels(self.original.rule.spec)), self.bases
+        self.progress.start("atlas, other bases", len(bases) * config.runs * (config.adult_step + lesions * eval_step))
+        timing = {"adult_step": config.adult_step, "eval_step": eval_step, "seed": config.seed}
+        by_basis = {}
+        for name, organism in bases.items():
+            states = np.asarray(grow_runs(organism, config.adult_step, self.keys[: config.runs]))
+            tick = self.progress.tick
+            by_basis[name] = channel_fitness(organism, states, dose=config.middle_dose, **timing, tick=tick)
+        return pd.DataFrame(by_basis).T
 
     def _epistasis(self) -> dict[str, Any]:
         runs, eval_step, size = self.config.epistasis_runs, self.config.epistasis_eval_steps, len(self.hidden)
         self.progress.start("epistasis", (size * (size + 1) // 2 + 1) * runs * eval_step)
         specimen = self._specimen(runs, (eval_step,))
         doubles = double_lesions(specimen, self.hidden, eval_step, names=self.names, tick=self.progress.tick)
-        return {"double_lesions": doubles, "pairs": pair_table(doubles, self.config.seed)}
+        backup = {name: self._count_backup(organism) for name, organism in self.bases.items()}
+        results = {"double_lesions": doubles, "pairs": pair_table(doubles, self.config.seed)}
+        return results | {"basis_backup": pd.Series(backup, dtype=float)}
+
+    def _count_backup(self, organism: Organism) -> int:
+        """Number of pairs of hidden channels that back each other up, in the basis that this organism has."""
+        runs, first, eval_step = self.config.epistasis_runs, self.config.adult_step, self.config.epistasis_eval_steps
+        hidden = hidden_channels(organism.rule.spec)
+        self.progress.start("epistasis, other bases", (len(hidden) * (len(hidden) + 1) // 2 + 1) * runs * eval_step)
+        states, steps = grow_runs(organism, first, self.keys[:runs]), measured_steps(first, (eval_step,))
+        controls = run_controls(organism, states, self.keys[:runs], steps, tick=self.progress.tick)
+        specimen = prepare_specimen(organism, controls, seed=self.config.seed)
+        doubles = double_lesions(specimen, hidden, eval_step, tick=self.progress.tick)
+        return int((pair_table(doubles, self.config.seed).interaction == "backup").sum())
 
     def _critical_periods(self) -> dict[str, Any]:
         self.progress.start("critical periods")

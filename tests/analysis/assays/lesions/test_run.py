@@ -28,7 +28,7 @@ def test_everything_finds_what_was_planted_and_the_control_channel_shows_nothing
     assert (control.side_effect == 0).all()
     np.testing.assert_allclose(control.fitness, 1, atol=1e-6)
     assert set(result.atlas.phase) == {"growing", "adult", "regenerating"}
-    assert set(result.atlas.target_type) == {"channel", "filter", "units", "direction"}
+    assert set(result.atlas.target_type) == {"channel", "filter", "units", "unit", "direction"}
     top = result.pairs.iloc[0]
     assert {top.a, top.b} == {"h0", "h1"}
     assert top.epsilon == pytest.approx(-1, abs=1e-5)
@@ -37,6 +37,12 @@ def test_everything_finds_what_was_planted_and_the_control_channel_shows_nothing
 
 def test_what_is_claimed_of_a_hand_made_organism(result):
     assert [claim.text for claim in claims(result)] == [
+        "0 of 8 hidden units can be held at zero for 20 steps without harm (fitness at least 0.95); unit 1 is needed "
+        "most, with 0.80.",
+        "2 of 2 groups of hidden units can be held at their mean for 20 steps without harm (fitness at least 0.95); "
+        "2 to r is needed most, with 1.00.",
+        "3 of 3 filters of the perception can be held at their mean for 20 steps without harm (fitness at least 0.95); "
+        "identity is needed most, with 1.00.",
         "When one hidden channel decays by 20 % per step, losing h6 hurts most: fitness 0.00 after 20 steps "
         "(1: as the control, 0: an empty canvas), in the trained basis.",
         "1 of 2 lasting interventions find h6 to be needed most; between two of them the rank correlation of fitness "
@@ -45,11 +51,7 @@ def test_what_is_claimed_of_a_hand_made_organism(result):
         "(adult), 2 of 9 (regenerating).",
         "4 of 9 hidden channels can be set to zero once without harm 20 steps later (fitness at least 0.95); h6 does "
         "worst, with 0.00.",
-        "3 of 3 filters of the perception can be held at their mean for 20 steps without harm (fitness at least 0.95); "
-        "identity is needed most, with 1.00.",
-        "2 of 2 groups of hidden units can be held at their mean for 20 steps without harm (fitness at least 0.95); "
-        "2 to r is needed most, with 1.00.",
-        "0 of 302 lesions make the body overgrow in some run, and 0 make it explode.",
+        "0 of 314 lesions make the body overgrow in some run, and 0 make it explode.",
         "0 of 36 pairs of hidden channels back each other up, in the trained basis.",
         "5 of 9 hidden channels have a critical period: ablating the channel before or after it reduces fitness.",
         "The other hidden channels repair a part of the loss of 0 of 5 channels and make it worse for 0; for 0 of 5 "
@@ -81,7 +83,7 @@ def test_the_quick_configuration_is_the_same_atlas_with_fewer_lesions(result):
     rows = result.atlas.merge(quick.atlas, on=["phase", "target", "intervention", "dose", "eval_step"])
     assert len(rows) == len(quick.atlas)
     np.testing.assert_allclose(rows.fitness_x, rows.fitness_y, atol=1e-6)
-    assert [figure.name for figure in sections([quick])[0].figures] == ["lesion-channels"]
+    assert [figure.name for figure in sections([quick])[0].figures] == ["lesion-channels", "lesion-atlas", "lesion-targets"]
 
 
 def test_full_makes_every_intervention_in_every_phase():
