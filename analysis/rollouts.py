@@ -7,9 +7,9 @@ runs are computed one by one on as many threads as there are cores, elsewhere in
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from analysis import metrics
 from analysis.metrics import Arrays
 from nca.errors import UserError
 from nca.organism import Organism
@@ -25,6 +26,10 @@ from nca.rollout import grow, run_key
 from nca.step import fire_mask
 
 CHUNK = 20
+_ADULT_STEP, _TRAINED_STEP = 200, 96  # the second is the end of the longest roll-outs of the published training
+_COMPARED_STEP = 5 * CHUNK  # near the second, and needs no program of its own
+_LOST = 0.5  # rise of log10 MSE by which a body is lost
+_NEAR = 0.95  # fitness, relative to its best
 BATCH_SIZE = 128
 Tick = Callable[[int], None]
 
@@ -167,3 +172,73 @@ def grow_through(
         following = grow_runs(organism, end - begin, keys, states=course[-1], start=begin, tick=tick)
         course.append(np.asarray(following))
     return np.stack(course)
+
+
+def own_adult_step(*organisms: Organism) -> int:
+    """The step at which organisms are grown and still have their bodies: 200, or 96 where one has lost its body by 200.
+
+    That is known from its own metrics, an error at step 200 more than three times that at step 96; without them, from
+    its regime.
+    """
+
+    def _keeps_body(organism: Organism) -> bool:
+        errors, config = _known_errors(organism), organism.provenance.get("config")
+        if {_ADULT_STEP, _TRAINED_STEP} <= errors.keys():
+            return errors[_ADULT_STEP] - errors[_TRAINED_STEP] <= _LOST
+        return not (isinstance(config, Mapping) and config.get("regime") == "growing")
+
+    return _ADULT_STEP if all(map(_keeps_body, organisms)) else _TRAINED_STEP
+
+
+def with_adult_step(config: Any, *organisms: Organism) -> Any:
+    """Options with the adult step of these organisms, where their own is 0; options without that field as they are."""
+    return config if getattr(config, "adult_step", 1) else replace(config, adult_step=own_adult_step(*organisms))
+
+
+def body_warnings(organisms: Sequence[Organism], step: int, log: Callable[[str], None]) -> list[str]:
+    """What is wrong with the bodies of organisms at a step, in sentences; each is logged as well."""
+    warnings = [text for text in (_body_warning(organism, step) for organism in organisms) if text]
+    for text in warnings:
+        log(f"warning: {text}")
+    return warnings
+
+
+def _body_warning(organism: Organism, step: int) -> str:
+    """Why the body at a step is not the organism's own, as a sentence: gone, overgrown, or far from its best.
+
+    It is compared with the same two runs at step 100, and with the least error among the organism's metrics; empty
+    where nothing is wrong.
+    """
+    rule, known = organism.rule, _known_errors(organism)
+    steps = sorted({step} if known and step <= _COMPARED_STEP else {step, _COMPARED_STEP})
+    states = dict(zip(steps, grow_through(organism, run_keys(0, 2), [0, *steps])[1:], strict=True))
+    if reason := metrics.missing_body(rule, states[step], step):
+        return f"{organism.name}: {reason}"
+    cells = {n: int(np.median(metrics.mature_count(rule, s))) for n, s in states.items()}
+    advice = f"All results are about that body; try --adult-step {own_adult_step(organism)}."
+    target = organism.padded_target()
+    if target is not None:
+        errors = {n: float(np.median(metrics.log_mse(metrics.mse(rule.spec, s, target)))) for n, s in states.items()}
+        now, errors = errors[step], known | errors
+        best = min(errors, key=lambda n: errors[n])
+        mse, best_mse = 10.0 ** np.asarray([[now], [errors[best]]])
+        if metrics.fitness(mse, best_mse, metrics.empty_mse(target)) < _NEAR:
+            return (
+                f"{organism.name} is far from its best at step {step}: log10 MSE {now:.2f} with {cells[step]} mature "
+                f"cells, {errors[best]:.2f} at step {best}. {advice}"
+            )
+    before = cells.get(_COMPARED_STEP, cells[step])
+    if step > _COMPARED_STEP and cells[step] > metrics.OVERGROWN * before:
+        return (
+            f"{organism.name} has overgrown by step {step}: {cells[step]} mature cells, {before} at step "
+            f"{_COMPARED_STEP}. {advice}"
+        )
+    return ""
+
+
+def _known_errors(organism: Organism) -> dict[int, float]:
+    """log10 MSE by step, of the organism's metrics."""
+    try:
+        return {int(n): float(e) for n, e in organism.metrics["log10_mse"].items() if e is not None}
+    except (KeyError, AttributeError, TypeError, ValueError):
+        return {}

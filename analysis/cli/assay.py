@@ -17,7 +17,6 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from analysis.assays import ASSAYS, Assay
 from analysis.cli.output import MAX_LOG_MSE, Source, Sources, log_line, print_result
 from analysis.dissection.config import DissectConfig
-from nca.errors import UserError
 from nca.validation import replace_defaults
 
 if TYPE_CHECKING:
@@ -71,6 +70,7 @@ def _run_assay(assay: Assay, command: Any) -> None:
     from analysis.populations.population import find_organism, find_organisms, find_population
     from analysis.report.folder import check_folder
     from analysis.report.model import Report
+    from analysis.rollouts import body_warnings, with_adult_step
 
     name, config = f"nca {assay.command}", command.config
     sources = [command.organism] if isinstance(command.organism, str) else command.organism
@@ -88,14 +88,17 @@ def _run_assay(assay: Assay, command: Any) -> None:
     if assay.with_donor:
         donor, host = find_organism(command.donor, name), organisms[0]
         host = replace(host, canvas=command.canvas) if command.canvas else host
-        results = [run(host, donor, config, log=log_line)]
         organisms = [host] if donor.hash == host.hash else [host, donor]
+    config = with_adult_step(config, *organisms)
+    warnings = body_warnings(organisms, config.adult_step, log_line) if hasattr(config, "adult_step") else []
+    if assay.with_donor:
+        results = [run(host, donor, config, log=log_line)]
     else:
         results = [run(organism, config, log=log_line) for organism in organisms]
     for warning in (w for result in results for w in getattr(result, "warnings", ())):
         log_line(f"warning: {warning}")
     sections = assay.module("report").sections(results)
-    drawn = {"portrait": _first_portrait(results), "seconds": time.monotonic() - started}
+    drawn: Any = {"portrait": _first_portrait(results), "seconds": time.monotonic() - started, "warnings": warnings}
     _write(Report(name, organisms, sections, asdict(results[0].config), **drawn), folder, data=config.full)
 
 
@@ -195,6 +198,7 @@ class Dissect:
         from analysis.dissection.dissect import COMMAND, dissect
         from analysis.populations.population import find_organisms, find_population
         from analysis.report.folder import check_folder, is_current
+        from analysis.rollouts import with_adult_step
 
         config, options = self.config, asdict(self.config)
         folder = _report_folder(COMMAND, self.organism[0] if self.organism else "", self.out)
@@ -203,7 +207,9 @@ class Dissect:
             organisms = [member.organism for member in population.members]
             written = options | {"max_log_mse": self.max_log_mse}
         else:
-            organisms, written = find_organisms(self.organism), config.to_json()
+            organisms = find_organisms(self.organism)
+            config = with_adult_step(config, *organisms)
+            written = config.to_json()
         check_folder(folder, COMMAND)
         if not self.force and is_current(folder, organisms, written):
             log_line(f"{folder} holds this dissection already; --force repeats it")
@@ -222,7 +228,8 @@ class Pca:
     """Show the principal components of an organism's states: maps, colours, variance, loadings.
 
     Attributes:
-        adult_step: step that they are fitted on; growth is shown up to it.
+        adult_step: step that they are fitted on, and growth is shown up to; 0 for 200, or for 96 if the organism has
+            lost its body by 200.
         channels: the hidden channels, or all.
         scaling: raw states, or z-scored.
         seed: number that the randomness follows from.
@@ -231,7 +238,7 @@ class Pca:
     """
 
     organism: Positional[Source]
-    adult_step: int = 200
+    adult_step: int = 0
     channels: Literal["hidden", "all"] = "hidden"
     scaling: Literal["raw", "zscore"] = "raw"
     seed: int = 0
@@ -251,23 +258,23 @@ class Pca:
         from analysis.recording import record
         from analysis.report.folder import check_folder
         from analysis.report.model import Report
+        from analysis.rollouts import body_warnings, with_adult_step
 
-        if self.adult_step < 1:
-            raise UserError(f"Components need a step after the seed, got {self.adult_step}.")
         options = {name: getattr(self, name) for name in ("adult_step", "channels", "scaling", "seed")}
+        config = AxesConfig(**options)
         folder = _report_folder("nca pca", self.organism, self.out)
         population = find_population([self.organism])
         if population:
-            config = AxesConfig(**options)
             _run_population(population, [(COMPONENTS, config)], "nca pca", folder, asdict(config), self.max_log_mse)
             return
         organism = find_organism(self.organism, "nca pca")
         check_folder(folder, "nca pca")
-        log_line(f"growing {organism.name} to step {self.adult_step}")
-        started = time.monotonic()
-        recording = record(organism, self.adult_step, seed=self.seed)
-        components = fit_pca(recording, step=self.adult_step, channels=self.channels, scaling=self.scaling)
+        started, step = time.monotonic(), with_adult_step(config, organism).adult_step
+        warnings = body_warnings([organism], step, log_line)
+        log_line(f"growing {organism.name} to step {step}")
+        recording = record(organism, step, seed=self.seed)
+        components = fit_pca(recording, step=step, channels=self.channels, scaling=self.scaling)
         sections = [pca_section(components)]
         portrait = np.asarray(metrics.picture(organism.rule.spec, recording.state.values[0, -1]))
-        seconds = time.monotonic() - started
-        _write(Report("nca pca", [organism], sections, options, portrait=portrait, seconds=seconds), folder)
+        drawn: Any = {"portrait": portrait, "seconds": time.monotonic() - started, "warnings": warnings}
+        _write(Report("nca pca", [organism], sections, options | {"adult_step": step}, **drawn), folder)

@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -69,11 +69,17 @@ class Sweep:
     def execute(self) -> None:
         """Sweep, write the files, print where they are."""
         shard, begun = Shard.parse(self.shard or "1/1"), time.monotonic()
+        from analysis.rollouts import body_warnings, own_adult_step
         from analysis.sweeps.sweep import shard_filename, sweep
         from nca.io import load
 
         organism = load(self.organism)
-        edits, options = _experiments(self, organism), asdict(self.config)
+        measured = self.config
+        if measured.adult_step < 0:
+            measured = replace(measured, adult_step=own_adult_step(organism))
+        edits, options = _experiments(replace(self, config=measured), organism), asdict(measured)
+        if measured.adult_step:
+            body_warnings([organism], measured.adult_step, log_line)
         with _sweep_folder(self.out, self.shard is None):
             store = self.out / shard_filename(shard)
             try:
@@ -203,7 +209,7 @@ def _write_summary(
 ) -> None:
     """Write table.csv and sweep.json next to rows.jsonl; print where they are."""
     from analysis.report.format import NOT_DEFINED
-    from nca.io import write_file
+    from nca.files import write_file
 
     with (folder / "rows.jsonl").open() as rows:
         header = json.loads(rows.readline())["sweep"]

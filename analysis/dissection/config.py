@@ -28,7 +28,8 @@ class DissectConfig:
         assays: which assays: axes, lesions, regeneration, grafts, robustness.
         runs: runs of which growth is measured.
         seed: number that all randomness follows from.
-        adult_step: step at which the body counts as grown, in every assay.
+        adult_step: step at which the body counts as grown, in every assay; 0 for 200, or for 96 if the organism has
+            lost its body by 200.
         follow_up_step: step to which a few runs are followed; 0 for none.
         follow_up_runs: number of runs that are followed.
         full: make each assay as large as its own command does by default, instead of its quick preset, and
@@ -38,14 +39,15 @@ class DissectConfig:
     assays: tuple[str, ...] = ASSAY_NAMES
     runs: int = 8
     seed: int = 0
-    adult_step: int = 200
+    adult_step: int = 0
     follow_up_step: int = 2000
     follow_up_runs: int = 2
     full: bool = False
 
     def __post_init__(self) -> None:
         convert_to_tuples(self, "assays")
-        check_at_least(1, self, "runs", "adult_step", "follow_up_runs")
+        check_at_least(1, self, "runs", "follow_up_runs")
+        check_at_least(0, self, "adult_step")
         if unknown := [name for name in self.assays if name not in ASSAY_NAMES]:
             raise UserError(f"assays are among {', '.join(ASSAY_NAMES)}; got {', '.join(unknown)}.")
         if self.follow_up_step and self.follow_up_step <= self.adult_step:

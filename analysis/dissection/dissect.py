@@ -15,6 +15,7 @@ from analysis.dissection.growth import growth_section, measure_growth
 from analysis.progress import Log, silent
 from analysis.report.format import join_words
 from analysis.report.model import Report, Section
+from analysis.rollouts import body_warnings, with_adult_step
 from nca.errors import UserError
 from nca.organism import Organism
 
@@ -48,9 +49,10 @@ def dissect(
         `report.save(folder)` writes it; a notebook shows it.
     """
     organisms = [organism] if isinstance(organism, Organism) else list(organism)
-    config = config or DissectConfig()
+    config = with_adult_step(config or DissectConfig(), *organisms)
     configs = config.assay_configs() if assay_configs is None else dict(assay_configs)
     started, alone = time.monotonic(), len(organisms) == 1
+    warnings = body_warnings(organisms, config.adult_step, log)
     sections, portrait = [], None
     if alone:
         growth = measure_growth(organisms[0], config, log=log)
@@ -72,6 +74,7 @@ def dissect(
         portrait=portrait,
         seconds=time.monotonic() - started,
         caveat=ONE_NETWORK if alone else SEVERAL_NETWORKS,
+        warnings=warnings,
     )
 
 

@@ -17,6 +17,7 @@ from analysis.populations.comparisons import Study
 from analysis.populations.population import MAX_LOG_MSE, GrownMember, Population, find_population, grow_members
 from analysis.progress import Log, silent
 from analysis.report.notebook import ReportHtml
+from analysis.rollouts import with_adult_step
 from nca.errors import UserError
 from nca.validation import replace_defaults
 
@@ -66,7 +67,7 @@ def run(
     cache: dict[tuple[int, int, int], list[GrownMember]] = {}
     results = []
     for assay, asked in assays:
-        config = replace_defaults(asked, assay.preset)
+        config = with_adult_step(replace_defaults(asked, assay.preset))
         steps = [config.adult_step]
         if assay.published_step and config.adult_step > PUBLISHED_STEP:
             steps.append(PUBLISHED_STEP)

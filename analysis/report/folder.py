@@ -26,7 +26,7 @@ from analysis.report.format import NOT_DEFINED
 from analysis.report.html import page_html
 from analysis.report.model import Report
 from nca.errors import UserError
-from nca.io import write_file
+from nca.files import write_file
 from nca.organism import Organism
 from nca.versions import versions
 
@@ -34,6 +34,7 @@ ABOUT = {
     "command": "the command that wrote this",
     "organisms": "what was examined: name, hash (of rule, seed and canvas), conventions, provenance, metrics",
     "config": "the options; with the hashes and the versions they repeat everything here",
+    "warnings": "what limits every finding, in sentences",
     "claims": "what was found: assay, text, evidence (rows of a table), numbers, note",
     "skipped": "by section: what was not examined, and why",
     "tables": "every table by its name, a row an object; null is a number that is not defined",
@@ -141,6 +142,7 @@ def _summary(report: Report) -> dict[str, Any]:
             "config": dict(report.config),
             "versions": versions(),
             "seconds": round(report.seconds, 1),
+            "warnings": list(report.warnings),
             "claims": [vars(claim) for section in report.sections for claim in section.claims],
             "skipped": {section.name: list(section.skipped) for section in report.sections if section.skipped},
             "tables": {name: frame for section in report.sections for name, frame in section.tables.items()},

@@ -108,6 +108,7 @@ class Report:
         seconds: how long the computation took.
         caveat: a paragraph under the findings, plain text.
         title: the heading of the page; the names of the organisms if empty.
+        warnings: what limits every finding, in sentences, at the top of the page.
     """
 
     command: str
@@ -118,6 +119,7 @@ class Report:
     seconds: float = 0.0
     caveat: str = ""
     title: str = ""
+    warnings: Sequence[str] = ()
 
     def save(self, folder: str | Path, *, data: bool = False) -> Path:
         """Write the report into a folder; see `analysis.report.folder.write_report`."""

@@ -26,7 +26,8 @@ class AxesConfig:
     Attributes:
         runs: number of runs; the first is tested, the others show how far results repeat.
         seed: seed of all randomness.
-        adult_step: step at which the body counts as grown.
+        adult_step: step at which the body counts as grown; 0 for 200, or for 96 if the organism has lost its body by
+            200.
         surrogates: smooth random fields that every statistic of position is compared with.
         cv_repeats: assignments of cells to cross-validation folds; R² is their mean.
         channels: use the hidden channels, or all of them.
@@ -42,7 +43,7 @@ class AxesConfig:
 
     runs: int = 4
     seed: int = 0
-    adult_step: int = 200
+    adult_step: int = 0
     surrogates: int = 249
     cv_repeats: int = 10
     channels: Literal["hidden", "all"] = "hidden"
@@ -55,7 +56,8 @@ class AxesConfig:
     full: bool = False
 
     def __post_init__(self) -> None:
-        check_at_least(1, self, "runs", "adult_step", "cv_repeats", "eval_steps")
+        check_at_least(1, self, "runs", "cv_repeats", "eval_steps")
+        check_at_least(0, self, "adult_step")
         convert_to_tuples(self, "angles")
         if self.surrogates < 19:
             raise UserError(f"surrogates must be 19 or more for p to reach 0.05; got {self.surrogates}.")

@@ -24,7 +24,7 @@ from analysis.assays.axes.weight_shuffle import weight_shuffle_tests
 from analysis.progress import Log, silent
 from analysis.recording import label_states, record
 from analysis.report.notebook import ReportHtml
-from analysis.rollouts import grow_runs, run_keys
+from analysis.rollouts import grow_runs, run_keys, with_adult_step
 from nca.errors import UserError
 from nca.organism import Organism
 from nca.spec import hidden_channels
@@ -91,7 +91,7 @@ def run(
         recording: every state of run 0 of the config's seed up to the adult step; recorded by default.
         states: all runs at that step, (run, y, x, channel); grown by default.
     """
-    config, begin = (config or AxesConfig()).filled(), time.monotonic()
+    config, begin = with_adult_step((config or AxesConfig()).filled(), organism), time.monotonic()
     step, keys = config.adult_step, run_keys(config.seed, config.runs)
     log(f"{organism.name}: growing")
     recording = record(organism, step, seed=config.seed) if recording is None else recording

@@ -27,7 +27,7 @@ class GraftConfig:
         source: centre of the disc in the donor, row and column in cells; the middle of its body if none.
         target: where the centre goes in the host; the far end of its body if none.
         radius: radius of the disc, in cells.
-        adult_step: step of the graft.
+        adult_step: step of the graft; 0 for 200, or for 96 if the organism has lost its body by 200.
         eval_steps: steps after the graft at which the outcome is measured.
         turn: degrees by which the disc is turned, clockwise as seen.
         runs: number of runs that are grafted.
@@ -41,7 +41,7 @@ class GraftConfig:
     source: tuple[float, float] | None = None
     target: tuple[float, float] | None = None
     radius: float = 4.0
-    adult_step: int = 200
+    adult_step: int = 0
     eval_steps: int = 200
     turn: float = 0.0
     runs: int = 4
@@ -60,7 +60,8 @@ class GraftConfig:
             raise UserError(f"Source, target and turn of a graft must be finite numbers, got {numbers}.")
         if not all(0 < radius < math.inf for radius in (self.radius, *self.fragments)):
             raise UserError("The radius of a graft and those of fragments must be above 0 cells.")
-        check_at_least(1, self, "adult_step", "eval_steps", "runs", "map_points")
+        check_at_least(1, self, "eval_steps", "runs", "map_points")
+        check_at_least(0, self, "adult_step")
         if not 0 <= self.map_runs <= self.runs:
             raise UserError(f"map_runs must be 0 to {self.runs}, some of the runs; got {self.map_runs}.")
 

@@ -18,7 +18,7 @@ from analysis.assays.grafts.organizer_map import isolation_map, organizer_map
 from analysis.geometry import body_ends
 from analysis.progress import Log, Progress, silent
 from analysis.report.notebook import ReportHtml
-from analysis.rollouts import CHUNK, Batch, advance_chunk, grow_runs, run_keys
+from analysis.rollouts import CHUNK, Batch, advance_chunk, grow_runs, run_keys, with_adult_step
 from nca.damage import disc
 from nca.errors import UserError
 from nca.organism import Organism
@@ -73,7 +73,8 @@ def run(
     Raises:
         UserError: host and donor differ in their number of channels, or the disc holds no mature cell of the donor.
     """
-    donor, config = donor or host, (config or GraftConfig()).filled()
+    donor = donor or host
+    config = with_adult_step((config or GraftConfig()).filled(), host, donor)
     if donor.rule.spec.channels != host.rule.spec.channels:
         raise UserError(
             f"A graft needs equal channels in donor and host; {donor.name} has {donor.rule.spec.channels}, "

@@ -27,7 +27,8 @@ class RegenerationConfig:
     Attributes:
         runs: number of runs of the five cuts.
         seed: number that all randomness follows from.
-        adult_step: step at which the body counts as grown: every wound is made then.
+        adult_step: step at which the body counts as grown, and is wounded; 0 for 200, or for 96 if the organism has
+            lost its body by 200.
         eval_steps: steps after the wound at which its outcome is measured.
         map_runs: how many of the runs half planes and holes are made on.
         angles: number of directions of half planes, evenly spaced; 0 for none.
@@ -40,7 +41,7 @@ class RegenerationConfig:
 
     runs: int = 8
     seed: int = 0
-    adult_step: int = 200
+    adult_step: int = 0
     eval_steps: int = 500
     map_runs: int = 2
     angles: int = 8
@@ -52,7 +53,8 @@ class RegenerationConfig:
 
     def __post_init__(self) -> None:
         convert_to_tuples(self, "radii")
-        check_at_least(1, self, "runs", "adult_step", "eval_steps", "map_runs", "map_points", "follow_up_runs")
+        check_at_least(0, self, "adult_step")
+        check_at_least(1, self, "runs", "eval_steps", "map_runs", "map_points", "follow_up_runs")
         if self.angles < 0 or not all(0 < r < math.inf for r in self.radii):
             raise UserError("angles must not be negative, and radii must be above 0 cells.")
         if self.follow_up_step and self.follow_up_step <= self.end_step:

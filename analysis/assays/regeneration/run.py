@@ -16,7 +16,7 @@ from analysis.geometry import hole_grid
 from analysis.paired import Controls, measured_steps, run_controls
 from analysis.progress import Log, Progress, silent
 from analysis.report.notebook import ReportHtml
-from analysis.rollouts import grow_runs, run_keys
+from analysis.rollouts import grow_runs, run_keys, with_adult_step
 from nca.damage import CUTS
 from nca.organism import Organism
 from nca.perception import mature
@@ -63,7 +63,7 @@ def run(organism: Organism, config: RegenerationConfig | None = None, *, log: Lo
     Returns:
         The results; of an organism without a body, the reason in `no_body`.
     """
-    config = (config or RegenerationConfig()).filled()
+    config = with_adult_step((config or RegenerationConfig()).filled(), organism)
     progress, name, span = Progress(log), organism.name, config.eval_steps
     keys = run_keys(config.seed, config.runs)
     progress.start(f"growing {name}", config.runs * config.adult_step)

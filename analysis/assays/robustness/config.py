@@ -28,7 +28,8 @@ class RobustnessConfig:
     Attributes:
         runs: number of runs that are perturbed.
         seed: seed of all randomness.
-        adult_step: step at which the body counts as grown.
+        adult_step: step at which the body counts as grown; 0 for 200, or for 96 if the organism has lost its body by
+            200.
         eval_steps: steps after state noise at which the outcome is measured.
         state_noise: state noise added once at the adult step, in standard deviations of each channel over the
             mature cells.
@@ -42,7 +43,7 @@ class RobustnessConfig:
 
     runs: int = 4
     seed: int = 0
-    adult_step: int = 200
+    adult_step: int = 0
     eval_steps: int = 200
     state_noise: tuple[float, ...] = (0.1, 0.25, 0.5, 1.0, 2.0)
     state_noise_per_step: tuple[float, ...] = (0.01, 0.03, 0.1, 0.2)
@@ -53,7 +54,8 @@ class RobustnessConfig:
 
     def __post_init__(self) -> None:
         convert_to_tuples(self, "state_noise", "state_noise_per_step", "weight_noise", "fire_rates", "canvas_margins")
-        check_at_least(1, self, "runs", "adult_step", "eval_steps")
+        check_at_least(1, self, "runs", "eval_steps")
+        check_at_least(0, self, "adult_step")
         doses = (*self.state_noise, *self.state_noise_per_step, *self.weight_noise)
         if not all(0 < dose < math.inf for dose in doses):
             raise UserError(f"Doses of noise must be above 0, got {doses}.")

@@ -16,7 +16,7 @@ from analysis.assays.robustness.config import RobustnessConfig
 from analysis.assays.robustness.dose_response import measure_doses
 from analysis.progress import Log, Progress, silent
 from analysis.report.notebook import ReportHtml
-from analysis.rollouts import run_keys
+from analysis.rollouts import run_keys, with_adult_step
 from nca.organism import Organism
 
 
@@ -55,7 +55,7 @@ def run(organism: Organism, config: RobustnessConfig | None = None, *, log: Log 
         config: perturbations and doses; the default configuration if none.
         log: receives the progress.
     """
-    config = (config or RobustnessConfig()).filled()
+    config = with_adult_step((config or RobustnessConfig()).filled(), organism)
     progress = Progress(log)
     keys = run_keys(config.seed, config.runs)
     progress.start(f"growing {organism.name}", config.runs * config.adult_step)

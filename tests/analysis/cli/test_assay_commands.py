@@ -157,7 +157,7 @@ def test_the_limit_of_the_command_line_is_that_of_the_populations():
         ("regenerate", "At least one organism"),
         ("regenerate {0} --eval-steps 0", "eval_steps must be at least 1"),
         ("robust {0} --fire-rates 2", "0.01 to 1"),
-        ("pca {0} --adult-step 0", "after the seed"),
+        ("pca {0} --adult-step -1", "adult_step must be at least 0"),
         ("lesion {0} {0}", "disc.safetensors"),
     ],
 )

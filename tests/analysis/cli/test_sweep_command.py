@@ -18,9 +18,11 @@ import analysis
 import nca
 from analysis.cli import main as cli
 from analysis.cli.sweep import Sweep, _experiments
+from analysis.sweeps.config import SweepConfig
 from nca import edits
 from nca.errors import UserError
 
+AT_200 = SweepConfig(adult_step=200)
 BODY = bodies.static_organism(bias=np.asarray([0.01, 0, 0, 0, 0, 0]))  # no two runs drift alike
 SWEEP = ["sweep", "body.safetensors", "--channels", "r", "g", "--doses", "0", "0.5", "--runs", 2]
 SWEEP += ["--adult-step", 0, "--eval-steps", "10", "20"]
@@ -83,7 +85,7 @@ def test_the_command_sweeps_whole_or_in_shards_to_the_same_table(here, capsys):
         (["--site", "fire"], "has no channels"),
         (["--window", "3", "3"], "last after the first"),
         (["--runs", "0"], "runs must be at least 1"),
-        (["--adult-step", "-1"], "steps from 0 up|must be at least 0"),
+        (["--adult-step", "-2"], "adult_step must be at least -1"),
         (["--edits", "none.json"], "none.json"),
         (["--out", "nowhere/there"], "no folder nowhere"),
         (["--out", "edits.json"], "not a folder"),
@@ -123,7 +125,7 @@ def test_an_option_that_was_renamed_is_answered_with_its_new_name(here, capsys, 
 
 @pytest.mark.parametrize(("site", "channels"), [("update", 1), ("pre", 1), ("perception", 1), ("fire", 0)])
 def test_every_site_and_mode_can_be_swept(site, channels):
-    command = Sweep("body", Path("s"), site=site, channels=("0",) * channels, mode="add", doses=(1.0,))
+    command = Sweep("body", Path("s"), site=site, channels=("0",) * channels, mode="add", doses=(1.0,), config=AT_200)
     ((name, edit),) = _experiments(command, BODY).items()
     assert name.startswith(site)
     assert (edit.site, edit.mode, int(edit.first)) == (site, "add", 200)

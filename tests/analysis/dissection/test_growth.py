@@ -137,7 +137,7 @@ def test_the_fate_of_a_body_follows_from_its_size(cells, adult_cells, exploded, 
     ("wrong", "says"),
     [
         ({"runs": 0}, "at least 1"),
-        ({"follow_up_step": 200}, "must come after"),
+        ({"adult_step": 200, "follow_up_step": 200}, "must come after"),
         ({"follow_up_runs": 9}, "ask for fewer"),
         ({"assays": ("axes", "soul")}, "got soul"),
     ],
