@@ -28,6 +28,7 @@ def test_controls_are_rotations_that_grow_the_same_body(controls):
         np.testing.assert_allclose(state[..., :4], states[0][..., :4], atol=1e-4)
         np.testing.assert_allclose(np.linalg.norm(rotated, axis=-1), np.linalg.norm(trained, axis=-1), atol=1e-3)
         assert np.abs(rotated - trained).max() > 0.1
+        np.testing.assert_allclose(other.seed, lizard.seed, atol=1e-6)
     assert others[0].hash != others[1].hash
 
 
@@ -39,5 +40,5 @@ def test_controls_follow_from_their_seed(controls):
 
 
 def test_what_has_too_few_hidden_channels_is_refused():
-    with pytest.raises(UserError, match="at least two hidden channels"):
+    with pytest.raises(UserError, match="in two dimensions or more"):
         analysis.basis_controls(organism(random_rule(0, channels=5)))

@@ -74,8 +74,7 @@ def test_a_rule_with_a_basis_of_its_own_has_no_other():
 def test_a_basis_in_which_life_hangs_on_one_channel_is_special():
     wiring = planted.Wiring()
     wiring.hurt({"alpha": 1, "h0": -2})  # only where h0 has lost half: a channel of another basis holds less of it
-    vital = wiring.organism("vital", **{f"h{n}": 0.0 for n in range(1, 9)})
-    result = run(vital, replace(ATLAS, doses=(0.05,), basis_controls=8))
+    result = run(wiring.organism("vital"), replace(ATLAS, doses=(0.05,), basis_controls=8))
     worst = result.basis_fitness.min(axis=1)
     assert result.basis_fitness.loc[TRAINED].idxmin() == "h0"
     assert rank_of_trained(worst)["below"] == 0

@@ -83,7 +83,8 @@ def test_the_quick_configuration_is_the_same_atlas_with_fewer_lesions(result):
     rows = result.atlas.merge(quick.atlas, on=["phase", "target", "intervention", "dose", "eval_step"])
     assert len(rows) == len(quick.atlas)
     np.testing.assert_allclose(rows.fitness_x, rows.fitness_y, atol=1e-6)
-    assert [figure.name for figure in sections([quick])[0].figures] == ["lesion-channels", "lesion-atlas", "lesion-targets"]
+    figures = [figure.name for figure in sections([quick])[0].figures]
+    assert figures == ["lesion-channels", "lesion-atlas", "lesion-targets"]
 
 
 def test_full_makes_every_intervention_in_every_phase():
