@@ -34,7 +34,7 @@ from nca.perception import alive, filter_fields, neighbours
 from nca.rule import Rule
 from nca.sparse import active_cells, sparse_is_exact
 from nca.spec import PERCEPTIONS
-from nca.step import next_state, perception_input
+from nca.step import activate, next_state, perception_input
 
 SHORTEST_SIDE = 16  # of a matrix that a tensor core multiplies
 
@@ -57,7 +57,8 @@ def fused_step(
     spec = rule.spec
     before = alive(rule, states)
     active = active_cells(rule, before, fires) if sparse_is_exact(rule) else fires
-    options = _Options(spec.perception, spec.boundary, spec.activation_slope, spec.squash, bfloat16, interpret)
+    hidden = (spec.activation, spec.activation_slope)
+    options = _Options(spec.perception, spec.boundary, hidden, spec.squash, bfloat16, interpret)
     padding = [(0, 0)] * 3 + [(0, _padded_side(spec.channels) - spec.channels)]
     read = jnp.pad(perception_input(rule, states, before), padding)
     update = _fused_update(options, read, active.astype(jnp.float32), _pack_layers(rule))
@@ -65,8 +66,12 @@ def fused_step(
 
 
 def has_kernel(rule: Rule) -> bool:
-    """Whether the fused kernel computes this rule: fixed filters, the same for every cell, and two layers."""
-    return rule.spec.perception not in ("steered", "learned") and len(rule.weights) == 2
+    """Whether the fused kernel computes this rule: fixed filters, the same for every cell, two layers, no exact gelu.
+
+    Triton lacks the error function that exact gelu needs.
+    """
+    spec = rule.spec
+    return spec.perception not in ("steered", "learned") and spec.activation != "gelu" and len(rule.weights) == 2
 
 
 class _Layers(NamedTuple):
@@ -105,7 +110,7 @@ class _Options:
     Attributes:
         perception: sobel, sobel-laplacian, laplacian or isotropic, its compass not turned.
         boundary: "zero" or "circular".
-        activation_slope: of the hidden layer below zero.
+        hidden: the hidden layer's activation, and its slope below zero.
         squash: "none" or "tanh".
         bfloat16, interpret: as for `fused_step`.
         tiles: cells of a tile, forward and in the gradient; powers of two, at least 16.
@@ -117,7 +122,7 @@ class _Options:
 
     perception: str = "sobel"
     boundary: str = "zero"
-    activation_slope: float = 0.0
+    hidden: tuple[str, float] = ("relu", 0.0)
     squash: str = "none"
     bfloat16: bool = False
     interpret: bool = False
@@ -234,7 +239,10 @@ def _backward_kernel(
             if options.squash == "tanh":
                 by_delta = by_delta * (1 - jnp.tanh(delta) ** 2)
             by_post = _product(options, by_delta, w2[...], (1, 1))
-            by_pre = jnp.where(pre > 0, by_post, options.activation_slope * by_post)
+            if options.hidden[0] == "relu":  # written out, which saves two sums of zeros
+                by_pre = jnp.where(pre > 0, by_post, options.hidden[1] * by_post)
+            else:
+                (by_pre,) = jax.vjp(partial(_activate, options), pre)[1](by_post)
             for k in range(filters):
                 by_fields[k, here, :] = _product(options, by_pre, w1[k], (1, 1))
             terms = [_product(options, feature, by_pre, (0, 0)) for feature in features]
@@ -268,8 +276,13 @@ def _tile(
     }
     features = filter_fields(PERCEPTIONS[options.perception].filters, near[0, 0], near)
     pre = sum(_product(options, feature, w1[k]) for k, feature in enumerate(features)) + b1[...]
-    post = jnp.where(pre > 0, pre, options.activation_slope * pre)
+    post = _activate(options, pre)
     return features, pre, post, _product(options, post, w2[...]) + b2[...]
+
+
+def _activate(options: _Options, pre: Array) -> Array:
+    name, slope = options.hidden
+    return jnp.where(pre > 0, pre, slope * pre) if name == "relu" else activate(name, slope, pre)
 
 
 def _product(options: _Options, a: Array, b: Array, over: tuple[int, int] = (1, 0)) -> Array:

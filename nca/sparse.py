@@ -45,7 +45,7 @@ def sparse_is_exact(rule: Rule, edits: Sequence[Edit] = ()) -> bool:
     all cells and without noise on perception, pre or post, or scales delta or update, which are zero where no
     row is computed.
     """
-    exact = rule.spec.alive in ("both", "gate")
+    exact = rule.spec.alive in ("both", "before", "gate")
     for edit in edits:
         by_row = edit.site.rstrip("0123456789") in _ROW_SITES and edit.mode != "noise"
         scales = edit.site in _SCALED_SITES and edit.mode == "scale"
@@ -55,7 +55,7 @@ def sparse_is_exact(rule: Rule, edits: Sequence[Edit] = ()) -> bool:
 
 def active_cells(rule: Rule, before: Bool[Array, "b y x"], fire: Bool[Array, "b y x"]) -> Bool[Array, "b y x"]:
     """The cells whose update can change the next state."""
-    if rule.spec.alive == "gate":
+    if rule.spec.alive in ("before", "gate"):
         return before & fire
     return (max_pool(before.astype(jnp.float32), rule.spec.alive_boundary) > 0) & fire
 
@@ -240,7 +240,7 @@ def _window_sizes(rule: Rule, canvas: tuple[int, int]) -> tuple[tuple[int, int],
 
     A rule that does not erase what was dead before the step has the whole canvas only.
     """
-    if rule.spec.alive != "both":
+    if rule.spec.alive not in ("both", "before"):
         return (canvas,)
     height, width = canvas
     windows = [(min(s, height), min(s, width)) for s in _SIDES]
@@ -302,7 +302,7 @@ def _paste(field: Array, corner: Int[Array, " 2"], canvas: tuple[int, int], axis
     """A window's field on an empty canvas."""
     shape = (*field.shape[:axis], *canvas, *field.shape[axis + 2 :])
     start = [jnp.int32(0)] * field.ndim
-    start[axis], start[axis + 1] = corner[0], corner[1]
+    start[axis], start[axis + 1] = corner.astype(jnp.int32)
     return lax.dynamic_update_slice(jnp.zeros(shape, field.dtype), field, start)
 
 

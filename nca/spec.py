@@ -38,7 +38,8 @@ PERCEPTIONS = {
     "steered": Perception(("identity", "dx", "dy"), has_compass=True),  # one channel is an angle
     "learned": Perception(()),  # the rule's own kernels, which may differ from channel to channel
 }
-ALIVE = ("both", "after", "gate", "none")
+ACTIVATIONS = ("relu", "tanh", "sigmoid", "elu", "swish", "gelu", "gelu-tanh")
+ALIVE = ("both", "before", "after", "gate", "none")
 BOUNDARIES = ("zero", "circular")
 SQUASHES = ("none", "tanh")
 COLOURS = ("r", "g", "b")
@@ -57,11 +58,13 @@ class Spec:
         alpha: the channel whose 3x3 maximum decides whether a site is alive.
         threshold: alive where that maximum exceeds it; 0.1 in Mordvintsev et al. 2020.
         inclusive: alive also where the maximum equals the threshold.
-        alive: "both" (tested before and after the update), "after" alone, "gate" (the test before
+        alive: "both" (tested before and after the update), "before" or "after" alone, "gate" (the test before
             gates the update only and nothing is erased), or "none".
         reads: what perception reads, the "state" or the "masked" state (dead sites read as zero).
         fire_rate: probability that a cell updates in a step; 1 is synchronous.
-        activation_slope: slope of the hidden layer below zero; 0 is relu.
+        activation: of the hidden layers: "relu", "tanh", "sigmoid", "elu", "swish", "gelu", or "gelu-tanh", its
+            approximation by tanh.
+        activation_slope: slope of relu below zero: 0 as usual, more where it is leaky.
         squash: "none" or "tanh", applied to the delta.
         clip: range that the next state is clipped to, or none.
         premultiplied: colour channels are multiplied by alpha (else straight).
@@ -80,6 +83,7 @@ class Spec:
     alive: str = "both"
     reads: str = "state"
     fire_rate: float = 0.5
+    activation: str = "relu"
     activation_slope: float = 0.0
     squash: str = "none"
     clip: tuple[float, float] | None = None
@@ -92,6 +96,7 @@ class Spec:
         _one_of("boundary", self.boundary, BOUNDARIES)
         _one_of("alive_boundary", self.alive_boundary, BOUNDARIES)
         _one_of("alive", self.alive, ALIVE)
+        _one_of("activation", self.activation, ACTIVATIONS)
         _one_of("reads", self.reads, ("state", "masked"))
         _one_of("squash", self.squash, SQUASHES)
         _in_range("channels", self.channels, 2, 1024)
@@ -99,6 +104,8 @@ class Spec:
         _in_range("threshold", self.threshold, 0.0, 1e6)
         _in_range("fire_rate", self.fire_rate, 0.0, 1.0)
         _in_range("activation_slope", self.activation_slope, 0.0, 1.0)
+        if self.activation != "relu" and self.activation_slope:
+            raise UserError(f"activation_slope is of relu alone; the activation is {self.activation}.")
         for flag in ("inclusive", "premultiplied"):
             if not isinstance(getattr(self, flag), bool):
                 raise UserError(f"{flag} must be true or false; got {getattr(self, flag)!r}.")
@@ -129,8 +136,9 @@ class Spec:
                 )
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as plain JSON values; `clip_channels` and `colours` only where they are set."""
-        return {k: v for k, v in asdict(self).items() if v is not None or k not in ("clip_channels", "colours")}
+        """The fields as plain JSON values; `clip_channels`, `colours` and `activation` only where they are set."""
+        later = {"clip_channels": None, "colours": None, "activation": "relu"}  # fields that older files lack
+        return {k: v for k, v in asdict(self).items() if k not in later or v != later[k]}
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Spec:

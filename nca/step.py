@@ -3,7 +3,7 @@
     before      b = max3x3(alpha(s)) > threshold
     perception  p = filters(s)                  (s * b where a rule perceives the masked state)
     pre         z = p W1 + b1                   (pre2, post2, ... where there are more hidden layers)
-    post        h = relu(z)
+    post        h = relu(z)                     (or another activation)
     delta       d = h W2 + b2
     fire        m = uniform(fold_in(run_key, t)) <= fire rate
     update      u = squash(d) * m * gate
@@ -104,16 +104,27 @@ def perception_input(rule: Rule, state: Array, before: Array) -> Array:
 
 def dense_layers(rule: Rule, features: Float[Array, "*n feature"], tap: Tap) -> Float[Array, "*n channel"]:
     """Features to delta through the dense layers; `tap(site, values)` sees, and may change, pre and post."""
-    values, slope = features, rule.spec.activation_slope
+    values = features
     hidden = len(rule.weights) - 1
     for layer, (weight, bias) in enumerate(zip(rule.weights, rule.biases, strict=True)):
         values = values @ weight[...] + bias[...]
         if layer < hidden:
             suffix = "" if layer == 0 else str(layer + 1)
             values = tap("pre" + suffix, values)
-            values = jax.nn.relu(values) if slope == 0 else jnp.where(values > 0, values, slope * values)
+            values = activate(rule.spec.activation, rule.spec.activation_slope, values)
             values = tap("post" + suffix, values)
     return values
+
+
+def activate(activation: str, slope: float, values: Array) -> Array:
+    """A hidden layer's activation, elementwise: one of `nca.spec.ACTIVATIONS`; `slope` is of relu below zero."""
+    match activation:
+        case "relu":
+            return jax.nn.relu(values) if slope == 0 else jnp.where(values > 0, values, slope * values)
+        case "tanh" | "sigmoid" | "elu" | "swish":
+            return getattr(jax.nn, activation)(values)
+        case _:
+            return jax.nn.gelu(values, approximate=activation == "gelu-tanh")
 
 
 def squash(spec: Spec, delta: Array) -> Array:
@@ -143,5 +154,7 @@ def _survives(rule: Rule, before: Array, after: Array) -> Array:
     test = rule.spec.alive
     if test in ("gate", "none"):
         return jnp.ones_like(before)
+    if test == "before":
+        return before
     alive_after = alive(rule, after)
     return alive_after if test == "after" else before & alive_after

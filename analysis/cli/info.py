@@ -81,7 +81,7 @@ class Targets:
         names = drawings.names()
         if self.out is not None:
             from analysis.animation.render import picture_sheet
-            from nca.io import write_file
+            from nca.files import write_file
 
             if self.out.suffix.lower() != ".png":
                 raise UserError(f"The sheet of drawings is a .png, got {self.out}.")
@@ -162,8 +162,9 @@ def _describe(organism: Organism) -> str:
     # Conventions that most rules do not have:
     if spec.steer is not None:
         pairs.append(("steered by", f"{rule.channel_names[spec.steer]} ({spec.steer})"))
-    if spec.activation_slope:
-        pairs.append(("activation", f"leaky, slope {spec.activation_slope:g}"))
+    if spec.activation_slope or spec.activation != "relu":
+        leaky = f"leaky relu, slope {spec.activation_slope:g}"
+        pairs.append(("activation", leaky if spec.activation_slope else spec.activation))
     if spec.squash != "none":
         pairs.append(("squash", spec.squash))
     if spec.clip is not None:
@@ -268,7 +269,12 @@ def _cells(shape: Sequence[int]) -> str:
 
 def _alive_test(organism: Organism) -> str:
     spec = organism.rule.spec
-    when = {"both": "before and after the update", "after": "after the update", "gate": "gating the update"}
+    when = {
+        "both": "before and after the update",
+        "before": "before the update",
+        "after": "after the update",
+        "gate": "gating the update",
+    }
     if spec.alive not in when:
         return "not tested"
     name, sign = organism.rule.channel_names[spec.alpha], ">=" if spec.inclusive else ">"

@@ -140,7 +140,8 @@ export function step(rule, state, key, angle, next, moved = null, fire = null) {
   next.set(updated);
   if (where === "gate" || where === "none") return count;
   for (let cell = 0; cell < cells; cell++) {
-    if (where === "both" && !before[cell] || !isAlive(rule, updated, cell)) {
+    const dead = where !== "after" && !before[cell] || where !== "before" && !isAlive(rule, updated, cell);
+    if (dead) {
       next.fill(0, cell * channels, (cell + 1) * channels);
     }
   }
@@ -153,7 +154,7 @@ function collect(rule, key, fire) {
   const { cells, before, near, around, needed, rows, spec } = rule;
   const dense = spec.alive === "after" || spec.alive === "none";
   needed.fill(dense ? 1 : 0);
-  if (spec.alive === "gate") needed.set(before);
+  if (spec.alive === "before" || spec.alive === "gate") needed.set(before);
   else if (!dense) {
     for (let cell = 0; cell < cells; cell++) {
       if (before[cell]) for (let n = cell * 9; n < cell * 9 + 9; n++) needed[around[n]] = 1;
@@ -220,12 +221,34 @@ function respond(rule, many) {
   rule.layers.forEach((layer, number) => {
     dense(layer, from, many, to);
     if (number < rule.layers.length - 1) {
-      const slope = rule.spec.activation_slope;
-      for (let n = 0; n < many * layer.outputs; n++) if (!(to[n] > 0)) to[n] *= slope;
+      activate(rule.spec, to, many * layer.outputs);
     }
     [from, to] = [to, from];
   });
   return from;
+}
+
+const ACTIVATIONS = {
+  tanh: Math.tanh,
+  sigmoid: x => 1 / (1 + Math.exp(-x)),
+  elu: x => x > 0 ? x : Math.expm1(x),
+  swish: x => x / (1 + Math.exp(-x)),
+  gelu: x => x / 2 * (1 + erf(x / Math.SQRT2)),
+  "gelu-tanh": x => x / 2 * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x))),
+};
+
+/** The first values of a hidden layer, through its activation. */
+function activate(spec, values, count) {
+  const slope = spec.activation_slope, other = ACTIVATIONS[spec.activation];
+  if (other) for (let n = 0; n < count; n++) values[n] = other(values[n]);
+  else for (let n = 0; n < count; n++) if (!(values[n] > 0)) values[n] *= slope;
+}
+
+/** The error function, within 2e-7 (Abramowitz and Stegun 1964, 7.1.26). */
+function erf(x) {
+  const t = 1 / (1 + 0.3275911 * Math.abs(x));
+  const series = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
+  return Math.sign(x) * (1 - series * Math.exp(-x * x));
 }
 
 /** to = from . weights + bias; four rows and two units at a time, which keeps the sums in registers. */

@@ -149,8 +149,9 @@ def _check_kernel(config: TrainConfig, rule: Rule) -> None:
     if config.kernel == "pallas":
         if not has_kernel(rule):
             raise UserError(
-                "The fused kernel needs sobel, sobel-laplacian, laplacian or isotropic perception and two layers; this "
-                f"rule has {rule.spec.perception} and {len(rule.weights)} layers: train it with --kernel xla."
+                "The fused kernel needs sobel, sobel-laplacian, laplacian or isotropic perception, two layers and no "
+                f"exact gelu; this rule has {rule.spec.perception}, {len(rule.weights)} layers and "
+                f"{rule.spec.activation}: train it with --kernel xla."
             )
         if platform != "gpu":
             raise UserError(f"--kernel pallas needs a GPU, and jax finds {platform} only: use --kernel xla.")

@@ -3,7 +3,7 @@
     before      b = max3x3(alpha(s)) > threshold
     perception  p = filters(s)                  (s * b where a rule perceives the masked state)
     pre         z = p W1 + b1                   (pre2, post2, ... where there are more hidden layers)
-    post        h = relu(z)
+    post        h = relu(z)                     (or another activation)
     delta       d = h W2 + b2
     update      u = squash(d) * m * gate        (m, the fire mask, is given)
     alive       a = b and after                 (after: the test of `before` on clip(s + u))
@@ -15,6 +15,7 @@ Nothing here is fast: neighbours are gathered by index arithmetic, kernels are w
 from dataclasses import asdict, dataclass
 
 import numpy as np
+import scipy
 
 IDENTITY = np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0]], float)
 RIGHTWARD = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 8
@@ -99,6 +100,20 @@ def clip(net, state):
     return state if net.conventions["clip"] is None else np.clip(state, *net.conventions["clip"])
 
 
+def activate(conventions, values):
+    """The activations by their textbook formulas."""
+    sigmoid = 1 / (1 + np.exp(-values))
+    return {
+        "relu": np.where(values > 0, values, conventions["activation_slope"] * values),
+        "tanh": np.tanh(values),
+        "sigmoid": sigmoid,
+        "elu": np.where(values > 0, values, np.expm1(np.minimum(values, 0))),
+        "swish": values * sigmoid,
+        "gelu": values * scipy.stats.norm.cdf(values),
+        "gelu-tanh": values / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (values + 0.044715 * values**3))),
+    }[conventions["activation"]]
+
+
 def step(net, state, fire):
     """Every named site of one step."""
     conventions, sites = net.conventions, {"state": np.asarray(state, float), "fire": fire}
@@ -112,14 +127,15 @@ def step(net, state, fire):
         if layer < len(net.weights) - 1:
             name = "" if layer == 0 else str(layer + 1)
             sites["pre" + name] = values
-            values = sites["post" + name] = np.where(values > 0, values, conventions["activation_slope"] * values)
+            values = sites["post" + name] = activate(conventions, values)
     sites["delta"] = values
     gate = before if conventions["alive"] == "gate" else np.ones_like(before)
     squashed = np.tanh(values) if conventions["squash"] == "tanh" else values
     sites["update"] = squashed * (fire & gate)[..., None]
     after_update = clip(net, state + sites["update"])
     after = alive(net, after_update)
-    survives = {"both": before & after, "after": after}.get(conventions["alive"], np.ones_like(after))
+    kinds = {"both": before & after, "before": before, "after": after}
+    survives = kinds.get(conventions["alive"], np.ones_like(after))
     sites["alive"] = survives
     sites["next"] = after_update * survives[..., None]
     return sites

@@ -16,6 +16,7 @@ from nca import kernels
 from nca.errors import UserError
 from nca.kernels import fused_step
 from nca.rule import Rule
+from nca.spec import ACTIVATIONS
 from nca.step import dense_step
 from nca.training import step as training_step
 from nca.training.step import init_training, train_step
@@ -37,6 +38,7 @@ CASES = {
     ),
     "isotropic, dead cells updated too": ((8, 11), 2, {"perception": "isotropic", "alive": "after"}),
     "laplacian, nothing ever dies": ((6, 10), 1, {"perception": "laplacian", "alive": "none"}),
+    "swish, alive before": ((7, 5), 2, {"channels": 4, "activation": "swish", "alive": "before"}),
 }  # fmt: skip
 
 
@@ -148,6 +150,15 @@ def test_a_training_step_by_the_kernel_lowers_for_a_gpu(precision):
     assert ("bf16" in text) == (precision == "bfloat16")
 
 
+def test_the_kernel_of_every_activation_lowers_for_a_gpu_or_is_not_offered():
+    states, fires = jnp.ones((1, 4, 4, 8)), jnp.ones((1, 4, 4), bool)
+    rules = {name: random_rule(0, activation=name) for name in ACTIVATIONS}
+    assert [name for name, rule in rules.items() if not kernels.has_kernel(rule)] == ["gelu"]
+    for rule in filter(kernels.has_kernel, rules.values()):
+        text = for_gpu(lambda s, rule=rule: jax.vjp(lambda s: fused_step(rule, s, fires), s)[1](s), states)
+        assert sum("triton" in line for line in text.splitlines()) >= 2
+
+
 def test_products_of_bfloat16_by_xla_hold_for_the_gradient_too():
     task, state = init_training(tiny(dense=True))
     half = replace(task, config=replace(task.config, precision="bfloat16"))
@@ -168,8 +179,8 @@ def test_products_of_bfloat16_by_xla_hold_for_the_gradient_too():
     ("changes", "sentence"),
     [
         ({"kernel": "pallas"}, "needs a GPU, and jax finds cpu only"),
-        ({"kernel": "pallas", "perception": "learned"}, "has learned and 2 layers"),
-        ({"kernel": "pallas", "perception": "steered", "steer": 7}, "has steered and 2 layers"),
+        ({"kernel": "pallas", "perception": "learned"}, "has learned, 2 layers and relu"),
+        ({"kernel": "pallas", "perception": "steered", "steer": 7}, "has steered, 2 layers and relu"),
         ({"precision": "bfloat16"}, "silently compute in float32"),
     ],
 )

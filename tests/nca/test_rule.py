@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 from nca.errors import UserError
 from nca.rollout import grow, replay, run_key
 from nca.rule import Rule, init_rule, to_rgba
-from nca.spec import ALIVE, BOUNDARIES, PERCEPTIONS, SQUASHES, Spec, channel_names, channel_role, hidden_channels
+from nca.spec import (
+    ACTIVATIONS,
+    ALIVE,
+    BOUNDARIES,
+    PERCEPTIONS,
+    SQUASHES,
+    Spec,
+    channel_names,
+    channel_role,
+    hidden_channels,
+)
 
 GRID = (7, 9)
 
@@ -197,6 +207,7 @@ def test_other_conventions_keep_the_arrays():
 def specs(draw):
     channels = draw(st.integers(2, 32))
     kind = draw(st.sampled_from(sorted(PERCEPTIONS)))
+    activation = draw(st.sampled_from(ACTIVATIONS))
     bounds = st.floats(-20, 20, allow_nan=False)
     clip = draw(st.none() | st.tuples(bounds, bounds).filter(lambda c: c[0] < c[1]))
     return Spec(
@@ -211,7 +222,8 @@ def specs(draw):
         alive=draw(st.sampled_from(ALIVE)),
         reads=draw(st.sampled_from(["state", "masked"])),
         fire_rate=draw(st.floats(0, 1)),
-        activation_slope=draw(st.floats(0, 1)),
+        activation=activation,
+        activation_slope=draw(st.floats(0, 1)) if activation == "relu" else 0.0,
         squash=draw(st.sampled_from(SQUASHES)),
         clip=clip,
         premultiplied=draw(st.booleans()),
@@ -234,7 +246,9 @@ def test_conventions_survive_json(spec):
         ({"perception": "sobell"}, "perception must be one of sobel, .*'sobell'"),
         ({"boundary": "torus"}, "boundary must be one of zero, circular"),
         ({"alive_boundary": "torus"}, "alive_boundary must be one of"),
-        ({"alive": "before"}, "alive must be one of both, after, gate, none"),
+        ({"alive": "during"}, "alive must be one of both, before, after, gate, none"),
+        ({"activation": "softplus"}, "activation must be one of relu, tanh, sigmoid, elu, swish, gelu, gelu-tanh"),
+        ({"activation": "tanh", "activation_slope": 0.1}, "activation_slope is of relu alone"),
         ({"reads": "all"}, "reads must be one of state, masked"),
         ({"squash": "sigmoid"}, "squash must be one of none, tanh"),
         ({"channels": 1}, "channels must be .*between 2 and 1024"),

@@ -24,6 +24,7 @@ CONVENTIONS = {
     "circular life": {"alive_boundary": "circular"},
     "circular sight": {"boundary": "circular", "perception": "sobel-laplacian", "angle": 0.4},
     "gate": {"alive": "gate"},
+    "before": {"alive": "before", "activation": "tanh"},
     "masked": {"reads": "masked", "perception": "isotropic"},
     "masked gate": {"reads": "masked", "alive": "gate", "alive_boundary": "circular"},
     "steered tanh": {"perception": "steered", "steer": 5, "squash": "tanh"},
@@ -163,7 +164,7 @@ def test_noise_in_a_row_and_rules_that_do_not_test_before_take_the_dense_step():
     rule = random_rule(0)
     assert not sparse_is_exact(rule, [edits.noise(rule, 0.5, site="post")])
     assert sparse_is_exact(rule, [edits.noise(rule, 0.5)])
-    for alive_by, expected in (("both", True), ("gate", True), ("after", False), ("none", False)):
+    for alive_by, expected in (("both", True), ("before", True), ("gate", True), ("after", False), ("none", False)):
         assert sparse_is_exact(random_rule(0, alive=alive_by)) == expected
 
 

@@ -10,7 +10,7 @@ from helpers.makers import blobs, masks, organism, random_rule
 from nca.perception import alive, mature, max_pool, perceive
 from nca.rollout import replay, run_key, trajectory
 from nca.rule import Rule
-from nca.spec import ALIVE, BOUNDARIES, PERCEPTIONS, SQUASHES
+from nca.spec import ACTIVATIONS, ALIVE, BOUNDARIES, PERCEPTIONS, SQUASHES
 from nca.step import fire_mask
 
 GRID = (7, 9)
@@ -45,6 +45,8 @@ def case_of(number):
     if kind in ("sobel", "steered", "sobel-laplacian"):
         conventions["angle"] = float(draw.choice([0.0, 0.7, -2.1]))
     conventions["hidden"] = (12,) if draw.integers(3) else (10, 6)
+    if not conventions["activation_slope"]:
+        conventions["activation"] = ACTIVATIONS[number % len(ACTIVATIONS)]
     return conventions
 
 
@@ -72,7 +74,8 @@ def test_every_site_and_twenty_free_steps_equal_the_oracle(number):
 
 def test_the_table_of_conventions_leaves_nothing_out():
     table = [case_of(number) for number in range(CASES)]
-    values = {key: {case.get(key) for case in table} for key in table[0] | {"kernel_channels": 0}}
+    values = {key: {case.get(key) for case in table} for key in table[0] | {"kernel_channels": 0, "activation": ""}}
+    assert values["activation"] == {None, *ACTIVATIONS}
     assert values["perception"] == set(PERCEPTIONS)
     assert values["alive"] == set(ALIVE)
     assert values["boundary"] == values["alive_boundary"] == set(BOUNDARIES)

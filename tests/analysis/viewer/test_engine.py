@@ -33,6 +33,9 @@ CONVENTIONS = {
     "after, clipped": {"alive": "after", "clip": (-0.5, 1.5)},
     "none, synchronous": {"alive": "none", "fire_rate": 1.0, "squash": "tanh"},
     "deep, leaky": {"hidden": (12, 7, 9), "activation_slope": 0.2, "fire_rate": 0.3},
+    "before, gelu": {"alive": "before", "activation": "gelu"},
+    "none, gelu by tanh": {"alive": "none", "activation": "gelu-tanh"},
+    **{name: {"activation": name} for name in ("tanh", "sigmoid", "elu", "swish")},
     "two channels": {"channels": 2, "alpha": 1, "hidden": (5,)},
     "alpha late, straight": {"channels": 11, "alpha": 7, "premultiplied": False},
 }
