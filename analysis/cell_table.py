@@ -82,7 +82,9 @@ def to_anndata(
     table = cells(recording, int(recording.step[-1]) if steps is None else steps)
     channels = [str(name) for name in recording.channel.values]
     obs = table[["run", "step", *_POSITION]].copy()
-    obs[["run", "step"]] = obs[["run", "step"]].astype(str).astype("category")
+    for name in ("run", "step"):
+        numbers = obs[name].unique()
+        obs[name] = pd.Categorical(obs[name].astype(str), [str(number) for number in sorted(numbers)], ordered=True)
     obs.index = [f"run{r.run}-step{r.step}-x{r.x:.0f}-y{r.y:.0f}" for r in table.itertuples()]
     var = pd.DataFrame({"role": [channel_role(name) for name in channels]}, index=channels)
     data = AnnData(table[channels].to_numpy(np.float32), obs, var)

@@ -91,6 +91,18 @@ def test_anndata_has_the_fields_of_single_cell_tools(recording, tmp_path):
 
 
 @needs_anndata
+def test_anndata_orders_steps_as_numbers(tmp_path):
+    import anndata
+
+    body = np.ones((3, 3), bool)
+    data = to_anndata(record_masks(*[body] * 4, steps=[20, 40, 100, 200]), steps=[100, 20, 200, 40])
+    data.write_h5ad(tmp_path / "cells.h5ad")
+    for steps in (data.obs["step"], anndata.read_h5ad(tmp_path / "cells.h5ad").obs["step"]):
+        assert list(steps.cat.categories) == ["20", "40", "100", "200"]
+        assert steps.cat.ordered
+
+
+@needs_anndata
 @pytest.mark.skipif(not importlib.util.find_spec("scanpy"), reason="scanpy is not installed")
 def test_scanpy_analyses_the_cells(recording):
     import scanpy
