@@ -13,7 +13,7 @@ from itertools import islice
 from nca.errors import UserError
 
 OWN_PACKAGES = ("nca-dissection",)
-NUMERIC_PACKAGES = ("jax", "jaxlib", "flax", "optax")
+NUMERIC_PACKAGES = ("jax", "jaxlib", "flax", "optax", "prng")
 _LARGEST = 2**31 - 1
 
 

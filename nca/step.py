@@ -33,7 +33,7 @@ Tap = Callable[[str, Array], Array]
 
 def fire_mask(rule: Rule, key: Any, t: Array | int, canvas: tuple[int, int]) -> Bool[Array, "y x"]:
     """Which cells update in step t of the run with this key."""
-    return jax.random.uniform(jax.random.fold_in(key, t), canvas) <= rule.spec.fire_rate
+    return jax.random.uniform(jax.random.fold_in(key, t), canvas, jnp.float32) <= rule.spec.fire_rate
 
 
 def step_sites(

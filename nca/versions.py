@@ -40,8 +40,18 @@ OLD_KEYS: dict[str, dict[str, str]] = {
 
 
 def versions() -> dict[str, str]:
-    """Version by package, and of Python; "absent" where a package is not installed."""
-    installed = {"python": platform.python_version()}
+    """Version by package, and of Python; "absent" where a package is not installed. And jax's random numbers.
+
+    The same key gives other numbers under another setting of `jax_default_prng_impl`, `jax_threefry_partitionable` or
+    `jax_enable_x64`; the command line always has jax's defaults of today.
+    """
+    import jax
+
+    config: Any = jax.config
+    prng = [config.jax_default_prng_impl]
+    prng += [] if config.jax_threefry_partitionable else ["not partitionable"]
+    prng += ["64 bits"] if config.jax_enable_x64 else []
+    installed = {"python": platform.python_version(), "prng": ", ".join(prng)}
     for name in PACKAGES:
         try:
             installed[name] = version(name)

@@ -116,7 +116,7 @@ def _edited_everywhere(edit: Edit, number: int, values: Array, t: Any, key: Any)
     """What the values would be if the edit acted on every entry of every cell."""
     if edit.mode == "noise":
         stream = jax.random.fold_in(jax.random.fold_in(key, np.uint32(_NOISE + number)), t)
-        return values + edit.value * jax.random.normal(stream, values.shape)
+        return values + edit.value * jax.random.normal(stream, values.shape, jnp.float32)
     if edit.mode == "project":
         directions, weighted, offset = jnp.split(edit.value, [len(edit.value) // 2, len(edit.value) - 1])
         coordinates = jnp.matmul(values, directions.T, precision="highest")

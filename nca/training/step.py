@@ -229,7 +229,7 @@ def training_phase(config: TrainConfig, step: int) -> Phase:
 def advance_batch(task: Task, parameters: Any, states: Array, key: Array, t: Array) -> Array:
     """Step t of a batch of roll-outs, (sample, y, x, channel)."""
     rule = task.rule(parameters)
-    fires = jax.random.uniform(jax.random.fold_in(key, t), states.shape[:3]) <= rule.spec.fire_rate
+    fires = jax.random.uniform(jax.random.fold_in(key, t), states.shape[:3], jnp.float32) <= rule.spec.fire_rate
     half = task.config.precision == "bfloat16"
     if task.config.kernel == "pallas":
         return fused_step(rule, states, fires, bfloat16=half)

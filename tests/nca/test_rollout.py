@@ -242,3 +242,11 @@ def test_noise_needs_a_key_even_beside_fire_masks(small):
 def test_the_replay_of_a_step_wants_one_mask_of_the_canvas(small):
     with pytest.raises(UserError, match=r"fire mask of one step must be \(9, 11\)"):
         replay(small, jnp.zeros((*SMALL, 8)), 0, fire=masks(0, 1, SMALL))
+
+
+def test_growth_is_the_same_where_jax_computes_in_64_bits(spreading):
+    expected = grow(spreading, 6, key=run_key(0))
+    with jax.enable_x64(True):
+        state = grow(spreading, 6, key=run_key(0))
+    assert state.dtype == jnp.float32
+    np.testing.assert_allclose(state, expected, **A_STEP)

@@ -320,7 +320,7 @@ def _grow_with_rate(
 
 def _draw_uniform(key: Any, steps: Any, canvas: tuple[int, int]) -> Any:
     """The numbers behind the fire masks of these steps, (step, y, x)."""
-    return jax.vmap(lambda t: jax.random.uniform(jax.random.fold_in(key, t), canvas))(steps)
+    return jax.vmap(lambda t: jax.random.uniform(jax.random.fold_in(key, t), canvas, jnp.float32))(steps)
 
 
 _uniform_draws = jax.jit(_draw_uniform, static_argnums=2)
