@@ -136,14 +136,14 @@ def write_file(path: str | Path, content: bytes | str | Callable[[Path], Any]) -
         UserError: the folder is missing or not writable, or the disk is full; nothing is left behind.
     """
     path = Path(path)
-    with _write_errors(path):
+    with writing(path):
         remove_unfinished(path.parent, path.name)
         folder = Path(tempfile.mkdtemp(prefix=_UNFINISHED, suffix=f"-{path.name}", dir=path.parent))
     temporary = folder / path.name
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         stack.enter_context(lock_folder(folder))
-        stack.enter_context(_write_errors(path))
+        stack.enter_context(writing(path))
         if callable(content):
             content(temporary)
         else:
@@ -156,7 +156,8 @@ def write_file(path: str | Path, content: bytes | str | Callable[[Path], Any]) -
 
 
 @contextmanager
-def _write_errors(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the system refuses while a file or folder is written into a `UserError` that names it."""
     try:
         yield
     except OSError as error:
@@ -227,7 +228,7 @@ def replace_folder(folder: Path, is_ours: Callable[[Path], bool] = lambda path: 
             shutil.rmtree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
         try:
             yield temporary
-            with _write_errors(folder):
+            with writing(folder):
                 if folder.exists():
                     _keep_files(folder, temporary, is_ours)
                     os.replace(folder, previous)

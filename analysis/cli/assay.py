@@ -31,6 +31,7 @@ POPULATION_CAVEAT = (
 RENAMED_OPTIONS = {"--admit": "--max-log-mse", "--at": "--adult-step"}  # of nca pca
 
 Out = Annotated[Path | None, arg(help="Folder for the report, instead of one in the working folder.")]
+Force = Annotated[bool, arg(help="Replace a finished report; other files in its folder stay.")]
 MaxLogMse = Annotated[
     float, arg(help="Largest log10 MSE, at the adult step, with which a network of a population enters the statistics.")
 ]
@@ -50,7 +51,7 @@ def _make_record(assay: Assay) -> type:
     fields: list[Any] = [("organism", Positional[Sources] if assay.several else Positional[Source])]
     if assay.with_donor:
         fields = [("organism", Positional[source]), ("donor", Positional[donor])]
-    fields.append(("out", Out, None))
+    fields += [("out", Out, None), ("force", Force, False)]
     fields += [("canvas", canvas, None)] if assay.with_donor else []
     fields += [("max_log_mse", MaxLogMse, MAX_LOG_MSE)] if assay.population else []
     fields.append(("config", OmitArgPrefixes[config], field(default_factory=config)))  # type: ignore[misc]
@@ -68,7 +69,7 @@ def _make_record(assay: Assay) -> type:
 def _run_assay(assay: Assay, command: Any) -> None:
     """Run an assay on the organisms that a command names, or on their population; write the report."""
     from analysis.populations.population import find_organism, find_organisms, find_population
-    from analysis.report.folder import check_folder
+    from analysis.report.folder import report_folder
     from analysis.report.model import Report
     from analysis.rollouts import body_warnings, with_adult_step
 
@@ -77,29 +78,31 @@ def _run_assay(assay: Assay, command: Any) -> None:
     folder = _report_folder(name, sources[0] if sources else "", command.out)
     population = find_population(sources) if assay.population else None
     if population:
-        _run_population(population, [(assay, config)], name, folder, asdict(config), command.max_log_mse)
+        _run_population(population, [(assay, config)], name, folder, asdict(config), command.max_log_mse, command.force)
         return
     organisms = find_organisms(sources) if assay.several else [find_organism(sources[0], name)]
-    check_folder(folder, name)
-    started = time.monotonic()
-    if assay.quick_above and len(organisms) > assay.quick_above:
-        config = replace_defaults(config, asdict(assay.config.quick()))
-    run = assay.module("run").run
-    if assay.with_donor:
-        donor, host = find_organism(command.donor, name), organisms[0]
-        host = replace(host, canvas=command.canvas) if command.canvas else host
-        organisms = [host] if donor.hash == host.hash else [host, donor]
-    config = with_adult_step(config, *organisms)
-    warnings = body_warnings(organisms, config.adult_step, log_line) if hasattr(config, "adult_step") else []
-    if assay.with_donor:
-        results = [run(host, donor, config, log=log_line)]
-    else:
-        results = [run(organism, config, log=log_line) for organism in organisms]
-    for warning in (w for result in results for w in getattr(result, "warnings", ())):
-        log_line(f"warning: {warning}")
-    sections = assay.module("report").sections(results)
-    drawn: Any = {"portrait": _first_portrait(results), "seconds": time.monotonic() - started, "warnings": warnings}
-    _write(Report(name, organisms, sections, asdict(results[0].config), **drawn), folder, data=config.full)
+    with report_folder(folder, name, force=command.force) as unfinished:
+        started = time.monotonic()
+        if assay.quick_above and len(organisms) > assay.quick_above:
+            config = replace_defaults(config, asdict(assay.config.quick()))
+        run = assay.module("run").run
+        if assay.with_donor:
+            donor, host = find_organism(command.donor, name), organisms[0]
+            host = replace(host, canvas=command.canvas) if command.canvas else host
+            organisms = [host] if donor.hash == host.hash else [host, donor]
+        config = with_adult_step(config, *organisms)
+        warnings = body_warnings(organisms, config.adult_step, log_line) if hasattr(config, "adult_step") else []
+        if assay.with_donor:
+            results = [run(host, donor, config, log=log_line)]
+        else:
+            results = [run(organism, config, log=log_line) for organism in organisms]
+        for warning in (w for result in results for w in getattr(result, "warnings", ())):
+            log_line(f"warning: {warning}")
+        sections = assay.module("report").sections(results)
+        drawn: Any = {"portrait": _first_portrait(results), "seconds": time.monotonic() - started, "warnings": warnings}
+        _write(
+            Report(name, organisms, sections, asdict(results[0].config), **drawn), folder, unfinished, data=config.full
+        )
 
 
 def _run_population(
@@ -109,6 +112,7 @@ def _run_population(
     folder: Path,
     config: dict[str, Any],
     max_log_mse: float,
+    force: bool,
 ) -> None:
     """Run assays on a population, write the report, print the claims.
 
@@ -119,38 +123,39 @@ def _run_population(
         folder: where the report goes.
         config: the options, for the summary.
         max_log_mse: largest log10 MSE with which a network is included.
+        force: replace a finished report.
     """
     from analysis.populations.report import sections
     from analysis.populations.run import run
-    from analysis.report.folder import check_folder
+    from analysis.report.folder import report_folder
     from analysis.report.model import Report
 
-    check_folder(folder, command)
-    started = time.monotonic()
-    measured = [(a.module("population").POPULATION if isinstance(a, Assay) else a, c) for a, c in assays]
-    results = run(population, measured, max_log_mse=max_log_mse, log=log_line)
-    report = Report(
-        command,
-        [member.organism for member in population.members],
-        sections(results),
-        {**config, "max_log_mse": max_log_mse},
-        portrait=_first_portrait(results),
-        seconds=time.monotonic() - started,
-        caveat=POPULATION_CAVEAT,
-        title=f"The population {population.name}",
-    )
-    _write(report, folder)
+    with report_folder(folder, command, force=force) as unfinished:
+        started = time.monotonic()
+        measured = [(a.module("population").POPULATION if isinstance(a, Assay) else a, c) for a, c in assays]
+        results = run(population, measured, max_log_mse=max_log_mse, log=log_line)
+        report = Report(
+            command,
+            [member.organism for member in population.members],
+            sections(results),
+            {**config, "max_log_mse": max_log_mse},
+            portrait=_first_portrait(results),
+            seconds=time.monotonic() - started,
+            caveat=POPULATION_CAVEAT,
+            title=f"The population {population.name}",
+        )
+        _write(report, folder, unfinished)
 
 
 def _first_portrait(results: Iterable[Any]) -> Any:
     return next((result.portrait for result in results if result.portrait is not None), None)
 
 
-def _write(report: Report, folder: Path, data: bool = False) -> None:
-    """Write a report; print the first claims of each section, and where the page is."""
-    from analysis.report.folder import write_report
+def _write(report: Report, folder: Path, unfinished: Path, data: bool = False) -> None:
+    """Write a report that is to become `folder`; print the first claims of each section, and where the page is."""
+    from analysis.report.folder import write_files
 
-    write_report(report, folder, data=data)
+    write_files(report, unfinished, data)
     for section in report.sections:
         for claim in section.claims[:SHOWN_CLAIMS]:
             print_result(claim.text)
@@ -183,7 +188,7 @@ class Dissect:
 
     Attributes:
         out: folder for the report; NAME-dissection if none.
-        force: dissect again even if the folder holds this very dissection.
+        force: dissect again, and replace the dissection that the folder holds; other files in it stay.
         max_log_mse: largest log10 MSE, at the adult step, with which a network of a population enters the statistics.
     """
 
@@ -197,7 +202,7 @@ class Dissect:
         """Dissect, write the report, print the claims."""
         from analysis.dissection.dissect import COMMAND, dissect
         from analysis.populations.population import find_organisms, find_population
-        from analysis.report.folder import check_folder, is_current
+        from analysis.report.folder import is_current, report_folder
         from analysis.rollouts import with_adult_step
 
         config, options = self.config, asdict(self.config)
@@ -210,7 +215,6 @@ class Dissect:
             organisms = find_organisms(self.organism)
             config = with_adult_step(config, *organisms)
             written = config.to_json()
-        check_folder(folder, COMMAND)
         if not self.force and is_current(folder, organisms, written):
             log_line(f"{folder} holds this dissection already; --force repeats it")
             print_result(str(folder / "report.html"))
@@ -218,9 +222,12 @@ class Dissect:
             # Networks are the units, and presets for many networks fill what is left at its default.
             assays = [a for a in ASSAYS if a.population and a.name in config.assays]
             configs = [replace(a.config(), seed=config.seed, adult_step=config.adult_step) for a in assays]
-            _run_population(population, zip(assays, configs, strict=True), COMMAND, folder, options, self.max_log_mse)
+            _run_population(
+                population, zip(assays, configs, strict=True), COMMAND, folder, options, self.max_log_mse, self.force
+            )
         else:
-            _write(dissect(organisms, config, log=log_line), folder, data=config.full)
+            with report_folder(folder, COMMAND, force=self.force) as unfinished:
+                _write(dissect(organisms, config, log=log_line), folder, unfinished, data=config.full)
 
 
 @dataclass(frozen=True)
@@ -234,6 +241,7 @@ class Pca:
         scaling: raw states, or z-scored.
         seed: number that the randomness follows from.
         out: folder for the report; NAME-pca if none.
+        force: replace a finished report; other files in its folder stay.
         max_log_mse: largest log10 MSE, at the adult step, with which a network of a population enters the statistics.
     """
 
@@ -243,6 +251,7 @@ class Pca:
     scaling: Literal["raw", "zscore"] = "raw"
     seed: int = 0
     out: Path | None = None
+    force: bool = False
     max_log_mse: float = MAX_LOG_MSE
 
     def execute(self) -> None:
@@ -256,7 +265,7 @@ class Pca:
         from analysis.assays.axes.report import pca_section
         from analysis.populations.population import find_organism, find_population
         from analysis.recording import record
-        from analysis.report.folder import check_folder
+        from analysis.report.folder import report_folder
         from analysis.report.model import Report
         from analysis.rollouts import body_warnings, with_adult_step
 
@@ -265,16 +274,18 @@ class Pca:
         folder = _report_folder("nca pca", self.organism, self.out)
         population = find_population([self.organism])
         if population:
-            _run_population(population, [(COMPONENTS, config)], "nca pca", folder, asdict(config), self.max_log_mse)
+            _run_population(
+                population, [(COMPONENTS, config)], "nca pca", folder, asdict(config), self.max_log_mse, self.force
+            )
             return
         organism = find_organism(self.organism, "nca pca")
-        check_folder(folder, "nca pca")
-        started, step = time.monotonic(), with_adult_step(config, organism).adult_step
-        warnings = body_warnings([organism], step, log_line)
-        log_line(f"growing {organism.name} to step {step}")
-        recording = record(organism, step, seed=self.seed)
-        components = fit_pca(recording, step=step, channels=self.channels, scaling=self.scaling)
-        sections = [pca_section(components)]
-        portrait = np.asarray(metrics.picture(organism.rule.spec, recording.state.values[0, -1]))
-        drawn: Any = {"portrait": portrait, "seconds": time.monotonic() - started, "warnings": warnings}
-        _write(Report("nca pca", [organism], sections, options | {"adult_step": step}, **drawn), folder)
+        with report_folder(folder, "nca pca", force=self.force) as unfinished:
+            started, step = time.monotonic(), with_adult_step(config, organism).adult_step
+            warnings = body_warnings([organism], step, log_line)
+            log_line(f"growing {organism.name} to step {step}")
+            recording = record(organism, step, seed=self.seed)
+            components = fit_pca(recording, step=step, channels=self.channels, scaling=self.scaling)
+            sections = [pca_section(components)]
+            portrait = np.asarray(metrics.picture(organism.rule.spec, recording.state.values[0, -1]))
+            drawn: Any = {"portrait": portrait, "seconds": time.monotonic() - started, "warnings": warnings}
+            _write(Report("nca pca", [organism], sections, options | {"adult_step": step}, **drawn), folder, unfinished)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from analysis.cli.output import Source, print_result
+from analysis.cli.output import Force, Source, check_outputs, print_result
 from nca.errors import UserError
 
 
@@ -25,6 +25,7 @@ class Export:
     organism: Positional[Source]
     to: Literal["npz", "torch", "web-json", "onnx"]
     out: Path | None = None
+    force: Force = False
 
     def execute(self) -> None:
         """Write the files and print their paths."""
@@ -33,6 +34,8 @@ class Export:
 
         organism = find_organism(self.organism, "nca export")
         path = self.out or Path(Path(self.organism).stem + SUFFIXES[self.to])
+        sidecars = [path.with_name(path.name + ".conventions.json")] if self.to == "web-json" else []
+        check_outputs(self.force, path, *sidecars)
         for written in export_organism(organism, self.to, path):
             print_result(str(written))
 
@@ -53,6 +56,7 @@ class View:
     canvas: tuple[int, int] | None = None
     seed: int = 0
     run: int = 0
+    force: Force = False
 
     def __post_init__(self) -> None:
         for name in ("seed", "run"):
@@ -64,6 +68,7 @@ class View:
         from analysis import viewer
         from analysis.populations.population import find_organism
 
+        check_outputs(self.force, self.out)
         organism = find_organism(self.organism, "nca view")
         options = {"canvas": self.canvas, "seed": self.seed, "run": self.run}
         print_result(str(viewer.save_page(organism, self.out, source=self.organism, **options)))

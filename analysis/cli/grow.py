@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional
 
-from analysis.cli.output import Source, log_line, print_result
+from analysis.cli.output import Force, Source, check_outputs, log_line, print_result
 from nca.errors import UserError
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ class Grow:
     lesion_steps: tuple[int, int] | None = None
     edits: Path | None = None
     with_control: bool = False
+    force: Force = False
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -119,6 +120,7 @@ class Grow:
         from nca.edits import index_of
 
         check_film_path(self.out)
+        check_outputs(self.force, self.out)
         parse_colour(self.background)
         population = find_population([self.organism])
         if population:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from tyro.conf import Positional
 
-from analysis.cli.output import format_pairs, format_table, log_line, print_result
+from analysis.cli.output import Force, check_outputs, format_pairs, format_table, log_line, print_result
 from nca.errors import UserError
 from nca.interop.conventions import PRESETS, TYPES, Conventions
 
@@ -77,6 +77,7 @@ class Import:
     target_size: int = 40
     sheet: Path | None = None
     no_probe: bool = False
+    force: Force = False
     conventions: Annotated[_ConventionOptions, tyro.conf.arg(name="")] = field(default_factory=_ConventionOptions)
 
     def __post_init__(self) -> None:
@@ -97,6 +98,7 @@ class Import:
         from nca.interop.reference import compare, read_reference
         from nca.io import save
 
+        check_outputs(self.force, *(path for path in (self.out, self.sheet or _sheet_beside(self.out)) if path))
         reference = read_reference(self.check) if self.check else None
         options = {k: v for k, v in vars(self.conventions).items() if v not in (None, ())}
         file = open_weights(self.file, preset=self.preset, sidecar=self.sidecar, sizes=self.sizes, **options)
@@ -114,6 +116,11 @@ class Import:
             _check_differences(compare(organism, reference))
         if self.out is not None:
             print_result(str(save(organism, self.out)))
+
+
+def _sheet_beside(out: Path | None) -> Path | None:
+    """Where the sheet of trials goes if no place is given."""
+    return out.with_suffix(".trials.png") if out else None
 
 
 def _preset_list() -> str:
@@ -165,7 +172,7 @@ def _probe(command: Import, file: WeightFile) -> WeightFile:
         print_result(f"and {hidden} more, none of which grows" if len(rows) > growing else f"and {hidden} more")
     for line in doubts(ranked):
         print_result(f"doubt: {line}")
-    sheet = command.sheet or (command.out.with_suffix(".trials.png") if command.out else None)
+    sheet = command.sheet or _sheet_beside(command.out)
     if sheet is not None:
         print_result(str(_draw_trials(ranked, sheet)))
     return replace(file, conventions=ranked[0].conventions)
@@ -176,8 +183,8 @@ def _draw_trials(ranked: Sequence[Trial], path: Path) -> Path:
     import numpy as np
 
     from analysis.report import plots
+    from nca.files import write_file
     from nca.interop.probe import TRIAL_STEPS, describe_conventions
-    from nca.io import write_file
 
     shown = [t for t in ranked if t.pictures][:_MAX_PICTURED] or list(ranked[:1])
     others = [t for t in ranked if t not in shown]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tyro.conf import Positional
 
-from analysis.cli.output import Source, format_pairs, format_table, print_result
+from analysis.cli.output import Force, Source, check_outputs, format_pairs, format_table, print_result
 from nca.errors import UserError
 from nca.training.config import TrainConfig
 
@@ -73,6 +73,7 @@ class Targets:
 
     out: Path | None = None
     size: int = 40
+    force: Force = False
 
     def execute(self) -> None:
         """List them, and draw them if asked to."""
@@ -85,6 +86,7 @@ class Targets:
 
             if self.out.suffix.lower() != ".png":
                 raise UserError(f"The sheet of drawings is a .png, got {self.out}.")
+            check_outputs(self.force, self.out)
             sheet = picture_sheet({name: drawings.target(name, self.size) for name in names})
             write_file(self.out, lambda temporary: sheet.save(temporary))
         print_result(format_pairs([(name, drawings.describe(name)) for name in names]))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import io
 import os
 import sys
+import threading
 from collections.abc import Sequence
 
 from analysis.cli.assay import Dissect, Pca, assay_commands
@@ -18,6 +20,7 @@ from analysis.cli.parse import parse_command
 from analysis.cli.sweep import Merge, Sweep
 from analysis.cli.train import Train
 from nca.errors import UserError
+from nca.files import describe_error
 
 COMMANDS: dict[str, type] = {
     "train": Train,
@@ -38,7 +41,16 @@ DESCRIPTION = (
     "Grow neural cellular automata and take them apart. "
     "nca COMMAND --help explains the options of a command; nca --version prints the version."
 )
-MISTAKE, STOPPED, PIPE = 2, 130, 141
+BUG, MISTAKE, STOPPED, PIPE = 1, 2, 130, 141
+# Of jax: what a command computes depends on its options and the versions alone (see nca.versions).
+_JAX_SETTINGS = {
+    "JAX_ENABLE_X64": "0",
+    "JAX_NUMPY_RANK_PROMOTION": "allow",
+    "JAX_NUMPY_DTYPE_PROMOTION": "standard",
+    "JAX_DEFAULT_PRNG_IMPL": "threefry2x32",
+    "JAX_THREEFRY_PARTITIONABLE": "1",
+    "JAX_TRANSFER_GUARD": "allow",
+}
 SMALLER = "take fewer steps or runs, or a smaller canvas"
 
 
@@ -49,15 +61,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after `nca`; those of the process if none.
 
     Returns:
-        The exit code: 0; 2 for what a user can mend, explained on standard error; 130 when
-        interrupted; 141 when nobody reads the output. Any other failure is a bug and raises.
+        The exit code: 0; 2 for what a user can mend, explained on standard error, damaged files
+        included; 130 when interrupted; 141 when nobody reads the output; 1 for any other failure,
+        which is a bug. With the environment variable NCA_DEBUG=1 what is unexpected raises.
     """
+    words = sys.argv[1:] if argv is None else list(argv)
     for stream in (sys.stdout, sys.stderr):
         # Not every terminal can show every letter.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    before, sys.unraisablehook = sys.unraisablehook, _raise_again
     try:
-        _run(sys.argv[1:] if argv is None else list(argv))
+        _run(words)
         sys.stdout.flush()
         return 0
     except SystemExit as stop:
@@ -74,17 +89,40 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
     except MemoryError:
         return _fail(f"not enough memory; {SMALLER}")
-    except RuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
+    except Exception as error:
+        if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" in str(error):
+            return _fail(f"not enough memory on the device; {SMALLER}")
+        if os.environ.get("NCA_DEBUG"):
             raise
-        return _fail(f"not enough memory on the device; {SMALLER}")
+        return _fail_unexpectedly(error, words)
+    finally:
+        sys.unraisablehook = before
 
 
 def _run(words: list[str]) -> None:
     if words == ["--version"]:
         print_result(f"nca-dissection {_version()}")
         return
-    parse_command(words, COMMANDS, DESCRIPTION).execute()
+    command = parse_command(words, COMMANDS, DESCRIPTION)
+    _prepare_jax(command)
+    command.execute()
+
+
+def _prepare_jax(command: object) -> None:
+    """Set jax's switches so that equal commands give equal results; raise where the device asked for is missing."""
+    os.environ.update(_JAX_SETTINGS)
+    platforms = os.environ.get("JAX_PLATFORMS", "cpu")
+    is_shared = any(getattr(command, name, None) for name in ("coordinator", "processes"))  # devices come later there
+    if platforms in ("", "cpu") or is_shared:
+        return
+    import jax
+
+    try:
+        jax.devices()
+    except (AssertionError, RuntimeError) as error:
+        raise UserError(
+            f"jax finds no device of JAX_PLATFORMS={platforms}; leave the variable out, or set it to cpu."
+        ) from error
 
 
 def _version() -> str:
@@ -103,11 +141,24 @@ def _fail(message: str, code: int = MISTAKE) -> int:
     return code
 
 
+def _fail_unexpectedly(error: Exception, words: Sequence[str]) -> int:
+    """Explain a failure that nothing foresaw: the files on the command line may be damaged, or it is a bug."""
+    files = [word for word in words if "\0" not in word and os.path.exists(word)]
+    reason = f"({describe_error(error)}); NCA_DEBUG=1 before the command shows where"
+    if files:
+        return _fail(f"{' or '.join(files)} is damaged or cannot be used here {reason}.")
+    return _fail(f"this should not have happened {reason}, and is worth a report.", BUG)
+
+
+def _raise_again(unraisable: sys.UnraisableHookArgs) -> None:
+    """Repeat a Ctrl-C that came inside a callback, from which Python lets nothing out."""
+    if unraisable.exc_type is KeyboardInterrupt:
+        threading.Timer(0.05, _thread.interrupt_main).start()
+    else:
+        sys.__unraisablehook__(unraisable)
+
+
 def _discard_output() -> None:
     """Keep Python from failing again at exit, when it flushes what cannot be written."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-if __name__ == "__main__":
-    sys.exit(main())

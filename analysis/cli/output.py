@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import arg
+
+from nca.errors import UserError
+from nca.files import check_writable
 
 Source = Annotated[
     str, arg(metavar="ORGANISM", help="A bundled organism, a file, or a member of a population, such as lizards/NAME.")
@@ -19,7 +23,18 @@ Sources = Annotated[
     tuple[str, ...],
     arg(metavar="ORGANISM...", help="Bundled organisms, files, or a population or folder of such files."),
 ]
+Force = Annotated[bool, arg(help="Overwrite a file that exists.")]
 MAX_LOG_MSE = -2.7  # that of analysis.populations.population, which needs jax
+
+
+def check_outputs(force: bool, *paths: Path) -> None:
+    """Raise `UserError`, before anything is computed, unless these files can be written and none exists already."""
+    for path in paths:
+        if path.is_dir():
+            raise UserError(f"{path} is a folder; name a file.")
+        if path.exists() and not force:
+            raise UserError(f"{path} exists already; --force overwrites it, or choose another name.")
+        check_writable(path.parent)
 
 
 def log_line(line: str) -> None:

@@ -31,7 +31,7 @@ def parse_command(words: Sequence[str], commands: Mapping[str, type], descriptio
     kinds = tuple(Annotated[kind, _subcommand(name, kind, words)] for name, kind in commands.items())
     union: Any = Union[kinds]  # noqa: UP007 (of a tuple)
     style = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)
-    message = io.TextIOWrapper(io.BytesIO(), encoding=sys.stderr.encoding, errors="replace")
+    message = io.StringIO()
     try:
         with contextlib.redirect_stderr(message):
             record = tyro.cli(union, prog="nca", description=description, args=words, config=style)
@@ -43,8 +43,11 @@ def parse_command(words: Sequence[str], commands: Mapping[str, type], descriptio
             if isinstance(cause, UserError):  # of the record itself: one sentence instead of tyro's box
                 raise UserError(str(cause)) from None
             cause = cause.__context__
-        message.seek(0)
-        sys.stderr.write(message.read())
+        text = message.getvalue()
+        if stop.code and (sentence := _sentence(text)):
+            help_of = f"nca {words[0]}" if words and words[0] in commands else "nca"
+            raise UserError(f"{sentence}; see {help_of} --help.") from None
+        sys.stderr.write(text)
         raise
     _check_sizes(record)
     return record
@@ -75,10 +78,37 @@ def _check_renamed(words: Sequence[str], kind: type) -> None:
             raise UserError(f"{old} is now {renamed[old]}; see nca {words[0]} --help.")
 
 
+def _sentence(box: str) -> str:
+    """What tyro drew in a box as one sentence, without the help texts of options; empty where there is no box."""
+    parts: list[list[str]] = [[]]
+    for line in (line.strip("\u2502 ") for line in box.splitlines() if line.startswith("\u2502")):
+        if line.strip("\u2500"):
+            parts[-1].append(line)
+        else:
+            parts.append([])
+    sentence = " ".join(parts[0]).split(" Got errors:")[0].rstrip(".")
+    sentence, listed, choices = sentence.partition("Expected one of ")
+    if listed:  # in the order of a set
+        names = [word.strip("'") for word in choices.strip("(){}").split(", ")]
+        sentence += "Expected one of " + ", ".join(sorted(name for name in names if name not in ("None", "")))
+    more = " ".join(parts[1]) if len(parts) > 1 else ""
+    if more.startswith("Available"):
+        sentence += f". {more}"
+    elif more.startswith("Perhaps you meant"):
+        sentence += f". Perhaps you meant: {parts[1][1].split()[0]}"
+    return sentence.replace("__tyro-dummy-inner__.", "")
+
+
 def _check_sizes(record: Any) -> None:
     for field in fields(record):
         value = getattr(record, field.name)
         if is_dataclass(value):
             _check_sizes(value)
         elif isinstance(value, int) and abs(value) > MAX_INT:
-            raise UserError(f"{field.name} must be at most {MAX_INT}, got {value}.")
+            raise UserError(f"{field.name} must be at most {MAX_INT} in size, got {_short(value)}.")
+        elif field.name in ("seed", "run") and value < 0:
+            raise UserError(f"{field.name} must be at least 0, got {value}.")
+
+
+def _short(value: int) -> str:
+    return str(value) if abs(value) < 10**30 else "a larger one"

@@ -16,6 +16,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from analysis.cli.output import Source, log_line, print_result
 from analysis.sweeps.config import SweepConfig
 from nca.errors import UserError
+from nca.files import check_writable
 from nca.shards import Shard
 
 if TYPE_CHECKING:
@@ -195,6 +196,7 @@ def _sweep_folder(folder: Path, exclusive: bool) -> Iterator[None]:
     has_rows = folder.exists() and any(folder.glob("rows*.jsonl"))
     if exclusive and not has_rows and folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder} exists and holds no sweep; delete it or choose another folder.")
+    check_writable(folder if folder.exists() else folder.absolute().parent)
     folder.mkdir(exist_ok=True)
     try:
         yield

@@ -11,10 +11,8 @@ data/*.nc        the labelled arrays, where asked for
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +24,11 @@ from analysis.report.format import NOT_DEFINED
 from analysis.report.html import page_html
 from analysis.report.model import Report
 from nca.errors import UserError
-from nca.files import write_file
+from nca.files import MAX_FILE_BYTES, check_writable, read_json, replace_folder, write_file, writing
 from nca.organism import Organism
 from nca.versions import versions
 
+SUMMARY_FILE = "summary.json"
 ABOUT = {
     "command": "the command that wrote this",
     "organisms": "what was examined: name, hash (of rule, seed and canvas), conventions, provenance, metrics",
@@ -37,6 +36,7 @@ ABOUT = {
     "warnings": "what limits every finding, in sentences",
     "claims": "what was found: assay, text, evidence (rows of a table), numbers, note",
     "skipped": "by section: what was not examined, and why",
+    "files": "what was written; a report that replaces this one keeps all other files of the folder",
     "tables": "every table by its name, a row an object; null is a number that is not defined",
 }
 
@@ -56,23 +56,38 @@ def write_report(report: Report, folder: str | Path, *, data: bool = False) -> P
         UserError: the folder is in use or cannot be written.
     """
     folder = Path(folder)
-    check_folder(folder, report.command)
-    try:
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        raise UserError(f"Cannot write {folder}: {error.strerror}; choose another place.") from error
-    try:
-        _write_files(report, temporary, data)
-        temporary.chmod(0o755)
-        check_folder(folder, report.command)
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(temporary, folder)
-    except OSError as error:
-        raise UserError(f"Cannot write {folder}: {error.strerror}; choose another place.") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with report_folder(folder, report.command) as unfinished:
+        write_files(report, unfinished, data)
     return folder
+
+
+@contextmanager
+def report_folder(folder: Path, command: str, *, force: bool = True) -> Iterator[Path]:
+    """A hidden folder, held by this process, for the files of a report; it becomes `folder` when the block ends.
+
+    Args:
+        folder: a new one, an empty one, or one that the same command wrote, which is replaced: all of its files that
+            are not of the report stay.
+        command: the command that makes the report.
+        force: replace a report that is there.
+
+    Raises:
+        UserError: the folder is in use, cannot be written, or another process writes it.
+    """
+    check_folder(folder, command)
+    is_report = (folder / SUMMARY_FILE).is_file()
+    if is_report and not force:
+        raise UserError(f"{folder} holds a finished report; --force replaces it, or name another folder with --out.")
+    check_writable(folder.parent)
+    listed = _read_summary(folder).get("files")
+    written = listed if isinstance(listed, list) else []
+
+    def _is_ours(path: Path) -> bool:
+        return path.as_posix() in (SUMMARY_FILE, *written)
+
+    with replace_folder(folder, _is_ours) as unfinished:
+        yield unfinished
+        check_folder(folder, command)
 
 
 def check_folder(folder: Path, command: str) -> None:
@@ -99,10 +114,15 @@ def is_current(folder: Path, organisms: Sequence[Organism], config: Mapping[str,
 def _read_summary(folder: Path) -> dict[str, Any]:
     """The summary in a folder; empty where there is none that can be read."""
     try:
-        summary = json.loads((folder / "summary.json").read_text())
-    except (OSError, ValueError):
+        return read_json(folder / SUMMARY_FILE, dict, MAX_FILE_BYTES)
+    except UserError:
         return {}
-    return summary if isinstance(summary, dict) else {}
+
+
+def write_files(report: Report, folder: Path, data: bool = False) -> None:
+    """Write the files of a report into a folder that is there."""
+    with writing(folder):
+        _write_files(report, folder, data)
 
 
 def _write_files(report: Report, folder: Path, data: bool) -> None:
@@ -117,8 +137,10 @@ def _write_files(report: Report, folder: Path, data: bool) -> None:
             write_file(folder / "tables" / f"{name}.csv", frame.to_csv(index=False, na_rep=NOT_DEFINED))
         for name, dataset in section.data.items() if data else ():
             save_recording(dataset, folder / "data" / f"{name}.nc")
-    write_file(folder / "summary.json", json.dumps(_summary(report), indent=1, allow_nan=False) + "\n")
     write_file(folder / "report.html", page_html(report))
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    summary = _summary(report) | {"files": [SUMMARY_FILE, *files]}
+    write_file(folder / SUMMARY_FILE, json.dumps(summary, indent=1, allow_nan=False) + "\n")
 
 
 def _summary(report: Report) -> dict[str, Any]:

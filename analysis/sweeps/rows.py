@@ -301,7 +301,10 @@ def merge(
     rows = {key: by_id[key] for key in order}
     if store is not None:
         lines = [{"sweep": {**files[0].header, "shard": "1/1"}}, *rows.values()]
-        write_file(store, "".join(json.dumps(line) + "\n" for line in lines))
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        if Path(store).exists() and read_bytes(store) != text.encode():
+            raise UserError(f"{store} holds the rows of another sweep; choose another folder.")
+        write_file(store, text)
     table = rows_table(first.config, rows)
     table.attrs["shards"] = [
         {"shard": str(file.shard), "device": file.header.get("device"), "versions": file.header["versions"]}

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,7 @@ from nca.versions import modern_keys, versions
 
 CHECKPOINT_FILE = "state.safetensors"
 _METRICS_FILE = "metrics.jsonl"
+_RUN_FILES = (CONFIG_FILE, _METRICS_FILE, "organism.safetensors", "loss.png", "failed.txt", "snapshots", "pool")
 
 
 @dataclass(frozen=True)
@@ -53,18 +55,24 @@ class Checkpoint:
         step: training steps done.
         rollbacks: rollbacks so far; part of every later key.
         metrics_bytes: size of metrics.jsonl when it was written; later rows do not belong to it.
+        since_row: metrics of the steps since the last row, of a run that was interrupted between two rows.
 
     Raises:
-        DamagedError: one of these is no whole number from 0 to 2^31 - 1.
+        DamagedError: a number is no whole number from 0 to 2^31 - 1, or `since_row` holds no metrics.
     """
 
     step: int = 0
     rollbacks: int = 0
     metrics_bytes: int = 0
+    since_row: Sequence[Mapping[str, float]] = ()
 
     def __post_init__(self) -> None:
-        if not all(type(value) is int and 0 <= value < 2**31 for value in vars(self).values()):
+        numbers = (self.step, self.rollbacks, self.metrics_bytes)
+        if not all(type(value) is int and 0 <= value < 2**31 for value in numbers):
             raise DamagedError("its step, rollbacks and metrics_bytes must be whole numbers from 0.")
+        for metrics in self.since_row:
+            if set(metrics) != {"loss", "finite", "max_abs", "dead"} or not all(map(np.isfinite, metrics.values())):
+                raise DamagedError("its metrics since the last row are damaged.")
 
 
 def open_run(folder: Path, config: TrainConfig, state: TrainState, resume: bool) -> tuple[TrainState, Checkpoint]:
@@ -82,8 +90,8 @@ def open_run(folder: Path, config: TrainConfig, state: TrainState, resume: bool)
             raise UserError(
                 f"{folder} was started with another {', '.join(changed)}; resume it with the same configuration."
             )
-    elif (folder / CHECKPOINT_FILE).exists():
-        raise UserError(f"{folder} already holds a training run: continue it with --resume, or name another folder.")
+    else:
+        _check_unused(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -99,10 +107,25 @@ def open_run(folder: Path, config: TrainConfig, state: TrainState, resume: bool)
     return state, checkpoint
 
 
+def _check_unused(folder: Path) -> None:
+    """Raise `UserError` where a new run would overwrite files: another run's, or such as are not ours."""
+    if (folder / CHECKPOINT_FILE).exists():
+        raise UserError(f"{folder} already holds a training run: continue it with --resume, or name another folder.")
+    taken = [name for name in _RUN_FILES if (folder / name).exists()]
+    if taken == [CONFIG_FILE] or taken == [CONFIG_FILE, _METRICS_FILE]:
+        with suppress(UserError):  # a run of ours that was killed before its first checkpoint loses nothing
+            read_config(folder)
+            taken = [] if not (folder / _METRICS_FILE).exists() or not read_metrics(folder) else taken
+    if taken:
+        raise UserError(
+            f"{folder} holds {', '.join(taken)}, which a training run would overwrite; name another folder."
+        )
+
+
 def save_checkpoint(folder: Path, state: TrainState, checkpoint: Checkpoint) -> None:
     """Write a checkpoint; the previous one stays complete until this one is."""
     arrays = {f"{i:04d}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
-    metadata = {"checkpoint": json.dumps(vars(checkpoint))}
+    metadata = {"checkpoint": json.dumps({k: v for k, v in vars(checkpoint).items() if v != ()})}
     write_file(folder / CHECKPOINT_FILE, to_bytes(arrays, metadata=metadata))
 
 
@@ -143,6 +166,11 @@ def append_metrics(folder: Path, row: dict[str, Any]) -> int:
             return file.tell()
     except OSError as error:
         raise UserError(f"Cannot write {folder / _METRICS_FILE}: {error.strerror}.") from error
+
+
+def metrics_size(folder: Path) -> int:
+    """The size of metrics.jsonl in bytes."""
+    return (folder / _METRICS_FILE).stat().st_size
 
 
 def _truncate_metrics(folder: Path, size: int) -> None:

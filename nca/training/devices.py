@@ -7,6 +7,7 @@ each process takes its own lineages and spreads them over its own devices.
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -55,6 +56,8 @@ def join_processes(coordinator: str, processes: int | None = None, process: int 
             "Training in several processes needs --processes and --process, from 0 to one below it; "
             f"got {processes} and {process}."
         )
+    if not auto:
+        _check_address(coordinator)
     try:
         if auto:
             jax.distributed.initialize()
@@ -69,6 +72,17 @@ def join_processes(coordinator: str, processes: int | None = None, process: int 
         sys.stderr.write(f"nca: {error}\n")
         sys.stderr.flush()
         os._exit(2)
+
+
+def _check_address(coordinator: str) -> None:
+    """Raise `UserError` unless this is HOST:PORT and there is such a host; jax would wait for it, or abort."""
+    host, _, port = coordinator.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port[:6]) < 2**16:
+        raise UserError(f"--coordinator is HOST:PORT with a port from 1 to 65535, or auto; got {coordinator!r}.")
+    try:
+        socket.getaddrinfo(host.strip("[]"), int(port))
+    except (OSError, UnicodeError) as error:
+        raise UserError(f"--coordinator names {host}, which cannot be found: {error}.") from error
 
 
 @contextmanager

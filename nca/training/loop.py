@@ -22,7 +22,8 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 
 from nca.errors import UserError
-from nca.io import save, write_file
+from nca.files import check_writable, lock_folder, write_file
+from nca.io import save
 from nca.organism import Organism
 from nca.shards import Shard
 from nca.training import devices
@@ -31,11 +32,13 @@ from nca.training.checkpoint import (
     Checkpoint,
     append_metrics,
     build_organism,
+    metrics_size,
     open_run,
     restore_checkpoint,
     save_checkpoint,
 )
 from nca.training.config import TrainConfig
+from nca.training.interrupts import interrupts_between_steps
 from nca.training.plots import plot_training
 from nca.training.population import PopulationMember, population_members, write_population
 from nca.training.step import (
@@ -83,7 +86,12 @@ def train(
     is_first = jax.process_index() == 0
     if not is_first:
         log = _discard
-    with devices.explain_out_of_memory(config), devices.process_folder(folder) as own_folder:
+    with (
+        devices.explain_out_of_memory(config),
+        devices.process_folder(folder) as own_folder,
+        lock_folder(own_folder),
+    ):
+        check_writable(own_folder)
         task, state = devices.spread_batch(*init_training(config))
         compiled = compile_step(task)
         if minutes:
@@ -151,6 +159,20 @@ def train_population(
     if not resume and any(m.status != "waiting" or m.folder.exists() for m in own):
         raise UserError(f"{folder} already holds members: continue with --resume, or name another folder.")
     write_population(members)
+    with lock_folder(own[0].folder):  # a shard has one writer; other shards may share its folder
+        return _train_members(configs, folder, members, resume, shard, log)
+
+
+def _train_members(
+    configs: Sequence[TrainConfig],
+    folder: Path,
+    members: list[PopulationMember],
+    resume: bool,
+    shard: Shard,
+    log: Log,
+) -> list[PopulationMember]:
+    """The members after those of a shard were trained, regime after regime."""
+    own = [m for m in members if m.shard == str(shard)]
     for (regime, steps), group in groupby(own, key=lambda m: (m.config.regime, m.config.steps)):
         ready = [m for m in group if m.status == "waiting" and _ancestor_exists(m, log)]
         if ready:
@@ -227,6 +249,7 @@ class _Run:
     def __post_init__(self) -> None:
         self.config, self.snapshot_steps = self.task.config, self.task.config.snapshot_steps
         self.step = self.checkpoint.step
+        self.metrics = [{**metrics, "loss": np.float32(metrics["loss"])} for metrics in self.checkpoint.since_row]
 
 
 class _SingleState:
@@ -290,25 +313,41 @@ def _train_runs(runs: Sequence[_Run], states: _SingleState | _StackedState, log:
         if run.checkpoint == Checkpoint() and 0 in run.snapshot_steps:
             _save_snapshot(run, states[i])
     start, steps, unread = time.monotonic(), 0, []
-    while active := [i for i, run in enumerate(runs) if _is_active(run)]:
-        unread.append((states.step(runs, active), active))
-        for i in active:
-            runs[i].step += 1
-        steps += 1
-        due = [i for i in active if _is_due(runs[i])]
-        if not due:
-            continue
-        for metrics, members in jax.device_get(unread):
-            for i in members:
-                runs[i].metrics.append({name: values[i] for name, values in metrics.items()})
-        unread = []
-        for i in due:
-            failure = _failure(runs[i])
-            if failure:
-                _roll_back(runs[i], states, i, failure, log)
-            else:
-                _record(runs[i], states, i)
-        log(_progress(runs, steps / (time.monotonic() - start)))
+    with interrupts_between_steps() as is_interrupted:
+        while active := [i for i, run in enumerate(runs) if _is_active(run)]:
+            unread.append((states.step(runs, active), active))
+            for i in active:
+                runs[i].step += 1
+            steps += 1
+            due = [i for i in active if _is_due(runs[i])]
+            stop = is_interrupted()
+            if not due and not stop:
+                continue
+            for metrics, members in jax.device_get(unread):
+                for i in members:
+                    runs[i].metrics.append({name: values[i] for name, values in metrics.items()})
+            unread = []
+            for i in due:
+                failure = _failure(runs[i])
+                if failure:
+                    _roll_back(runs[i], states, i, failure, log)
+                else:
+                    _record(runs[i], states, i)
+            if stop:
+                for i in active:
+                    _save_interrupted(runs[i], states, i)
+                raise KeyboardInterrupt
+            log(_progress(runs, steps / (time.monotonic() - start)))
+
+
+def _save_interrupted(run: _Run, states: _SingleState | _StackedState, number: int) -> None:
+    """Write the checkpoint of a network that is stopped between two rows of metrics, unless it has gone astray."""
+    if run.failure or run.step == run.checkpoint.step or (run.metrics and _failure(run)):
+        return
+    size = metrics_size(run.folder)
+    since_row = [{name: float(value) for name, value in metrics.items()} for metrics in run.metrics]
+    run.checkpoint = Checkpoint(run.step, run.checkpoint.rollbacks, size, since_row)
+    save_checkpoint(run.folder, states[number], run.checkpoint)
 
 
 def _is_active(run: _Run) -> bool:

@@ -25,7 +25,7 @@ from nca.io import bundled, bundled_populations, load, save
 from nca.organism import Organism
 from nca.rollout import grow, run_key
 from nca.training.config import TrainConfig
-from nca.versions import modern_keys
+from nca.versions import modern_keys, versions
 
 RULES = {
     "published": {},
@@ -208,7 +208,8 @@ def test_a_reader_never_sees_half_a_file(tmp_path):
     def look(temporary):
         temporary.write_text("new")
         assert path.read_text() == "old" * 1000
-        assert temporary.parent == path.parent
+        assert temporary.parent.parent == path.parent
+        assert temporary.suffix == path.suffix
 
     write_file(path, look)
     assert path.read_text() == "new"
@@ -291,3 +292,9 @@ def test_eight_lineages_of_lizards_are_bundled():
         load("lizards/lizard-growing-99")
     with pytest.raises(UserError, match="No organism"):
         load("../organisms/lizard-growing")
+
+
+def test_versions_say_how_jax_draws_random_numbers():
+    assert versions()["prng"] == "threefry2x32"
+    with jax.threefry_partitionable(False), jax.enable_x64(True):
+        assert versions()["prng"] == "threefry2x32, not partitionable, 64 bits"

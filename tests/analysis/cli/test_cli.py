@@ -342,6 +342,31 @@ def test_deterministic_training_asks_xla_for_it_before_jax_is_loaded(here, monke
     assert text.index("XLA_FLAGS") < text.index("from nca.training import devices")
 
 
+def test_a_command_computes_the_same_whatever_jax_is_set_to(here, tmp_path):
+    assert nca_("grow", "tiny.safetensors", "--steps", 4, "--out", "here.png") == 0
+    switches = {
+        "JAX_ENABLE_X64": "1",
+        "JAX_NUMPY_RANK_PROMOTION": "raise",
+        "JAX_NUMPY_DTYPE_PROMOTION": "strict",
+        "JAX_DEFAULT_PRNG_IMPL": "rbg",
+        "JAX_THREEFRY_PARTITIONABLE": "0",
+        "JAX_TRANSFER_GUARD": "disallow",
+    }
+    words = ("grow", str(tmp_path / "tiny.safetensors"), "--steps", "4", "--out", str(tmp_path / "there.png"))
+    process = in_shell(*words, env=os.environ | switches)
+    assert process.returncode == 0, process.stderr
+    np.testing.assert_array_equal(frames_of("there.png"), frames_of("here.png"))
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="has a GPU")
+def test_a_device_that_is_not_there_is_named():
+    process = in_shell("organisms", env=os.environ | {"JAX_PLATFORMS": "cuda"})
+    assert process.returncode == 2
+    assert process.stderr == (
+        "nca: jax finds no device of JAX_PLATFORMS=cuda; leave the variable out, or set it to cpu.\n"
+    )
+
+
 def test_nobody_reading_is_no_failure():
     reader, writer = os.pipe()
     os.close(reader)
@@ -368,11 +393,17 @@ def test_output_that_cannot_be_written_ends_in_a_sentence():
     assert process.stderr == b"nca: No space left on device\n"
 
 
-def test_a_bug_shows_its_traceback(monkeypatch):
+def test_a_bug_is_a_sentence_and_shows_its_traceback_where_asked(monkeypatch, capsys, tmp_path):
     def broken(_):
         return 1 / 0
 
     monkeypatch.setattr(Targets, "execute", broken)
+    assert nca_("targets") == 1
+    assert "this should not have happened (ZeroDivisionError division by zero)" in capsys.readouterr().err
+    (tmp_path / "sheet.png").touch()
+    assert nca_("targets", "--out", str(tmp_path / "sheet.png")) == 2
+    assert f"nca: {tmp_path / 'sheet.png'} is damaged or cannot be used here" in capsys.readouterr().err
+    monkeypatch.setenv("NCA_DEBUG", "1")
     with pytest.raises(ZeroDivisionError):
         nca_("targets")
 

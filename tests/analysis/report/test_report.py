@@ -281,9 +281,16 @@ def test_an_earlier_report_of_the_command_is_replaced_and_anything_else_is_left_
         write_report(report(), tmp_path / "absent" / "report")
     assert (tmp_path / "foreign" / "summary.json").read_text() == '{"command": "another"}'
     first = write_report(report(), tmp_path / "empty")
-    (first / "note.txt").touch()
+    for mine in ("note.txt", "figures/own.svg", "mine/note.txt"):
+        (first / mine).parent.mkdir(exist_ok=True)
+        (first / mine).write_text("mine")
+    (first / "tables" / "old.csv").touch()
+    summary = json.loads((first / "summary.json").read_text())
+    (first / "summary.json").write_text(json.dumps(summary | {"files": [*summary["files"], "tables/old.csv"]}))
     write_report(report(), first)
-    assert not (first / "note.txt").exists()
+    assert all((first / mine).read_text() == "mine" for mine in ("note.txt", "figures/own.svg", "mine/note.txt"))
+    assert not (first / "tables" / "old.csv").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "file", "foreign", "list"]
 
 
 def test_a_report_that_cannot_be_written_leaves_nothing_behind(tmp_path, monkeypatch):
