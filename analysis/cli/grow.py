@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional
 
-from analysis.cli.output import Force, Source, check_outputs, log_line, print_result
+from analysis.cli.output import Source, check_outputs, log_line, print_result
 from nca.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ class Grow:
     Attributes:
         out: the film: .gif, .png (animated), .webp or .mp4.
         steps: steps to grow.
+        start: picture that growth starts from, instead of the organism's seed: a drawing's name, a picture file with a
+            transparent background, or an emoji; scaled to the size of the organism's target.
         seed: number that the randomness follows from.
         run: which run of that seed.
         view: body; alive, cells of the body dark and living sites around them light; channels; or
@@ -63,11 +65,13 @@ class Grow:
         edits: JSON file with a list of further edits, or a session saved by `nca view`, whose seed, run
             and canvas are taken too.
         with_control: show the control, the run of the same key without the intervention, at the left.
+        force: overwrite a file that exists.
     """
 
     organism: Positional[Source]
     out: Path
     steps: int = 200
+    start: str | None = None
     seed: int = 0
     run: int = 0
     view: Literal["body", "alive", "channels", "pca"] = "body"
@@ -90,7 +94,7 @@ class Grow:
     lesion_steps: tuple[int, int] | None = None
     edits: Path | None = None
     with_control: bool = False
-    force: Force = False
+    force: bool = False
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -158,6 +162,17 @@ def _with_session(command: Grow, organism: Organism) -> tuple[Grow, Session]:
     return replace(command, seed=session.seed, run=session.run, canvas=session.canvas), session
 
 
+def _with_start(command: Grow, organism: Organism) -> Organism:
+    """The organism with the picture that the command names as its seed."""
+    from nca.organism import picture_seed
+    from nca.targets import target
+
+    if command.start is None:
+        return organism
+    size = min(40, *organism.canvas) if organism.target is None else max(organism.target.shape[:2])
+    return replace(organism, seed=picture_seed(organism.rule.spec, target(command.start, size)))
+
+
 def _grow_states(
     command: Grow, organism: Organism, canvas: tuple[int, int], edits: Sequence[Edit], session: Session | None = None
 ) -> np.ndarray:
@@ -165,8 +180,9 @@ def _grow_states(
     import numpy as np
 
     import nca
-    from analysis.progress import Progress
+    from nca.progress import Progress
 
+    organism = _with_start(command, organism)
     bytes_per_state = 4 * organism.rule.spec.channels * canvas[0] * canvas[1]
     chunks = math.ceil(command.steps * bytes_per_state / CHUNK_BYTES)
     length = math.ceil(command.steps / chunks / 8) * 8

@@ -15,6 +15,8 @@ from tyro.conf import arg
 
 from nca.errors import UserError
 from nca.files import check_writable
+from nca.progress import log_line as log_line
+from nca.progress import printable
 
 Source = Annotated[
     str, arg(metavar="ORGANISM", help="A bundled organism, a file, or a member of a population, such as lizards/NAME.")
@@ -23,7 +25,6 @@ Sources = Annotated[
     tuple[str, ...],
     arg(metavar="ORGANISM...", help="Bundled organisms, files, or a population or folder of such files."),
 ]
-Force = Annotated[bool, arg(help="Overwrite a file that exists.")]
 MAX_LOG_MSE = -2.7  # that of analysis.populations.population, which needs jax
 
 
@@ -37,20 +38,9 @@ def check_outputs(force: bool, *paths: Path) -> None:
         check_writable(path.parent)
 
 
-def log_line(line: str) -> None:
-    """Write a line of progress to standard error."""
-    sys.stderr.write(_printable(line) + "\n")
-    sys.stderr.flush()
-
-
 def print_result(text: str) -> None:
     """Write a result to standard output."""
-    sys.stdout.write(_printable(text) + "\n")
-
-
-def _printable(text: str) -> str:
-    """The text without control characters, with which a name in a foreign file could steer a terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+    sys.stdout.write(printable(text) + "\n")
 
 
 def format_pairs(pairs: Sequence[tuple[str, str]], indent: int = 0) -> str:

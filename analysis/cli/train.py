@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from nca.training.population import PopulationMember
 
 RENAMED_OPTIONS = {
-    f"--{old.replace('_', '-')}": f"--{new.replace('_', '-')}" for old, new in OLD_KEYS["config"].items()
+    f"--{old.replace('_', '-')}": f"--{new.replace('_', '-')}"
+    for old, new in OLD_KEYS["config"].items()
+    if old != "start"  # which is another option now
 } | {"--from": "--init-from", "--measure": "--eval-runs", "--part": "--shard"}
 
 
@@ -170,9 +172,13 @@ def _resume_hint(saved: Path, options: str) -> Iterator[None]:
 def _measure(organism: Organism, runs: int) -> Organism:
     """The organism with its report card among its metrics; prints the card."""
     from analysis.assays.regeneration.cuts import report_card
+    from nca.progress import Progress
 
-    log_line(f"measuring {organism.name} on {runs} runs")
-    card = report_card(organism, runs=runs)
+    log_line(f"measuring {organism.name} on {runs} runs: growth to step 2,000, and recovery from five cuts at step 200")
+    progress = Progress(log_line)
+    progress.start(f"measuring {organism.name}", runs * (200 + 7 * 500) + 2 * 1800)
+    card = report_card(organism, runs=runs, tick=progress.tick)
+    progress.close()
     print_result(format_pairs(metrics_pairs(card)))
     return replace(organism, metrics={**organism.metrics, **card})
 

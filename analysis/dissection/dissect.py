@@ -12,12 +12,12 @@ from analysis import metrics, viewer
 from analysis.assays import ASSAYS, Assay
 from analysis.dissection.config import DissectConfig
 from analysis.dissection.growth import growth_section, measure_growth
-from analysis.progress import Log, silent
 from analysis.report.format import join_words
 from analysis.report.model import Report, Section
 from analysis.rollouts import body_warnings, with_adult_step
 from nca.errors import UserError
 from nca.organism import Organism
+from nca.progress import Log, silent
 
 COMMAND = "nca dissect"
 ONE_NETWORK = (

@@ -15,7 +15,6 @@ from analysis.animation.render import add_step_counter, crop_runs, render, side_
 from analysis.assays.axes.pca import pca
 from analysis.dissection.config import DissectConfig
 from analysis.paired import Controls, run_controls
-from analysis.progress import Log, Progress, silent
 from analysis.recording import record
 from analysis.report import plots
 from analysis.report.format import number, plural
@@ -23,6 +22,7 @@ from analysis.report.model import Claim, Film, Section, evidence, svg_figure
 from analysis.rollouts import CHUNK, run_keys, seed_states
 from nca.errors import UserError
 from nca.organism import Organism
+from nca.progress import Log, Progress, silent
 
 FOLLOW_UP_SPACING = 100  # steps between two measurements after the adult step
 STILLS = (10, 20, 30, 50, 75, 96, 150, 200, 400, 1000, 2000)

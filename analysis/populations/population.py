@@ -15,12 +15,12 @@ from jaxtyping import Float
 
 from analysis import metrics
 from analysis.lineage import lineages, same_training_run, training_step
-from analysis.progress import Log, silent
 from analysis.report.format import number
 from analysis.rollouts import grow_runs, run_keys
 from nca.errors import UserError
 from nca.io import bundled, load
 from nca.organism import Organism
+from nca.progress import Log, silent
 from nca.training.config import REGIMES
 from nca.training.population import POPULATION_FILE, read_index
 

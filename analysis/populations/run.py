@@ -15,10 +15,10 @@ from analysis.assays import ASSAYS
 from analysis.assays.population import PopulationAssay
 from analysis.populations.comparisons import Study
 from analysis.populations.population import MAX_LOG_MSE, GrownMember, Population, find_population, grow_members
-from analysis.progress import Log, silent
 from analysis.report.notebook import ReportHtml
 from analysis.rollouts import with_adult_step
 from nca.errors import UserError
+from nca.progress import Log, silent
 from nca.validation import replace_defaults
 
 PUBLISHED_STEP = 96  # to which networks of every regime are trained

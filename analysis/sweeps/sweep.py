@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 from analysis.paired import EditedRun, measured_steps, run_controls, run_edited
-from analysis.progress import Log, Progress, silent
 from analysis.rollouts import grow_runs, own_adult_step, run_keys
 from analysis.sweeps.config import SweepConfig
 from analysis.sweeps.rows import Row, RowId, RowStore, SweepPlan, merge, rows_table
@@ -23,6 +22,7 @@ from nca.edits import Edit
 from nca.errors import UserError
 from nca.files import write_file
 from nca.organism import Organism
+from nca.progress import Log, Progress, silent
 from nca.rollout import replay
 from nca.shards import Shard, all_shards
 

@@ -7,9 +7,9 @@ fails stops no other. A single network differs only in its compiled step.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
@@ -25,6 +25,7 @@ from nca.errors import UserError
 from nca.files import check_writable, lock_folder, write_file
 from nca.io import save
 from nca.organism import Organism
+from nca.progress import Log, Progress, log_line, silent
 from nca.shards import Shard
 from nca.training import devices
 from nca.training.checkpoint import (
@@ -47,12 +48,12 @@ from nca.training.step import (
     TrainState,
     compile_population_step,
     compile_step,
+    growth_warnings,
     init_training,
     step_key,
     training_phase,
 )
 
-Log = Callable[[str], None]
 _FIRST_PLOT = 50  # so that a mistaken target is seen soon
 
 
@@ -81,11 +82,11 @@ def train(
     Raises:
         UserError: the configuration is impossible, the folder is in use, or training keeps failing.
     """
-    log = log or _log_to_stderr
+    log = log or log_line
     folder = Path(folder) if folder is not None else Path("runs") / config.run_name
     is_first = jax.process_index() == 0
     if not is_first:
-        log = _discard
+        log = silent
     with (
         devices.explain_out_of_memory(config),
         devices.process_folder(folder) as own_folder,
@@ -93,6 +94,7 @@ def train(
     ):
         check_writable(own_folder)
         task, state = devices.spread_batch(*init_training(config))
+        _warn([task], log)
         compiled = compile_step(task)
         if minutes:
             config = replace(config, steps=_steps_in(minutes, task, state, compiled))
@@ -152,7 +154,7 @@ def train_population(
     Raises:
         UserError: the configurations do not go together, or the folder holds another population.
     """
-    log, folder = log or _log_to_stderr, Path(folder)
+    log, folder = log or log_line, Path(folder)
     shard = shard or Shard(jax.process_index() + 1, jax.process_count())
     members = population_members(configs, folder, shard.n)
     own = [m for m in members if m.shard == str(shard)]
@@ -178,7 +180,7 @@ def _train_members(
         if ready:
             log(f"training {len(ready)} members, {regime}, {steps} steps, on {devices.describe_devices()}")
             with devices.explain_out_of_memory(configs[0], len(ready)):
-                runs, states = _open_members(ready, resume)
+                runs, states = _open_members(ready, resume, log)
                 _train_runs(runs, states, log)
             for i, (member, run) in enumerate(zip(ready, runs, strict=True)):
                 if not run.failure:
@@ -197,9 +199,16 @@ def _ancestor_exists(member: PopulationMember, log: Log) -> bool:
     return False
 
 
-def _open_members(members: Sequence[PopulationMember], resume: bool) -> tuple[list[_Run], _StackedState]:
+def _warn(tasks: Sequence[Task], log: Log) -> None:
+    """Say before the first step what makes the targets of these tasks hard to grow."""
+    for warning in dict.fromkeys(warning for task in tasks for warning in growth_warnings(task)):
+        log(f"warning: {warning}")
+
+
+def _open_members(members: Sequence[PopulationMember], resume: bool, log: Log) -> tuple[list[_Run], _StackedState]:
     """The runs of members of one regime, at their first step or at their checkpoints, and their states."""
     tasks, states = zip(*(init_training(m.config) for m in members), strict=True)
+    _warn(tasks, log)
     structure, fixed = tasks[0].split
     for task in tasks[1:]:
         equal = jax.tree.map(lambda a, b: bool(jnp.array_equal(a, b)), fixed, task.split[1])
@@ -312,13 +321,14 @@ def _train_runs(runs: Sequence[_Run], states: _SingleState | _StackedState, log:
     for i, run in enumerate(runs):
         if run.checkpoint == Checkpoint() and 0 in run.snapshot_steps:
             _save_snapshot(run, states[i])
-    start, steps, unread = time.monotonic(), 0, []
-    with interrupts_between_steps() as is_interrupted:
+    progress, unread = Progress(log, pause=0.0, counts=True), []
+    name = f"{len(runs)} members" if runs[0].member else runs[0].config.run_name
+    progress.start(f"training {name}", runs[0].config.steps, min(run.step for run in runs))
+    with closing(progress), interrupts_between_steps() as is_interrupted:
         while active := [i for i, run in enumerate(runs) if _is_active(run)]:
             unread.append((states.step(runs, active), active))
             for i in active:
                 runs[i].step += 1
-            steps += 1
             due = [i for i in active if _is_due(runs[i])]
             stop = is_interrupted()
             if not due and not stop:
@@ -337,7 +347,7 @@ def _train_runs(runs: Sequence[_Run], states: _SingleState | _StackedState, log:
                 for i in active:
                     _save_interrupted(runs[i], states, i)
                 raise KeyboardInterrupt
-            log(_progress(runs, steps / (time.monotonic() - start)))
+            _show_progress(runs, progress)
 
 
 def _save_interrupted(run: _Run, states: _SingleState | _StackedState, number: int) -> None:
@@ -439,23 +449,13 @@ def _save_organism(run: _Run, state: TrainState) -> Organism:
     return organism
 
 
-def _progress(runs: Sequence[_Run], speed: float) -> str:
-    """The furthest-behind network's step, the loss (median and range of several), steps per second, time left."""
+def _show_progress(runs: Sequence[_Run], progress: Progress) -> None:
+    """Show how far the furthest-behind network is, with the loss (median and range of several)."""
     active = [run for run in runs if _is_active(run)]
-    left = max((run.config.steps - run.step for run in active), default=0)
+    step = min((run.step for run in active), default=progress.total)
     losses = np.array([run.loss for run in runs if run.loss == run.loss] or [float("nan")])
     low, median, high = np.quantile(np.log10(np.clip(losses, 1e-12, None)), (0, 0.5, 1))
-    steps = runs[0].config.steps
     loss = f"log10 loss {median:+.2f}"
     if runs[0].member:
-        loss = f"{len(active)} members  {loss} ({low:+.2f} to {high:+.2f})"
-    clock = time.strftime("%H:%M:%S", time.gmtime(left / max(speed, 1e-9)))
-    return f"step {steps - left}/{steps}  {loss}  {speed:.2f} steps/s  {clock} left"
-
-
-def _discard(line: str) -> None:
-    """Another process logs the progress."""
-
-
-def _log_to_stderr(line: str) -> None:
-    sys.stderr.write(line + "\n")
+        loss = f"{len(active)} members, {loss} ({low:+.2f} to {high:+.2f})"
+    progress.tick(step - progress.done, loss)

@@ -16,12 +16,15 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from analysis.assays.axes.across_networks import CODES
+from analysis.assays.axes.decoding import PLANTED_SHARES
 from analysis.assays.axes.pca import SHOWN
 from analysis.report.format import join_words, number, percent, plural, probability
 from analysis.report.model import Claim, evidence
 
 Results = Mapping[str, Any]
 _ALPHA = 0.05
+_NONE_FOUND = f"more than {percent(PLANTED_SHARES[-1])}"
 _LABELS = {
     "x": "left-right position (x)",
     "y": "up-down position (y)",
@@ -32,13 +35,13 @@ _LABELS = {
 _HEADLINES = {
     ("PC1", "rank_correlation"): {
         "clear": "PC1 is radial: its rank correlation with the distance from the seed is |ρ| = {} (q = {})",
-        "undecided": "it is open whether PC1 is radial: too few surrogates (rank correlation |ρ| = {}, q = {})",
+        "undecided": "{n} surrogates cannot tell whether PC1 is radial (rank correlation |ρ| = {}, q = {})",
         "none": "PC1 is no more radial than smooth random fields (rank correlation |ρ| = {}, q = {})",
         "below 0": "PC1 is not radial (rank correlation |ρ| = {})",
     },
     ("s", "r2"): {
         "clear": "position along the body is decodable beyond what smooth fields allow (R² = {}, q = {})",
-        "undecided": "it is open whether position along the body is encoded: too few surrogates (R² = {}, q = {})",
+        "undecided": "{n} surrogates cannot tell whether position along the body is encoded (R² = {}, q = {})",
         "none": "position along the body is decodable, but as well from smooth fields (R² = {}, q = {})",
         "below 0": "position along the body cannot be decoded linearly (R² = {})",
     },
@@ -113,7 +116,7 @@ def _verdict(rows: pd.DataFrame, positive: str, negative: str) -> str:
     clear, undecided = _clear(rows), _undecided(rows)
     sentences = [positive.format(_join(clear))] if clear else [] if undecided else [negative]
     if undecided:
-        sentences.append(f"{rows.n.iloc[0]} {rows.unit.iloc[0]} are too few to decide on {_join(undecided)}.")
+        sentences.append(f"{rows.n.iloc[0]} {rows.unit.iloc[0]} cannot tell about {_join(undecided)}.")
     return " ".join(sentences)
 
 
@@ -162,7 +165,7 @@ def _component_claims(results: Results) -> Iterator[Claim]:
 
 
 def _headline(results: Results) -> Iterator[Claim]:
-    """PC1 and the head-tail axis."""
+    """PC1 and the long axis of the body."""
     tests, runs = results["position"], results["pca_runs"]
     parts, records, note = [], [], _origin(tests)
     for (quantity, measure), templates in _HEADLINES.items():
@@ -170,7 +173,8 @@ def _headline(results: Results) -> Iterator[Claim]:
         if len(rows):
             outcome = "clear" if _clear(rows) else "undecided" if _undecided(rows) else "none"
             outcome = "below 0" if rows.value.iloc[0] <= 0 else outcome
-            parts.append(templates[outcome].format(number(rows.value.iloc[0]), probability(rows.q.iloc[0])))
+            value, q, n = rows.value.iloc[0], rows.q.iloc[0], rows.n.iloc[0]
+            parts.append(templates[outcome].format(number(value), probability(q), n=n))
             records += rows.to_dict("records")
             if (quantity, outcome) == ("PC1", "clear"):
                 note = "Growth alone can make a component radial: cells nearer the seed are older"
@@ -201,7 +205,13 @@ def _position_claims(results: Results) -> Iterator[Claim]:
         "No position quantity can be decoded linearly from a cell’s state beyond what smooth fields allow.",
     )
     note = "R² below 0 means that there is no linear coordinate, not that cells lack positional information."
-    yield _claim(text, decoders, note, decodable=_clear(decoders))
+    records, least = decoders.to_dict("records"), {}
+    if results["sensitivity"]:
+        least = {str(d): s for d, s in results["sensitivity"].least.to_series().items()}
+        shares = [f"{percent(s) if s == s else _NONE_FOUND} along {direction}" for direction, s in least.items()]
+        note += f" The least linear code of x that these tests find alone holds {' and '.join(shares)} of the variance."
+        records += _rows({(f"x planted along {d}", "least share of the variance found"): s for d, s in least.items()})
+    yield _claim(text, records, note, decodable=_clear(decoders), least_found=least)
 
 
 def _reproducibility(results: Results) -> Iterator[Claim]:
@@ -210,8 +220,11 @@ def _reproducibility(results: Results) -> Iterator[Claim]:
     if results["position"] and runs.sizes["run"] > 1:
         values = {(str(q), m): runs[m].sel(quantity=q) for q in runs.quantity.values for m in ("left_out_r2", "r2")}
         rows = [row for row in _runs_rows(values, np.mean) if row["n"]]
-        means = ", ".join(f"{r['quantity']} {number(r['value'])}" for r in rows if r["measure"] == "left_out_r2")
-        text = f"Runs of this network repeat each other: decoders fitted on the other runs reach R² of {means}."
+        means = [(r["quantity"], r["value"]) for r in rows if r["measure"] == "left_out_r2" and r["value"] > 0]
+        text = "No decoder fitted on the other runs of this network decodes position in a run (all R² ≤ 0)."
+        if means:
+            listed = ", ".join(f"{quantity} {number(r2)}" for quantity, r2 in means)
+            text = f"Runs of this network repeat each other: decoders fitted on the other runs reach R² of {listed}."
         note = "This is reproducibility, not a code of position: one frozen random field would do as well."
         yield _claim(text, rows, note)
 
@@ -222,19 +235,24 @@ def _shape_and_colour_claims(results: Results) -> Iterator[Claim]:
     for covariate, label in (("shape", "the body’s shape"), ("colour", "a cell’s colour and alpha")):
         rows = _null_rows(tests, "surrogates", f"over_{covariate}")
         r2 = tests.sel(measure=f"over_{covariate}").sel(quantity=list(rows.quantity))
-        hidden, alone = (dict(zip(rows.quantity, v.values, strict=True)) for v in (r2.r2_hidden, r2.r2_covariate))
+        of = [r2[f"r2_{name}"].values for name in ("hidden", "covariate", "both")]
+        hidden, alone, both = (dict(zip(rows.quantity, values, strict=True)) for values in of)
         better = [q for q in rows.quantity if alone[q] > max(0.0, hidden[q])]
+        readable = rows[[both[q] > 0 for q in rows.quantity]]
         text = _verdict(
-            rows,
+            readable,
             f"Hidden states improve the decoding of {{}} over {label}.",
-            f"Hidden states add no more to {label} than smooth fields would.",
+            f"Hidden states add no more to {label} than smooth fields would."
+            if len(readable)
+            else f"Hidden states and {label} together decode no position either (all R² ≤ 0).",
         )
         if better:
             text += f" Alone, {covariate} decodes {_join(better)} better than hidden states do."
         single = {(q, f"r2 of {covariate} alone"): r2 for q, r2 in alone.items()}
         single |= {(q, "r2 of hidden states alone"): r2 for q, r2 in hidden.items()}
+        single |= {(q, "r2 of both"): r2 for q, r2 in both.items()}
         records = rows.to_dict("records") + _rows(single)
-        yield _claim(text, records, _origin(tests), added=_clear(rows), better_alone=better)
+        yield _claim(text, records, _origin(tests), added=_clear(readable), better_alone=better)
 
 
 # Origin: weight shuffle (A4) and time course
@@ -248,10 +266,14 @@ def _weight_shuffle_claim(results: Results) -> Iterator[Claim]:
     beyond = [q for q in clear if q in _clear(excess)]
     free = [str(q) for q in r2.quantity[r2.null_median > r2.value.clip(lower=0)]]
     only = "" if beyond == clear else f"; beyond smoothness this holds only of {_join(beyond)}"
+    encoded = r2[r2.value > 0]
+    rest = _join(q for q in encoded.quantity if q not in clear)
     text = _verdict(
-        r2,
+        encoded,
         f"Training made the code of {{}}: shuffled weights on the same alive sites encode less{only}.",
-        "No code of position needed training: shuffled weights on the same alive sites encode as much.",
+        f"The code of {rest} needed no training: shuffled weights on the same alive sites encode as much."
+        if len(encoded)
+        else "There is no linear code of position that training could have made (all R² ≤ 0).",
     )
     if free:
         text += f" Shuffled weights encode {_join(free)} better than the trained ones."
@@ -315,7 +337,8 @@ _RELAXATION = "Uniform pushes relax even where a code is used: what decides is w
 
 def _push_claim(results: Results) -> Iterator[Claim]:
     """A6: pushes along the code."""
-    rows, mse, left = (_null_rows(results["pushes"], "random_directions", *m) for m in ((), ("mse",), ("share_left",)))
+    rows = _null_rows(results["pushes"], "random_directions")
+    mse, left = rows[rows.measure == "mse"], rows[rows.measure == "share_left"]
     text = _verdict(
         mse,
         "A push along the code of {} changes the body more than random pushes of the same norm.",
@@ -455,12 +478,18 @@ def _similarity_claim(results: Results) -> Iterator[Claim]:
         similarity, p, null = (agreement[f"{name}similarity"].sel(code=code) for name in ("", "p_", "null_"))
         columns = _null_ends(null) | {"p": float(p), "n": agreement.sizes["network"], "unit": "networks"}
         rows += _rows({(str(code), "Procrustes similarity"): float(similarity)}, **columns)
-    clear = [row["quantity"] for row in rows if row["p"] <= _ALPHA]
+    r2 = results["networks"].r2 if results["networks"] else None
+    decoded = [
+        c for c, quantities in CODES.items() if r2 is None or bool((r2.sel(quantity=list(quantities)) > 0).all())
+    ]
+    clear = [row["quantity"] for row in rows if row["p"] <= _ALPHA and row["quantity"] in decoded]
     expected = ", as expected of networks that were trained from each other" if results["relatives"] else ""
     text = (
         f"The code of {' and that of '.join(clear)} lies in the same channels in these networks{expected}."
         if clear
         else "The networks keep their codes in different channels, as independent ones should."
+        if decoded
+        else "Not every network has a linear code of position (R² ≤ 0), so that their channels are not compared."
     )
     yield _claim(text, rows, "Null: randomly rotated decoders.", same_channels=clear)
 

@@ -17,12 +17,14 @@ from jaxtyping import Bool, Float, Int
 from analysis.assays.axes.pca import SHOWN, body_states, layout
 from analysis.geometry import count_islands, geodesic, positions
 from analysis.stats.nulls import null_tests, with_surrogates
+from analysis.stats.surrogates import draw_surrogates
 from nca.errors import UserError
 
 QUANTITIES = ("x", "y", "s", "radius", "edge")
 FOLDS = 8
 BLOCK = 8  # cells
 PENALTY = 1.0
+PLANTED_SHARES = (0.02, 0.05, 0.1, 0.2)  # of the variance
 _CHUNK = 2**24  # numbers in memory at once
 
 # Ridge decoders
@@ -255,6 +257,57 @@ def position_tests(
     attrs |= {"surrogates": surrogates, "cv_repeats": cv_repeats, "seed": seed}
     data = {"repeat_sd": ("statistic", repeat_sd), "surrogate_scores": (("y", "x", "pc"), example)}
     return null_tests(measures).assign(data).assign_attrs(attrs)
+
+
+def sensitivity(
+    recording: xr.Dataset,
+    components: xr.Dataset,
+    tests: xr.Dataset,
+    *,
+    run: int = 0,
+    draws: int = 20,
+    cv_repeats: int = 10,
+    seed: int = 0,
+) -> xr.Dataset:
+    """How strong a linear code of x `position_tests` would have found on this body.
+
+    Gradients of x that hold a share of the variance are planted into surrogates of the same states, along random
+    directions of the channels, or along the first component, where they compete with the strongest smooth field. A
+    planted code is found where R² is above 0 and p, by the surrogates of `tests`, is significant alone among the tests.
+
+    Args:
+        recording: as given to `pca`.
+        components: result of `pca`; its step and channels are used.
+        tests: result of `position_tests` of the same run.
+        draws: surrogates that each gradient is planted into.
+
+    Returns:
+        Dataset over (direction, share): found, in which share of the draws. Over direction (a random one, or the first
+        component): least, the smallest share of the variance that is found in 80 % of the draws; NaN if none is.
+    """
+    states, mask = body_states(recording, components, run)
+    x = positions(mask)["x"]
+    x = (x - x.mean()) / max(float(x.std()), 1e-12)
+    centred = states - states.mean(0)
+    surrogates = draw_surrogates(centred, mask, draws, seed + 1)
+    random = np.random.default_rng(seed).normal(size=(draws, states.shape[1]))
+    random /= np.linalg.norm(random, axis=1, keepdims=True)
+    first = np.broadcast_to(np.linalg.svd(centred, full_matrices=False)[2][0], random.shape)
+    total = float(np.sqrt(centred.var(0).sum()))
+    fields = [
+        np.sqrt(1 - share) * surrogates + np.sqrt(share) * total * x[:, None] * vectors[:, None]
+        for vectors in (random, first)
+        for share in PLANTED_SHARES
+    ]
+    r2 = ridge_r2(np.concatenate(fields), x[:, None], np.argwhere(mask), cv_repeats)[..., 0].mean(1)
+    null = tests.null.sel(quantity="x", measure="r2").values.ravel()
+    p = (1 + (null >= r2[:, None]).sum(1)) / (len(null) + 1)
+    found = (r2 > 0) & (p * int(np.isfinite(tests.p).sum()) <= 0.05)
+    share = found.reshape(2, len(PLANTED_SHARES), draws).mean(-1)
+    least = np.where((share >= 0.8).any(1), np.asarray(PLANTED_SHARES)[(share >= 0.8).argmax(1)], np.nan)
+    coords = {"direction": ["a random direction", "the first component"], "share": list(PLANTED_SHARES)}
+    data = {"found": (("direction", "share"), share), "least": ("direction", least)}
+    return xr.Dataset(data, coords, {"draws": draws, "surrogates": len(null)})
 
 
 def decode_runs(recording: xr.Dataset, components: xr.Dataset, *, cv_repeats: int = 10) -> xr.Dataset:

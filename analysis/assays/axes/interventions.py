@@ -43,6 +43,7 @@ class _CodeRuns:
         channels: names of the hidden channels.
         masks: the mature cells of every run at the adult step.
         states: hidden states of the first run there.
+        quantities: what their decoders decode.
     """
 
     organism: Organism
@@ -50,6 +51,7 @@ class _CodeRuns:
     channels: tuple[str, ...]
     masks: Bool[np.ndarray, "run y x"]
     states: Float[np.ndarray, "cell channel"]
+    quantities: tuple[str, ...]
 
 
 def control_runs(
@@ -59,12 +61,18 @@ def control_runs(
     *,
     adult_step: int,
     eval_steps: int = 60,
+    quantities: Sequence[str] = QUANTITIES,
 ) -> _CodeRuns:
     """Continue grown runs, from their states at the adult step, without an intervention.
 
+    Args:
+        quantities: those that are decoded; where a decoder does not decode, no direction is that of a code.
+
     Raises:
-        UserError: fewer than two hidden channels, or a run without a body.
+        UserError: fewer than two hidden channels, a run without a body, or nothing that is decoded.
     """
+    if not quantities:
+        raise UserError("No position quantity is decoded linearly (all R² ≤ 0), so there is no code to intervene on.")
     names = list(organism.rule.channel_names)
     hidden = tuple(name for name in names if channel_role(name) == "hidden")
     if len(hidden) < 2:
@@ -78,7 +86,7 @@ def control_runs(
     # Measured on the way, a body that overgrows is stopped before it costs much.
     controls = run_controls(organism, states, keys, sorted({*range(adult_step, end, CHUNK), end}))
     first = np.asarray(states)[0][masks[0]][:, [names.index(h) for h in hidden]].astype(np.float64)
-    return _CodeRuns(organism, controls, hidden, masks, first)
+    return _CodeRuns(organism, controls, hidden, masks, first, tuple(quantities))
 
 
 def push_tests(runs: _CodeRuns, *, dose: float = 0.5, random_directions: int = 99, seed: int = 0) -> xr.Dataset:
@@ -134,7 +142,8 @@ def projection_tests(runs: _CodeRuns, *, null_planes: int = 39, seed: int = 0) -
         small. Means over runs, each at most 10.
 
     Raises:
-        UserError: fewer than three hidden channels, so that a plane is all there is.
+        UserError: fewer than three hidden channels, so that a plane is all there is; or no two quantities of one plane
+            are decoded.
     """
     if len(runs.channels) < 3:
         raise UserError(f"Removing a plane needs three or more hidden channels; the rule has {len(runs.channels)}.")
@@ -146,6 +155,8 @@ def projection_tests(runs: _CodeRuns, *, null_planes: int = 39, seed: int = 0) -
             fields = np.concatenate([true[None], rotate_bands(true, laplacian_modes(mask), null_planes, seed + 1)])
             weights = np.stack([ridge_weights(runs.states, field) for field in fields])
             planes[code] = np.linalg.qr(weights / np.linalg.norm(weights, axis=1, keepdims=True))[0]
+    if not planes:
+        raise UserError(f"No plane is removed: neither {' nor '.join(CODES)} are both decoded linearly (R² above 0).")
     stacked = np.concatenate(list(planes.values()))
     complements = [np.linalg.svd(plane, full_matrices=True)[0][:, plane.shape[1] :] for plane in stacked]
     shape = (len(planes), null_planes + 1)
@@ -167,7 +178,7 @@ def _decoder_directions(runs: _CodeRuns) -> dict[str, Float[np.ndarray, " channe
     """The decoder of each quantity as a unit vector: the push that changes the decoded quantity most."""
     position = positions(runs.masks[0]) | {"s": geodesic(runs.masks[0])}
     directions = {}
-    for name in QUANTITIES:
+    for name in runs.quantities:
         inside = np.isfinite(position[name])
         vector = ridge_weights(runs.states[inside], position[name][inside, None])[:, 0]
         if np.linalg.norm(vector) > 0:

@@ -13,10 +13,10 @@ from analysis.assays.axes.config import AxesConfig
 from analysis.assays.axes.decoding import position_tests
 from analysis.assays.axes.pca import PCA_MIN_CELLS, pca
 from analysis.assays.population import Measure, PopulationAssay
-from analysis.progress import Log, silent
 from analysis.recording import label_states
 from nca.errors import UserError
 from nca.organism import Organism
+from nca.progress import Log, silent
 from nca.spec import hidden_channels
 
 _POSITION = (

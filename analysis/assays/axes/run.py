@@ -14,19 +14,19 @@ import xarray as xr
 from analysis import metrics
 from analysis.assays.axes.across_networks import decoder_direction
 from analysis.assays.axes.config import AxesConfig
-from analysis.assays.axes.decoding import decode_runs, position_tests
+from analysis.assays.axes.decoding import decode_runs, position_tests, sensitivity
 from analysis.assays.axes.interventions import control_runs, projection_tests, push_tests
 from analysis.assays.axes.pca import PCA_MIN_CELLS, pca
 from analysis.assays.axes.rotation_test import rotate_perception, rotate_states
 from analysis.assays.axes.shape_and_colour import shape_and_colour_tests
 from analysis.assays.axes.time_course import time_course
 from analysis.assays.axes.weight_shuffle import weight_shuffle_tests
-from analysis.progress import Log, silent
 from analysis.recording import label_states, record
 from analysis.report.notebook import ReportHtml
 from analysis.rollouts import grow_runs, run_keys, with_adult_step
 from nca.errors import UserError
 from nca.organism import Organism
+from nca.progress import Log, silent
 from nca.spec import hidden_channels
 
 
@@ -41,6 +41,7 @@ class AxesResult(ReportHtml):
         pca: `pca` of it (A0).
         pca_runs: `pca` of all runs at the adult step, without those that have no body.
         position: `position_tests` (A0, A1, A2).
+        sensitivity: `sensitivity` of these tests.
         runs: `decode_runs` (A1).
         shape_and_colour: `shape_and_colour_tests` (A3).
         direction: `decoder_direction` (A5, of this network).
@@ -61,6 +62,7 @@ class AxesResult(ReportHtml):
     pca: xr.Dataset = field(default_factory=xr.Dataset)
     pca_runs: xr.Dataset = field(default_factory=xr.Dataset)
     position: xr.Dataset = field(default_factory=xr.Dataset)
+    sensitivity: xr.Dataset = field(default_factory=xr.Dataset)
     runs: xr.Dataset = field(default_factory=xr.Dataset)
     shape_and_colour: xr.Dataset = field(default_factory=xr.Dataset)
     direction: xr.Dataset = field(default_factory=xr.Dataset)
@@ -121,6 +123,8 @@ def run(
     first = (recording, results.get("pca", xr.Dataset()))
     repeats, all_runs = config.cv_repeats, (grown, results.get("pca_runs", xr.Dataset()))
     _attempt("position", "gradients and decoders", lambda: position_tests(*first, **tests), "pca")
+    tested = partial(sensitivity, *first, cv_repeats=repeats, **seed)
+    _attempt("sensitivity", "planted codes", lambda: tested(tests=results["position"]), "position")
     _attempt("runs", "decoders run by run", lambda: decode_runs(*all_runs, cv_repeats=repeats), "pca_runs")
     _attempt("shape_and_colour", "shape and colour", lambda: shape_and_colour_tests(*first, **tests), "pca")
     _attempt("direction", "direction of the code", lambda: decoder_direction(*first, **tests), "pca")
@@ -133,7 +137,8 @@ def run(
         _attempt("time_course", "time course", lambda: time_course(*first, **course), "pca")
     if config.random_directions:
         start = partial(control_runs, organism, states[:2], keys[:2], adult_step=step, eval_steps=config.eval_steps)
-        _attempt("controls", "controls of the interventions", start)
+        begin_runs = partial(lambda start: start(quantities=_decoded(results["position"])), start)
+        _attempt("controls", "controls of the interventions", begin_runs, "position")
         controls, directions = results.pop("controls", None), config.random_directions
         compute = partial(push_tests, controls, random_directions=directions, **seed)
         _attempt("pushes", "pushes along the code", compute, "controls")
@@ -148,6 +153,12 @@ def run(
     portrait = np.asarray(metrics.picture(organism.rule.spec, recording.state.values[0, -1]))
     seconds = time.monotonic() - begin
     return AxesResult(organism, config, recording, skipped=skipped, portrait=portrait, seconds=seconds, **results)
+
+
+def _decoded(tests: xr.Dataset) -> list[str]:
+    """The quantities with R² above 0."""
+    r2 = tests.observed.sel(measure="r2")
+    return [str(quantity) for quantity in r2.quantity.values[r2.values > 0]]
 
 
 def _label_grown(organism: Organism, states: np.ndarray, step: int) -> xr.Dataset:

@@ -16,13 +16,13 @@ from analysis.assays.grafts.grafting import GRAFT, SHAM, GraftRuns, follow_graft
 from analysis.assays.grafts.matching import Point
 from analysis.assays.grafts.organizer_map import isolation_map, organizer_map
 from analysis.geometry import body_ends
-from analysis.progress import Log, Progress, silent
 from analysis.report.notebook import ReportHtml
 from analysis.rollouts import CHUNK, Batch, advance_chunk, grow_runs, run_keys, with_adult_step
 from nca.damage import disc
 from nca.errors import UserError
 from nca.organism import Organism
 from nca.perception import mature
+from nca.progress import Log, Progress, silent
 from nca.rollout import trajectory
 
 

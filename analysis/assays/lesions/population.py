@@ -9,9 +9,9 @@ import numpy as np
 from analysis.assays.lesions.bases import channel_fitness, harm_statistics
 from analysis.assays.lesions.config import LesionConfig
 from analysis.assays.population import Measure, PopulationAssay
-from analysis.progress import Log, Progress, silent
 from nca.errors import UserError
 from nca.organism import Organism
+from nca.progress import Log, Progress, silent
 from nca.spec import hidden_channels
 
 _MEASURES = (

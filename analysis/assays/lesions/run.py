@@ -21,12 +21,12 @@ from analysis.assays.lesions.epistasis import double_lesions, pair_table
 from analysis.assays.lesions.interventions import TWO_RUNS, Lesion, Specimen, add_control_channel, prepare_specimen
 from analysis.assays.lesions.self_repair import REPAIR_INTERVENTIONS, repair_effects, self_repair
 from analysis.paired import measured_steps, run_controls
-from analysis.progress import Log, Progress, silent
 from analysis.report.notebook import ReportHtml
 from analysis.rollouts import grow_runs, run_keys, with_adult_step
 from nca.damage import cut
 from nca.errors import UserError
 from nca.organism import Organism
+from nca.progress import Log, Progress, silent
 from nca.spec import hidden_channels
 
 _SLOW = ("partial", "erase", "resample", "random-direction")  # the outcome of partial ablation takes time: all steps

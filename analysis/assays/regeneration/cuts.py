@@ -21,6 +21,7 @@ from nca.perception import alive
 
 MARGIN = "empty margin"
 REGENERATED = 0.9  # recovered share from which a body counts as regenerated
+REACH = 4  # cells by which a regenerated body may be displaced
 POOR = 0.5  # recovered share below which a run has not regenerated
 FOLLOW_UP_SPACING = 100  # steps between two measurements of the follow-up
 
@@ -87,10 +88,11 @@ def measure_wounds(
 
     Returns:
         Dataset over (wound, run[, step]): recovered (NaN: not defined; -inf: exploded where the control keeps its
-        body), mse and mature_cells with mse_control, mse_empty and mature_cells_control (run, step), mse_cut,
-        mse_end, overgrown and exploded (step or -1), cells_changed by the wound, final_difference (largest, from the
-        control's final state), region (wound, y, x), and of the first run picture_before, picture_control,
-        picture_cut and picture_end (premultiplied RGBA).
+        body); recovered_displaced, the same of a body that may stand up to `REACH` cells elsewhere, and displacement,
+        where it then stands (axis: y, x; in cells); mse and mature_cells with mse_control, mse_empty and
+        mature_cells_control (run, step), mse_cut, mse_end, overgrown and exploded (step or -1), cells_changed by the
+        wound, final_difference (largest, from the control's final state), region (wound, y, x), and of the first run
+        picture_before, picture_control, picture_cut and picture_end (premultiplied RGBA).
     """
     wound, runs = edits.erase(organism).at(int(controls.steps[0])), range(len(controls.states))
     rows = [EditedRun(run, (wound.where(region),)) for region in regions.values() for run in runs]
@@ -101,12 +103,20 @@ def measure_wounds(
         metrics.recovered(mse_control[None, :, 0], mse[:, :, 0], mse[:, :, -1], mse_control[None, :, -1])
     )
     recovered = np.where((edited["exploded"] >= 0) & np.isfinite(recovered), -np.inf, recovered)
+    spec, target = organism.rule.spec, organism.padded_target((controls.states.shape[1], controls.states.shape[2]))
+    reference = metrics.picture(spec, jnp.asarray(controls.final_states)) if target is None else jnp.asarray(target)
+    mse_displaced, displacement = metrics.displaced_mse(spec, final_states, reference, REACH)
+    elsewhere = np.asarray(
+        metrics.recovered(mse_control[None, :, 0], mse[:, :, 0], mse_displaced, mse_control[None, :, -1])
+    )
     # Next to a control that has lost its body, a wreck would count as regenerated.
     defined = np.asarray(metrics.has_body(mse_control[:, -1], controls.mse_empty[:, -1]))
     defined = defined & ~np.asarray(metrics.exploded(jnp.asarray(controls.final_states)))
     dims = ("wound", "run")
     data: dict[str, Any] = {
         "recovered": (dims, np.where(defined, recovered, np.nan)),
+        "recovered_displaced": (dims, np.where(defined & ~np.isneginf(recovered), elsewhere, np.nan)),
+        "displacement": ((*dims, "axis"), displacement),
         "mse": ((*dims, "step"), mse),
         "mse_control": (("run", "step"), mse_control),
         "mse_empty": (("run", "step"), controls.mse_empty),
@@ -128,7 +138,7 @@ def measure_wounds(
         lead = ("wound",) if states.ndim == 4 else ()
         picture = metrics.picture(organism.rule.spec, jnp.asarray(states))
         data[name] = ((*lead, "y", "x", "rgba"), np.asarray(picture))
-    coords = {"wound": list(regions), "run": np.arange(len(runs)), "step": controls.steps}
+    coords = {"wound": list(regions), "run": np.arange(len(runs)), "step": controls.steps, "axis": ["y", "x"]}
     attrs = {"reference": "control" if organism.target is None else "target", "organism": organism.hash}
     return xr.Dataset(data, coords, attrs)
 
@@ -156,8 +166,8 @@ def follow_up(organism: Organism, controls: Controls, step: int, tick: Tick | No
         tick: receives the steps done.
 
     Returns:
-        What `measure_cuts` returns at that step, with fate (wound, run): regenerated, scarred, died, overgrown,
-        exploded or not defined; and control_has_body (run,).
+        What `measure_cuts` returns at that step, with fate (wound, run): regenerated, displaced (whole, but elsewhere),
+        scarred, died, overgrown, exploded or not defined; and control_has_body (run,).
     """
     first = int(controls.steps[0])
     steps = [*range(first, step, FOLLOW_UP_SPACING), step]
@@ -169,6 +179,7 @@ def follow_up(organism: Organism, controls: Controls, step: int, tick: Tick | No
         "died": cells == 0,
         "overgrown": (cuts.overgrown >= 0) | (cells > metrics.OVERGROWN * control_cells),
         "regenerated": cuts.recovered >= REGENERATED,
+        "displaced": cuts.recovered_displaced >= REGENERATED,
         "scarred": np.isfinite(cuts.recovered),
     }
     applies = [outcome.transpose("wound", "run").values for outcome in outcomes.values()]
@@ -177,7 +188,9 @@ def follow_up(organism: Organism, controls: Controls, step: int, tick: Tick | No
     return cuts.assign(fate=(("wound", "run"), fate), control_has_body=("run", body))
 
 
-def report_card(organism: Organism, runs: int = 8, seed: int = 0, late_runs: int = 2) -> dict[str, Any]:
+def report_card(
+    organism: Organism, runs: int = 8, seed: int = 0, late_runs: int = 2, *, tick: Tick | None = None
+) -> dict[str, Any]:
     """What an organism reaches, as plain JSON values; None is "not defined". It is kept in the organism's file.
 
     Args:
@@ -185,26 +198,29 @@ def report_card(organism: Organism, runs: int = 8, seed: int = 0, late_runs: int
         runs: number of runs up to step 700.
         seed: number that their keys follow from.
         late_runs: how many of them are followed to step 2,000.
+        tick: receives the steps done.
 
     Returns:
         log10_mse: median log10 MSE over runs at steps "96", "200", "700" and "2000", None without a target;
         mature_cells: medians at the same steps; recovered: for every cut, made at step 200 and measured at 700, the
-        median and the value of every run ("runs"); runs, late_runs, seed: how it was measured. Where even the uncut
-        control has no body at 700, recovered is not defined.
+        median, the value of every run ("runs"), and that of a body that may be displaced ("displaced"); runs,
+        late_runs, seed: how it was measured. Where even the uncut control has no body at 700, recovered is not defined.
     """
     keys, late = run_keys(seed, runs), min(late_runs, runs)
-    young = grow_runs(organism, 96, keys)
-    adult = grow_runs(organism, 104, keys, states=young, start=96)
-    old = grow_runs(organism, 1800, keys[:late], states=adult[:late], start=200)
-    controls = run_controls(organism, adult, keys, measured_steps(200, (500,)))
-    cuts = measure_cuts(organism, controls)
+    young = grow_runs(organism, 96, keys, tick=tick)
+    adult = grow_runs(organism, 104, keys, states=young, start=96, tick=tick)
+    old = grow_runs(organism, 1800, keys[:late], states=adult[:late], start=200, tick=tick)
+    controls = run_controls(organism, adult, keys, measured_steps(200, (500,)), tick=tick)
+    cuts = measure_cuts(organism, controls, tick)
     stages = {"96": young, "200": adult, "700": jnp.asarray(controls.final_states), "2000": old}
     return {
         "log10_mse": {k: _median_log_mse(organism, states) for k, states in stages.items()},
         "mature_cells": {k: _median(metrics.mature_count(organism.rule, states)) for k, states in stages.items()},
         "recovered": {
-            name: {"median": _median(by_run), "runs": [_json_number(value) for value in by_run]}
-            for name, by_run in zip(cuts.wound.values.tolist(), cuts.recovered.values, strict=True)
+            name: {"median": _median(by_run), "runs": _json_numbers(by_run), "displaced": _json_numbers(elsewhere)}
+            for name, by_run, elsewhere in zip(
+                cuts.wound.values.tolist(), cuts.recovered.values, cuts.recovered_displaced.values, strict=True
+            )
             if name in CUTS
         },
         "runs": runs,
@@ -222,6 +238,10 @@ def _median_log_mse(organism: Organism, states: Any) -> float | None:
 
 def _median(values: Any) -> float | None:
     return _json_number(metrics.median_interval(values, resamples=1)[0])
+
+
+def _json_numbers(values: Any) -> list[float | None]:
+    return [_json_number(value) for value in values]
 
 
 def _json_number(value: Any) -> float | None:

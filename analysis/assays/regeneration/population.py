@@ -10,10 +10,10 @@ from analysis.assays.population import Measure, PopulationAssay
 from analysis.assays.regeneration.config import RegenerationConfig
 from analysis.assays.regeneration.cuts import measure_cuts
 from analysis.paired import measured_steps, run_controls
-from analysis.progress import Log, Progress, silent
 from analysis.rollouts import run_keys
 from nca.damage import CUTS
 from nca.organism import Organism
+from nca.progress import Log, Progress, silent
 
 _MEASURES = (
     Measure("all five", "recovery (median of five cuts)", 0.0, title="median of five cuts"),

@@ -14,12 +14,12 @@ from analysis.assays.regeneration.cuts import follow_up, measure_cuts
 from analysis.assays.regeneration.wound_map import half_planes, map_wounds
 from analysis.geometry import hole_grid
 from analysis.paired import Controls, measured_steps, run_controls
-from analysis.progress import Log, Progress, silent
 from analysis.report.notebook import ReportHtml
 from analysis.rollouts import grow_runs, run_keys, with_adult_step
 from nca.damage import CUTS
 from nca.organism import Organism
 from nca.perception import mature
+from nca.progress import Log, Progress, silent
 
 
 @dataclass(frozen=True)

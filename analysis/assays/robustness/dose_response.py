@@ -23,11 +23,11 @@ from jaxtyping import Bool, Float
 from analysis import metrics
 from analysis.assays.robustness.config import RobustnessConfig
 from analysis.paired import EditedRun, run_controls, run_edited
-from analysis.progress import Progress
 from analysis.rollouts import CHUNK, Batch, Tick, advance, grow_runs, grow_through, map_runs
 from nca import edits
 from nca.organism import Organism
 from nca.perception import mature
+from nca.progress import Progress
 from nca.rule import Rule
 
 PERTURBATIONS = {  # name -> (label, label of the dose)

@@ -10,9 +10,9 @@ from analysis.assays.population import Measure, PopulationAssay
 from analysis.assays.robustness.config import RobustnessConfig
 from analysis.assays.robustness.dose_response import PERTURBATIONS, dose_summary
 from analysis.assays.robustness.run import run
-from analysis.progress import Log, silent
 from nca.errors import UserError
 from nca.organism import Organism
+from nca.progress import Log, silent
 
 _LEAST = -1.0  # the least fitness that a network is counted with: an explosion has no number
 

@@ -14,10 +14,10 @@ from analysis import metrics
 from analysis.assays.robustness.canalization import grow_with_spread
 from analysis.assays.robustness.config import RobustnessConfig
 from analysis.assays.robustness.dose_response import measure_doses
-from analysis.progress import Log, Progress, silent
 from analysis.report.notebook import ReportHtml
 from analysis.rollouts import run_keys, with_adult_step
 from nca.organism import Organism
+from nca.progress import Log, Progress, silent
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from nca import damage, edits
 from nca.io import bundled_populations
 from nca.rule import init_rule
 from nca.spec import Spec
+from nca.targets import target
 from nca.training.config import TrainConfig, read_config
 
 ROOT = Path(nca.__file__).parents[1]
@@ -267,7 +268,7 @@ def test_training_saves_an_organism_with_what_was_measured(here, capsys, monkeyp
     card = {"log10_mse": {"96": -1.0, "200": None}, "recovered": {"left": {"median": None, "runs": [None]}}}
     asked = {}
 
-    def report_card(organism, runs):
+    def report_card(organism, runs, tick):
         asked.update(name=organism.name, runs=runs)
         return card
 
@@ -310,6 +311,22 @@ def test_training_resumes_by_the_recipe_in_its_folder(here):
     assert nca_("train", "--resume", "--out", "run", "--steps", 2, "--eval-runs", 0) == 0
     assert nca.load("run/organism.safetensors").provenance["steps"] == 2
     assert read_config(Path("run")).channels == 6
+
+
+def test_growth_and_training_start_from_a_picture(here, capsys):
+    assert nca_("grow", "tiny.safetensors", "--steps", 2, "--start", "flag", "--scale", 4, "--out", "grown.png") == 0
+    flag = np.pad(target("flag", 12), ((1, 1), (0, 0), (0, 0)))  # the canvas is 14x12
+    on_white = flag[..., :3] + 1 - flag[..., 3:]
+    shown = frames_of("grown.png")[0][2 : 14 * 4 : 4, 2::4]
+    np.testing.assert_allclose(shown / 255, on_white, atol=0.01)
+    assert nca_("train", "flag", *SHORT, "--steps", 1, "--start", "lizard", "--eval-runs", 0) == 0
+    organism = nca.load("runs/flag-growing-0/organism.safetensors")
+    np.testing.assert_allclose(organism.seed[..., :4], target("lizard", 8))
+    assert organism.provenance["config"]["start"] == "lizard"
+    capsys.readouterr()
+    assert nca_("train", "flag", *SHORT, "--max-steps", 3, "--min-steps", 2, "--out", "far") == 2
+    assert "reaches 4 cells from the seed" in capsys.readouterr().err
+    assert not Path("far/state.safetensors").exists()
 
 
 def test_training_from_an_organism_records_its_lineage(here):

@@ -113,7 +113,7 @@ def test_an_interrupted_sweep_continues_where_it_stopped(table, experiments, tmp
 
 def test_progress_reports_the_time_left(monkeypatch):
     lines = []
-    monkeypatch.setattr("analysis.progress.Progress.__init__.__defaults__", (0.0,))
+    monkeypatch.setattr("nca.progress.Progress.__init__.__defaults__", (0.0,))
     analysis.sweep(BODY, [edits.erase(BODY, channels="r")], log=lines.append, **HERE)
     assert any("left" in line for line in lines)
 

@@ -16,6 +16,7 @@ from analysis.assays.axes.decoding import (
     residual_products,
     ridge_r2,
     ridge_weights,
+    sensitivity,
 )
 from analysis.assays.axes.pca import pca
 from analysis.geometry import geodesic, positions
@@ -232,3 +233,17 @@ def test_bodies_of_few_cells_are_not_tested():
     recording = record_fields(bodies.smooth_fields(0, mask, 6), mask)
     with pytest.raises(UserError, match="40 or more cells, got 11"):
         position_tests(recording, pca(recording), surrogates=19, cv_repeats=2)
+
+
+def test_the_sensitivity_rises_with_what_is_planted_and_is_none_with_too_few_surrogates():
+    mask = bodies.disc((40, 40), 15)
+    recording = record_fields(bodies.smooth_fields(0, mask, 6), mask)
+    components = pca(recording)
+    tests = position_tests(recording, components, surrogates=299, cv_repeats=2)
+    found = sensitivity(recording, components, tests, draws=10, cv_repeats=2)
+    easy = found.found.sel(direction="a random direction").values
+    assert (np.diff(easy) >= -0.2).all()
+    assert easy[-1] >= 0.8
+    assert float(found.least.sel(direction="a random direction")) <= 0.2
+    few = position_tests(recording, components, surrogates=19, cv_repeats=2)
+    assert float(sensitivity(recording, components, few, draws=4, cv_repeats=2).found.max()) == 0

@@ -49,6 +49,17 @@ def test_a_push_along_a_code_that_nothing_reads_stays_and_changes_nothing(idle):
     assert tests.attrs["eval_steps"] == 20
 
 
+def test_only_decoders_that_decode_are_pushed_along():
+    organism = codes.read_code()
+    states, keys = np.asarray(seed_states(organism, 1)), run_keys(0, 1)
+    few = control_runs(organism, states, keys, adult_step=3, eval_steps=5, quantities=["x"])
+    assert set(push_tests(few, random_directions=19).quantity.values) == {"x"}
+    with pytest.raises(UserError, match="neither x and y nor radius and edge"):
+        projection_tests(few, null_planes=19)
+    with pytest.raises(UserError, match="no code to intervene on"):
+        control_runs(organism, states, keys, adult_step=3, quantities=[])
+
+
 def test_pushes_have_the_length_of_the_dose(idle):
     tests = push_tests(idle, dose=0.25, random_directions=19)
     deviation = idle.states - idle.states.mean(0)

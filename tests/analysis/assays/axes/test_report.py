@@ -109,7 +109,7 @@ def test_the_claims_of_one_small_result_are_worded_like_this(complete):
         "5 of 6 components hold 90 % of the variance of the cells’ states (5 hold 95 %, 6 hold 99 %); PC1 holds 51 %.",
         "PC1 is more linear in position than smooth random fields, along 39° (from x towards y, down).",
         "A cell’s state encodes left-right position (x) beyond what smooth fields do (linear decoder, q ≤ 0.05). 19 "
-        "surrogates are too few to decide on up-down position (y).",
+        "surrogates cannot tell about up-down position (y).",
     ]
     shuffle = results_of(
         {
@@ -137,6 +137,53 @@ def test_of_two_decoders_below_zero_none_is_called_better():
     assert shape.numbers["better_alone"] == ["y"]
     assert colour.numbers["better_alone"] == []
     assert "better" not in colour.text
+
+
+def test_hidden_states_improve_nothing_that_stays_below_zero_with_them():
+    keys = [(quantity, measure) for measure in ("over_shape", "over_colour") for quantity in "xy"]
+    tests = results_of(dict.fromkeys(keys, (0.5, 0.01, 0.01)))
+    columns = {"r2_hidden": [-2.0] * 4, "r2_covariate": [-1.0, -0.2, -0.6, -0.6], "r2_both": [-0.5, 0.3, -0.1, -0.1]}
+    tests = tests.assign({name: ("statistic", values) for name, values in columns.items()})
+    shape, colour = axes_claims("axes", {"shape_and_colour": tests})
+    assert shape.numbers["added"] == ["y"]
+    assert "improve the decoding of up-down position (y) over" in shape.text
+    assert colour.numbers["added"] == []
+    assert "together decode no position either" in colour.text
+
+
+@pytest.mark.parametrize("p", [0.01, 0.6])
+def test_training_made_no_code_that_is_not_there(p):
+    shuffle = results_of({(q, m): (-0.73, p, p) for m in ("r2", "excess") for q in ("x", "s")})
+    (claim,) = axes_claims("weight-shuffle", {"weight_shuffle": shuffle})
+    assert claim.text == "There is no linear code of position that training could have made (all R² ≤ 0)."
+    assert (claim.numbers["trained"], claim.numbers["free"]) == ([], [])
+
+
+def test_of_codes_that_are_there_those_that_needed_no_training_are_named():
+    values = {("x", "r2"): (0.3, 0.4, 0.4), ("y", "r2"): (-0.3, 0.4, 0.4), ("x", "excess"): (0.1, 0.4, 0.4)}
+    (claim,) = axes_claims("weight-shuffle", {"weight_shuffle": results_of(values)})
+    assert claim.text.startswith("The code of left-right position (x) needed no training")
+
+
+def test_few_draws_cannot_tell_and_many_can(complete):
+    for n, q, says in ((19, 0.2, "19 surrogates cannot tell whether PC1 is radial"), (19, 0.05, "PC1 is radial")):
+        position = results_of({("PC1", "rank_correlation"): (0.8, 1 / (n + 1), q), ("x", "r2"): (0.1, 0.3, 0.3)})
+        (headline, *_) = axes_claims("axes", {"position": position, "pca": complete.pca, "pca_runs": complete.pca_runs})
+        assert headline.text.startswith(says)
+
+
+def test_decoders_that_do_not_decode_repeat_nothing(complete):
+    runs = complete.runs.assign(left_out_r2=complete.runs.left_out_r2 * 0 - 0.3)
+    claims = axes_claims("axes", {"runs": runs, "position": complete.position, "pca": complete.pca})
+    assert any(c.text.startswith("No decoder fitted on the other runs") for c in claims)
+    assert not any("repeat each other" in c.text for c in claims)
+
+
+def test_a_negative_answer_says_which_code_would_have_been_found(complete):
+    least = complete.sensitivity.assign(least=("direction", [0.05, np.nan]))
+    parts = {"position": complete.position, "pca": complete.pca, "sensitivity": least}
+    claim = next(c for c in axes_claims("axes", parts) if "decodable" in c.numbers)
+    assert "5 % along a random direction and more than 20 % along the first component of the variance" in claim.note
 
 
 def test_a_radius_that_is_more_than_a_clock_is_reported_with_its_numbers(complete):
