@@ -44,6 +44,35 @@ def mse(spec: Spec, state: Float[Arrays, "*b y x channel"], reference: Float[Arr
     return jnp.square(picture(spec, state) - reference).sum((-3, -2, -1)) / PUBLISHED_PIXELS
 
 
+def displaced_mse(
+    spec: Spec, state: Float[Arrays, "*b y x channel"], reference: Float[Arrays, "*b y x 4"], reach: int = 4
+) -> tuple[np.ndarray, np.ndarray]:
+    """The smallest MSE to a reference that may be moved: whether a body is whole, wherever it stands.
+
+    Args:
+        spec: the rule's conventions.
+        state: of the run.
+        reference: premultiplied RGBA on the same canvas; what is moved beyond an edge counts as missing.
+        reach: cells by which the reference may be moved in each direction.
+
+    Returns:
+        The smallest MSE (*b), and the displacement of the body from the reference in cells (*b, 2), as (y, x).
+    """
+    shown, reference = picture(spec, state), jnp.asarray(reference)
+    axes, edges = (-3, -2), [(0, 0)] * (reference.ndim - 3) + [(reach, reach)] * 2 + [(0, 0)]
+    height, width = reference.shape[-3:-1]
+    padded = jnp.pad(reference, edges)
+    span = range(-reach, reach + 1)
+    moves = sorted(((y, x) for y in span for x in span), key=lambda move: move[0] ** 2 + move[1] ** 2)
+    errors = []
+    for move in moves:
+        moved = jnp.roll(padded, move, axes)[..., reach : reach + height, reach : reach + width, :]
+        missing = empty_mse(reference) - empty_mse(moved)
+        errors.append(np.asarray(jnp.square(shown - moved).sum((-3, -2, -1)) / PUBLISHED_PIXELS + missing))
+    least = np.argmin(errors, 0)  # the nearest place, where several are as good
+    return np.min(errors, 0), np.asarray(moves)[least]
+
+
 def empty_mse(reference: Float[Arrays, "*b y x 4"]) -> Float[Array, "*b"]:
     """E_empty: the MSE of an empty canvas."""
     return jnp.square(jnp.asarray(reference)).sum((-3, -2, -1)) / PUBLISHED_PIXELS

@@ -53,9 +53,9 @@ def probability(p: float) -> str:
     return number(p, 3 if p < 0.0995 else 2)
 
 
-def plural(count: int, noun: str) -> str:
-    """A count with its noun, such as "8 runs"."""
-    return f"{count} {noun}" + ("" if count == 1 else "s")
+def plural(count: int, noun: str, several: str = "") -> str:
+    """A count with its noun, such as "8 runs"; `several` is a plural that takes more than an s."""
+    return f"{count} {noun if count == 1 else several or noun + 's'}"
 
 
 def join_words(words: Sequence[str]) -> str:

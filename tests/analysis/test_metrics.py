@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from helpers import bodies
 
+import nca
 from analysis import metrics
 from analysis.report.format import _coverage
 from nca.spec import Spec
@@ -184,3 +185,18 @@ def test_a_missing_body_is_described_by_its_first_run():
     empty[2, 0, 0, 0] = 2e3
     assert "run 2 has exploded (a value beyond 1,000) (1 of 3 runs)." in metrics.missing_body(body.rule, empty, 20)
     assert metrics.missing_body(body.rule, empty[2:], 20).endswith("run 0 has exploded (a value beyond 1,000).")
+
+
+def test_a_body_that_stands_elsewhere_is_found_whole():
+    still = bodies.static_organism()
+    state, target = np.asarray(nca.grow(still, steps=1, key=nca.run_key(0))), still.padded_target()
+    moves = [(0, 0), (2, -1), (0, 3), (5, 0)]  # the last is out of reach
+    states = np.stack([np.roll(state, move, (0, 1)) for move in moves])
+    least, displacement = metrics.displaced_mse(still.rule.spec, states, target, reach=3)
+    here = np.asarray(metrics.mse(still.rule.spec, states, target))
+    np.testing.assert_allclose(least[:3], here[0], atol=1e-7)
+    assert displacement[:3].tolist() == [list(move) for move in moves[:3]]
+    assert here[0] < least[3] < here[3]
+    empty, nowhere = metrics.displaced_mse(still.rule.spec, np.zeros_like(state), target, reach=3)
+    assert empty == pytest.approx(float(metrics.empty_mse(target)), abs=1e-7)
+    assert nowhere.shape == (2,)

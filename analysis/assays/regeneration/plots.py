@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.assays.regeneration.cuts import REACH, REGENERATED
 from analysis.assays.regeneration.recovery_time import kaplan_meier, recovery_times, wound_table
 from analysis.assays.regeneration.run import RegenerationResult
 from analysis.report import plots
@@ -41,7 +42,8 @@ def _plot_cuts(results: Sequence[RegenerationResult]) -> tuple[Figure, str]:
     for n, (result, colour) in enumerate(zip(results, ORGANISM_COLOURS * len(results), strict=False)):
         for row, name in enumerate(CUTS):
             recovered = result.cuts.recovered.sel(wound=name).values
-            _runs_and_median(ax, recovered, row - 0.4 + pitch * (n + 0.5), pitch, colour)
+            displaced = result.cuts.recovered_displaced.sel(wound=name).values
+            _runs_and_median(ax, recovered, displaced, row - 0.4 + pitch * (n + 0.5), pitch, colour)
             least = min([least, *recovered[~np.isnan(recovered)]])
     for row in range(1, len(CUTS)):
         ax.axhline(row - 0.5, color=FAINT, lw=0.5)
@@ -53,22 +55,32 @@ def _plot_cuts(results: Sequence[RegenerationResult]) -> tuple[Figure, str]:
     ax.tick_params(axis="y", length=0)
     plots.organism_legend(figure, [result.organism.name for result in results])
     config = results[0].config
+    cuts = [result.cuts.sel(wound=list(CUTS)) for result in results]
+    if any(((c.recovered < REGENERATED) & (c.recovered_displaced >= REGENERATED)).any() for c in cuts):
+        moved = f" Crosses: the same body, were it moved by up to {REACH} cells: it is whole, but displaced."
+    else:
+        moved = ""
     arrows = f" Arrow heads at the left: runs below {as_given(_LEAST)}." if least < _LEAST else ""
     return figure, (
         f"Share of the damage recovered {config.eval_steps} steps after each of five cuts at step {config.adult_step}: "
         f"each of {plural(config.runs, 'run')} (circles) and the median (bar). 0 (dashed) is as cut, 1 (green) as good "
-        f"as the uncut control of the same key.{arrows}"
+        f"as the uncut control of the same key.{moved}{arrows}"
     )
 
 
-def _runs_and_median(ax: Axes, values: np.ndarray, height: float, pitch: float, colour: str) -> None:
-    """Every run as a circle, below the axis as an arrow head at the left; the median as a bar."""
-    defined = values[~np.isnan(values)]
+def _runs_and_median(
+    ax: Axes, values: np.ndarray, displaced: np.ndarray, height: float, pitch: float, colour: str
+) -> None:
+    """Every run as a circle, below the axis as an arrow head at the left; the median as a bar; a cross where the body
+    would be, were its displacement forgiven."""
+    displaced, defined = displaced[~np.isnan(values)], values[~np.isnan(values)]
     if not defined.size:
         ax.annotate("not defined", (0.02, height), va="center", color=colour, fontsize=7.5)
         return
     heights = height + pitch * (np.linspace(-0.28, 0.28, len(defined)) if len(defined) > 1 else np.zeros(1))
-    inside = defined >= _LEAST
+    inside, moved = defined >= _LEAST, (displaced >= REGENERATED) & (defined < REGENERATED)
+    ax.hlines(heights[moved], defined[moved].clip(_LEAST), displaced[moved], color=colour, lw=0.6, ls=":")
+    ax.plot(displaced[moved], heights[moved], "x", color=colour, ms=4)
     ax.plot(defined[inside], heights[inside], "o", color=colour, ms=4, mfc="none", mew=1.1)
     ax.plot(np.full((~inside).sum(), _LEAST - 0.06), heights[~inside], "<", color=colour, ms=4)
     median = np.median(defined)

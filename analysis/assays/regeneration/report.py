@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from analysis import metrics
-from analysis.assays.regeneration.cuts import MARGIN, POOR, REGENERATED
+from analysis.assays.regeneration.cuts import MARGIN, POOR, REACH, REGENERATED
 from analysis.assays.regeneration.plots import regeneration_figures
 from analysis.assays.regeneration.recovery_time import wound_table
 from analysis.assays.regeneration.run import RegenerationResult
@@ -75,6 +75,14 @@ def _five_cuts(result: RegenerationResult) -> Claim:
         f"{name} recovers {percent(REGENERATED)} or more of the damage within {result.config.eval_steps} steps after "
         f"{len(regenerated)} of {int(wounds.recovered.notna().sum())} cuts (median of {plural(runs, 'run')}{each})."
     )
+    elsewhere = result.cuts[["recovered", "recovered_displaced", "displacement"]].sel(wound=list(CUTS))
+    others = (elsewhere.recovered < REGENERATED).values
+    whole = others & (elsewhere.recovered_displaced >= REGENERATED).values
+    if whole.any():
+        cells = np.abs(elsewhere.displacement.values[whole]).max(-1)
+        span = plural(cells.max(), "cell") if cells.min() == cells.max() else f"{cells.min()} to {cells.max()} cells"
+        body = plural(others.sum(), "cut body", "cut bodies")
+        text += f" {whole.sum()} of the other {body} grow back whole, displaced by {span}."
     if wounds.recovered.isna().all():
         text = f"{name}: the share recovered is not defined after any cut."
     split = []
@@ -82,9 +90,15 @@ def _five_cuts(result: RegenerationResult) -> Claim:
         poor = np.flatnonzero(by_run.sel(wound=cut).values < POOR).tolist()
         split.append(f"{cut} ({'run' if len(poor) == 1 else 'runs'} {', '.join(map(str, poor))})")
     note = f"Runs disagree; some recover {percent(REGENERATED)}, others less than {percent(POOR)}: {', '.join(split)}."
-    numbers = {"organism": name, "regenerated": regenerated, "complete_runs": complete}
+    numbers = {"organism": name, "regenerated": regenerated, "complete_runs": complete, "displaced": int(whole.sum())}
     numbers["wounds"] = wounds.to_dict("records")
-    table = evidence(*(row for cut in CUTS for row in _rows(f"{cut} cut", wounds.loc[cut])))
+    rows = [row for cut in CUTS for row in _rows(f"{cut} cut", wounds.loc[cut])]
+    rows += [
+        _row(f"{cut} cut", "runs that regrow displaced", n, runs)
+        for cut, n in zip(CUTS, whole.sum(1), strict=True)
+        if n
+    ]
+    table = evidence(*rows)
     return Claim(_NAME, text, table, numbers, note if split else "")
 
 
@@ -155,7 +169,16 @@ def _tables(results: Sequence[RegenerationResult]) -> dict[str, pd.DataFrame]:
     for result in results:
         outcomes = {"five-cuts": result.cuts, "half-planes": result.half_planes, "holes": result.holes}
         frames = {name: wound_table(outcome) for name, outcome in outcomes.items() if outcome}
-        columns = ["recovered", "mse_cut", "mse_end", "overgrown", "exploded", "cells_changed", "final_difference"]
+        columns = [
+            "recovered",
+            "recovered_displaced",
+            "mse_cut",
+            "mse_end",
+            "overgrown",
+            "exploded",
+            "cells_changed",
+            "final_difference",
+        ]
         by_run = result.cuts[columns].to_dataframe().reset_index()
         frames["cut-runs"] = by_run.assign(mse_end_control=result.cuts.mse_control.values[by_run.run, -1])
         if result.follow_up:
@@ -175,9 +198,10 @@ def _method(result: RegenerationResult) -> str:
         f"end), at step {config.end_step}; the control is the run of the same key and shares all fire masks. The MSE "
         "is to the target (where there is none, to the control at the same step). Recovered is not defined where the "
         "wound changed the MSE, or left it above the control’s at the end, by less than "
-        f"{metrics.LEAST_WOUND:g}, or where the control has lost its body; a run that explodes counts as −∞. A run "
-        "with more than twice the mature cells of its control has overgrown and is stopped. The time to 90 % is the "
-        "first step, measured every 20, with that share recovered; runs that never get there are censored "
+        f"{metrics.LEAST_WOUND:g}, or where the control has lost its body; a run that explodes counts as −∞. A body is "
+        f"displaced if it has recovered less than {percent(REGENERATED)} where it stood, but as much within {REACH} "
+        "cells. A run with more than twice the mature cells of its control has overgrown and is stopped. The time to "
+        "90 % is the first step, measured every 20, with that share recovered; runs that never get there are censored "
         "(Kaplan-Meier). Overshoot is the most by which the mature cells ever exceed the control’s. At the follow-up "
         f"a body counts as regenerated from {percent(REGENERATED)} on, else as scarred. Runs repeat one network: they "
         "say how reproducible its regeneration is, not how such networks regenerate in general."

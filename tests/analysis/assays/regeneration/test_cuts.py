@@ -128,4 +128,4 @@ def test_a_report_card_says_none_where_nothing_is_defined():
     assert json.dumps(card, allow_nan=False)
     assert card["log10_mse"]["200"] is None
     assert card["mature_cells"]["200"] == 0
-    assert card["recovered"]["left"] == {"median": None, "runs": [None]}
+    assert card["recovered"]["left"] == {"median": None, "runs": [None], "displaced": [None]}

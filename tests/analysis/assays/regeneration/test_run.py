@@ -68,6 +68,19 @@ def test_it_is_reported_in_how_many_runs_every_cut_regenerates(static):
     )
 
 
+def test_a_whole_body_that_stands_elsewhere_is_called_displaced(static):
+    moved = static.cuts.recovered_displaced.copy()
+    moved.loc[{"wound": ["top", "left"]}] = [[1.0, 0.4], [0.95, 0.2]]
+    cells = static.cuts.displacement.copy()
+    cells.loc[{"wound": "top"}], cells.loc[{"wound": "left"}] = [1, -1], [0, 3]
+    claim = section_of(replace(static, cuts=static.cuts.assign(recovered_displaced=moved, displacement=cells))).claims[
+        0
+    ]
+    assert claim.text.endswith(" 2 of the other 10 cut bodies grow back whole, displaced by 1 to 3 cells.")
+    assert claim.numbers["displaced"] == 2
+    assert "displaced" not in section_of(static).claims[0].text
+
+
 def test_a_body_that_keeps_what_it_has_regenerates_nothing(static):
     rows = wound_table(static.cuts).set_index("wound").loc[list(CUTS)]
     np.testing.assert_allclose(rows.recovered, 0, atol=1e-5)
@@ -199,7 +212,7 @@ def test_the_quick_configuration_is_the_five_cuts_only():
     assert not result.follow_up
     quick = RegenerationConfig.quick()
     assert (quick.angles, quick.radii, quick.follow_up_step) == (0, (), 0)
-    assert (quick.runs, quick.end_step) == (8, 700)
+    assert (quick.runs, quick.adult_step, quick.eval_steps) == (8, 0, 500)
 
 
 @pytest.mark.parametrize(
