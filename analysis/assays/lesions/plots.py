@@ -273,9 +273,9 @@ def _plot_targets(result: LesionResult) -> tuple[Figure, str]:
     """Filters, hidden units, and directions of the hidden channels."""
     rows = result.atlas[(result.atlas.phase == "adult") & result.atlas.fitness.notna()]
     rows = rows.assign(**rows[["fitness", "fitness_low", "fitness_high"]].clip(-0.5, 1.5))
-    worst = rows[rows.target_type == "unit"].nsmallest(_MAX_UNITS, "fitness").target
-    inner = rows[rows.target_type.isin(("filter", "units")) | rows.target.isin(worst)]
-    inner = inner[inner.intervention != "partial"]
+    layers = rows[rows.intervention != "partial"]
+    units = layers[layers.target_type == "unit"].nsmallest(_MAX_UNITS, "fitness")
+    inner = pd.concat([layers[layers.target_type.isin(("filter", "units"))], units])
     along = rows[(rows.target_type == "direction") & (rows.intervention == "partial")]
     along = along[along.dose == along.dose.max()]
     components, null = along[along.role == "component"], along[along.role == "random"].fitness

@@ -180,12 +180,18 @@ def _bases(result: LesionResult) -> Iterator[Claim]:
     worst = ranks["worst"]
     if "p" not in worst:
         return
-    n, below = worst["n"], worst["below"]
-    verdicts = {
-        0: "it hangs on one channel more than in any other basis",
-        n: "its channels can be spared more easily than those of any other basis",
-    }
-    verdict = verdicts.get(below, f"the trained basis is not special, since {below} of {n} are lower")
+    n, below, p = worst["n"], worst["below"], worst["p"]
+    if 0 < below < n:
+        verdict = f"the trained basis is not special, since {below} of {n} are lower"
+    elif p > _MAX_P:
+        side = "higher" if below else "lower"
+        verdict = (
+            f"{side} than in all of them, but so few bases cannot tell whether that is special (p = {probability(p)})"
+        )
+    elif below:
+        verdict = "its channels can be spared more easily than those of other bases"
+    else:
+        verdict = "it hangs on one channel more than other bases do"
     text = (
         f"In the trained basis the body keeps a fitness of {number(worst['value'])} without the channel needed most, "
         f"in {n} other bases of the same organism {_span(worst)}: {verdict}."
