@@ -11,6 +11,7 @@ from helpers.specimens import SMALL
 from analysis.assays.lesions.bases import TRAINED, rank_of_trained
 from analysis.assays.lesions.report import claims, sections
 from analysis.assays.lesions.run import run
+from benchmarks.bases import mean_rank_p
 from nca.rule import Rule
 
 ATLAS = replace(SMALL, methods=("atlas",), phases=("adult",), targets=("channel",), interventions=("partial",))
@@ -81,3 +82,8 @@ def test_a_basis_in_which_life_hangs_on_one_channel_is_special():
     assert result.basis_fitness.loc[TRAINED].idxmin() == "h0"
     assert rank_of_trained(worst)["below"] == 0
     assert any("lower than in all of them" in claim.text for claim in claims(result))
+
+
+def test_a_mean_rank_is_tested_against_ranks_drawn_uniformly():
+    assert mean_rank_p(np.array([0.0, 8, 1, 7, 4, 4, 3, 5])) > 0.9
+    assert mean_rank_p(np.zeros(8)) < 1e-3
