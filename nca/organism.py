@@ -121,6 +121,15 @@ def pad_to_canvas(patch: np.ndarray, canvas: tuple[int, int], name: str) -> Floa
     return padded
 
 
+def picture_seed(spec: Spec, picture: Float[np.ndarray, "y x 4"]) -> Float[np.ndarray, "y x channel"]:
+    """A seed that looks like a picture of premultiplied RGBA; its other channels are as high as alpha."""
+    seed = np.repeat(picture[..., 3:], spec.channels, axis=-1)
+    colours = colour_channels(spec)
+    opacity = 1 if spec.premultiplied else np.maximum(picture[..., 3:], 1 / 255)
+    seed[..., colours] = (picture[..., :3] / opacity)[..., : len(colours)]
+    return seed
+
+
 def _one_cell(spec: Spec) -> Float[Array, "1 1 channel"]:
     """The seed of Mordvintsev et al. 2020: alpha and hidden channels 1, colours 0."""
     return jnp.ones((1, 1, spec.channels)).at[..., jnp.array(colour_channels(spec), int)].set(0.0)

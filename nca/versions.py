@@ -68,7 +68,8 @@ def modern_keys(mapping: Mapping[str, Any], kind: str) -> dict[str, Any]:
         kind: a key of `OLD_KEYS`; "provenance" and "metrics" translate what is inside as well.
     """
     renamed = OLD_KEYS[kind]
-    modern = {renamed.get(key, key): value for key, value in mapping.items()}
+    # An old key may have come to mean something else: then the new key stands beside it.
+    modern = {key if renamed.get(key) in mapping else renamed.get(key, key): value for key, value in mapping.items()}
     if kind == "provenance" and isinstance(modern.get("config"), Mapping):
         modern["config"] = modern_keys(modern["config"], "config")
     if kind == "metrics" and isinstance(modern.get("recovered"), Mapping):

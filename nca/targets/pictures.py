@@ -23,7 +23,7 @@ MAX_PIXELS = 4096  # on a side of a picture file
 FORMATS = "PNG", "GIF", "WEBP", "JPEG", "BMP"
 VISIBLE = 0.1  # alpha of a living cell
 # Colour-emoji fonts, which Pillow finds where systems keep them, and a size that each has.
-EMOJI_FONTS = {"NotoColorEmoji.ttf": 109, "Apple Color Emoji.ttc": 160, "seguiemj.ttf": 128}
+_EMOJI_FONTS = {"NotoColorEmoji.ttf": 109, "Apple Color Emoji.ttc": 160, "seguiemj.ttf": 128}
 _NEAR = 32  # largest difference of a colour, in bytes, that still counts as the background
 
 
@@ -124,11 +124,11 @@ def _draw_emoji(text: str) -> np.ndarray:
 
 def _emoji_font() -> tuple[ImageFont.FreeTypeFont, int]:
     """The first colour-emoji font that is installed and can be read, and its size."""
-    for name, size in EMOJI_FONTS.items():
+    for name, size in _EMOJI_FONTS.items():
         with suppress(OSError):
             return ImageFont.truetype(name, size), size
     raise UserError(
-        f"An emoji needs a font such as {next(iter(EMOJI_FONTS))}, and none can be read; install the package "
+        f"An emoji needs a font such as {next(iter(_EMOJI_FONTS))}, and none can be read; install the package "
         "fonts-noto-color-emoji, or use a picture file."
     )
 
@@ -192,7 +192,7 @@ def _remove_background(pixels: np.ndarray, background: str | None, path: object)
         pixels = np.where(_connected_to_border(similar)[..., None], np.uint8(0), pixels)
     elif pixels[..., 3].min() == 255:
         raise UserError(
-            f"{path} has no transparent part; name its background colour, such as "
+            f"{path} has no transparent part; make its background transparent, or name its colour, such as "
             "background='white', or 'auto' for the colour of its corners."
         )
     if not pixels[..., 3].any():

@@ -39,7 +39,7 @@ from nca.organism import Organism
 from nca.targets import target
 from nca.training.config import CONFIG_FILE, TrainConfig, read_config
 from nca.training.devices import describe_devices
-from nca.training.step import Task, TrainState
+from nca.training.step import Task, TrainState, initial_seed
 from nca.versions import modern_keys, versions
 
 CHECKPOINT_FILE = "state.safetensors"
@@ -181,23 +181,31 @@ def _truncate_metrics(folder: Path, size: int) -> None:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """All rows of metrics.jsonl; unreadable lines are skipped."""
+    """All rows of metrics.jsonl; damaged ones are skipped."""
     path, rows = folder / _METRICS_FILE, []
     if not path.is_file():
         return []
     for line in read_bytes(path, MAX_FILE_BYTES).splitlines():
         with suppress(DamagedError):
             rows.append(parse_json(line, dict))
-    return rows
+    return [row for row in rows if _is_row(row)]
+
+
+def _is_row(row: Mapping[str, Any]) -> bool:
+    """Whether a row has a step, and the numbers of a logged step or none of them."""
+    numbers = [row[name] for name in ("loss", "log10_loss") if name in row]
+    is_step = type(row.get("step")) is int and 0 <= row["step"] < 2**31
+    return is_step and len(numbers) != 1 and all(type(n) is float and abs(n) < 1e30 for n in numbers)
 
 
 def build_organism(task: Task, parameters: Any, checkpoint: Checkpoint, folder: Path) -> Organism:
     """The organism of these parameters, with its provenance and its training loss (mean of the last 20 rows)."""
     config = task.config
-    losses = [row["loss"] for row in read_metrics(folder) if isinstance(row.get("loss"), float)]
+    losses = [row["loss"] for row in read_metrics(folder) if "loss" in row]
     ancestor = None if config.init_from is None else load(config.init_from)
     # A folder means nothing on another machine: files are named without it.
     names = {"target": Path(config.target).name, "init_from": None if ancestor is None else ancestor.name}
+    names |= {"start": None if config.start is None else Path(config.start).name}
     provenance = {
         "trained_by": "nca-dissection",
         "config": config.to_json() | names,
@@ -215,7 +223,7 @@ def build_organism(task: Task, parameters: Any, checkpoint: Checkpoint, folder: 
     }
     return Organism(
         task.rule(jax.tree.map(jnp.asarray, parameters)),
-        seed=None,
+        initial_seed(config),
         canvas=config.canvas,
         target=target(config.target, config.size, background=config.background),
         name=config.run_name,

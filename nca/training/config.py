@@ -60,6 +60,7 @@ class TrainConfig:
 
     Attributes:
         target: a drawing's name, a picture file, or an emoji character.
+        start: picture that growth starts from, named as the target is and scaled to the same size; one cell if none.
         regime: growing (every roll-out starts from the seed), persistent (from a pool of end states) or
             regenerating (from the pool, with wounds).
         steps: number of training steps.
@@ -111,6 +112,7 @@ class TrainConfig:
     """
 
     target: str = "lizard"
+    start: str | None = None
     regime: Regime = "regenerating"
     steps: int = 2500
     init_from: str | None = None
@@ -286,7 +288,7 @@ def _check_type(name: str, default: Any, value: Any) -> None:
 
 def modern_config(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a configuration read from a file; earlier versions knew only variants of the published recipe."""
-    modern = modern_keys(fields, "config")
+    modern = {"start": None} | modern_keys(fields, "config")
     return modern if _ONE_STAGE.keys() & modern.keys() else PUBLISHED | modern
 
 

@@ -207,7 +207,8 @@ def write_population(members: Sequence[PopulationMember]) -> None:
 def _portable(config: TrainConfig) -> dict[str, Any]:
     """A configuration with files by their names alone, since a population may be moved."""
     init_from = None if config.init_from is None else Path(config.init_from).name
-    fields = config.to_json() | {"target": Path(config.target).name, "init_from": init_from}
+    start = None if config.start is None else Path(config.start).name
+    fields = config.to_json() | {"target": Path(config.target).name, "start": start, "init_from": init_from}
     return json.loads(json.dumps(fields))
 
 

@@ -8,6 +8,7 @@ training is the phase: how many seeds, how many wounds, what learning rate.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -21,12 +22,13 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
+from scipy import ndimage
 
 from nca.damage import random_wound
 from nca.errors import UserError
 from nca.io import load
 from nca.kernels import fused_step, has_kernel
-from nca.organism import Organism
+from nca.organism import Organism, picture_seed
 from nca.perception import alive, mature
 from nca.rule import Rule, init_rule
 from nca.sparse import active_cells, sparse_is_exact, sparse_step
@@ -119,7 +121,7 @@ def init_training(config: TrainConfig) -> tuple[Task, TrainState]:
     key = jax.random.fold_in(jax.random.key(config.seed), 0)
     rule = init_rule(key, config.spec, config.hidden_size) if config.init_from is None else _trained_rule(config)
     _check_kernel(config, rule)
-    organism = Organism(rule, canvas=config.canvas, target=picture)
+    organism = Organism(rule, initial_seed(config), canvas=config.canvas, target=picture)
     split: Any = nnx.split(rule, nnx.Param, ...)
     structure, parameters, fixed = split
     seed = organism.initial_state()
@@ -129,6 +131,41 @@ def init_training(config: TrainConfig) -> tuple[Task, TrainState]:
     samples = config.batch_size if config.regime == "growing" else config.pool_size
     pool = jnp.tile(seed[None], (samples, 1, 1, 1))
     return task, TrainState(parameters, optimizer(config).init(parameters), pool)
+
+
+def initial_seed(config: TrainConfig) -> Float[np.ndarray, "y x channel"] | None:
+    """The seed that looks like the picture `start`; None, for one cell, without one."""
+    if config.start is None:
+        return None
+    background = config.background if os.path.isfile(config.start) else None
+    return picture_seed(config.spec, target(config.start, config.size, background=background))
+
+
+def growth_warnings(task: Task) -> list[str]:
+    """What makes the target hard to grow in the steps of a roll-out, in sentences.
+
+    Raises:
+        UserError: no roll-out can reach all of the target, since growth moves at most one cell a step.
+    """
+    config, warnings = task.config, []
+    body, seed = (np.asarray(array[..., 3]) > config.threshold for array in (task.target, task.seed))
+    far = int(ndimage.distance_transform_cdt(~seed, "chessboard")[body].max(initial=0))
+    if far > config.min_steps:
+        reach = f"The target reaches {far} cells from the seed, and growth moves at most one cell a step"
+        fewest = "but" if far > config.max_steps else "but some roll-outs are shorter:"
+        steps = f"a roll-out has {config.min_steps} to {config.max_steps} steps"
+        warnings.append(f"{reach}, {fewest} {steps}; raise --min-steps and --max-steps, or lower --size.")
+        if config.regime == "growing" and far > config.max_steps:
+            raise UserError(warnings[0])
+    # Cells that perceive a piece may belong to it: what is further apart has nothing in common.
+    _, pieces = ndimage.label(ndimage.binary_dilation(body | seed, np.ones((3, 3))), np.ones((3, 3)))
+    if pieces > 1:
+        warnings.append(
+            f"The target and the seed are {pieces} pieces, 3 or more empty cells apart, but a cell perceives its "
+            "neighbours only, and lives only next to the living: growth has to bridge the gaps with cells that the "
+            "picture lacks; a picture of one piece is learned sooner."
+        )
+    return warnings
 
 
 def _trained_rule(config: TrainConfig) -> Rule:

@@ -579,7 +579,7 @@ def test_a_picture_that_may_not_be_read_says_so(tmp_path, monkeypatch):
 def test_an_opaque_picture_needs_a_background(tmp_path):
     for channels in (3, 4):
         path = save(tmp_path / "opaque.png", np.full((20, 20, channels), 255))
-        assert "has no transparent part; name its background colour" in mistake(path)
+        assert "has no transparent part; make its background transparent, or name its colour" in mistake(path)
 
 
 def test_a_wrong_background_is_refused(tmp_path):

@@ -10,16 +10,20 @@ import optax
 import pytest
 from helpers.makers import random_rule
 from helpers.training import tiny
+from PIL import Image
 
 from nca.errors import UserError
 from nca.io import save
-from nca.organism import Organism
+from nca.organism import Organism, pad_to_canvas
 from nca.sparse import sparse_step
 from nca.step import dense_step
+from nca.targets import target
+from nca.training.config import TrainConfig
 from nca.training.step import (
     _draw_batch,
     advance_batch,
     compile_step,
+    growth_warnings,
     init_training,
     optimizer,
     sample_mse,
@@ -284,3 +288,44 @@ def test_starting_from_an_organism_of_other_conventions_is_refused(tmp_path, cha
     save_ancestor(tmp_path)
     with pytest.raises(UserError, match="set them to match"):
         init_training(tiny(init_from=str(tmp_path / "ancestor.safetensors"), **changes))
+
+
+# What can be reached.
+
+
+def warnings_of(**changes):
+    return growth_warnings(init_training(tiny(**changes))[0])
+
+
+def test_a_target_within_reach_of_every_rollout_needs_no_warning():
+    assert warnings_of(target="flag", size=16, min_steps=8, max_steps=8) == []  # 8 cells from the seed
+
+
+def test_a_target_beyond_the_light_cone_is_refused_where_every_rollout_starts_from_the_seed():
+    far = {"target": "flag", "size": 16, "min_steps": 5, "max_steps": 7}
+    with pytest.raises(UserError, match=r"reaches 8 cells from the seed, .* a roll-out has 5 to 7 steps; raise"):
+        warnings_of(regime="growing", **far)
+    assert len(warnings_of(regime="persistent", **far)) == 1
+    (warning,) = warnings_of(regime="growing", **far | {"max_steps": 8})
+    assert "some roll-outs are shorter" in warning
+
+
+@pytest.mark.parametrize(("gap", "count"), [(2, 0), (3, 1), (6, 1)])
+def test_pieces_that_no_perception_bridges_are_said(tmp_path, gap, count):
+    pixels = np.full((20, 20, 4), 255, np.uint8)
+    pixels[:, 2 : 2 + gap] = 0
+    Image.fromarray(pixels).save(tmp_path / "pieces.png")
+    warnings = warnings_of(target=str(tmp_path / "pieces.png"), size=20, min_steps=20, max_steps=20)
+    assert len(warnings) == count
+    assert all("pieces, 3 or more empty cells apart" in warning for warning in warnings)
+
+
+def test_training_may_start_from_a_picture():
+    task, state = init_training(tiny(target="lizard", start="flag", min_steps=8, max_steps=12))
+    flag = pad_to_canvas(target("flag", 12), (20, 20), "picture")
+    np.testing.assert_allclose(task.seed[..., :4], flag)
+    np.testing.assert_allclose(task.seed[..., 4:], np.repeat(flag[..., 3:], 4, -1))
+    np.testing.assert_array_equal(state.pool[0], task.seed)
+    assert growth_warnings(task) == []
+    assert TrainConfig.from_json(task.config.to_json()).start == "flag"
+    assert TrainConfig.from_json({"start": "mother.safetensors"}).init_from == "mother.safetensors"  # of version 0.1
