@@ -20,6 +20,7 @@ from .populations.run import compare_regimes as compare_regimes
 from .recording import label_states as label_states
 from .recording import load_recording as load_recording
 from .recording import record as record
+from .recording import record_site as record_site
 from .recording import save_recording as save_recording
 from .report.notebook import compare as compare
 from .report.notebook import show_figure as show_figure

@@ -8,7 +8,7 @@ stops there: later measurements repeat that moment.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -25,6 +25,9 @@ from nca.edits import Edit, apply
 from nca.errors import UserError
 from nca.organism import Organism
 from nca.rule import Rule
+
+# A user's metric: of a state, its control's state (y, x, channel) and the target, premultiplied RGBA (y, x, 4) or None.
+Metric = Callable[[np.ndarray, np.ndarray, np.ndarray | None], float]
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class Controls:
         mature_cells: number of mature cells.
         final_states: at the last of the steps.
         fire: fire masks from the first step on, where they were given.
+        course: the states at all of the steps, where they were kept.
     """
 
     states: Float[metrics.Arrays, "run y x channel"]
@@ -61,6 +65,7 @@ class Controls:
     mature_cells: Int[np.ndarray, "run step"]
     final_states: Float[np.ndarray, "run y x channel"]
     fire: Bool[np.ndarray, "run time y x"] | None = None
+    course: Float[np.ndarray, "run step y x channel"] | None = None
 
 
 def measured_steps(start: int, eval_steps: Sequence[int]) -> list[int]:
@@ -76,6 +81,7 @@ def run_controls(
     *,
     fire: Bool[np.ndarray, "run time y x"] | None = None,
     tick: Tick | None = None,
+    keep_course: bool = False,
 ) -> Controls:
     """Continue unedited runs and measure them.
 
@@ -86,6 +92,7 @@ def run_controls(
         steps: two or more ascending steps to measure at.
         fire: fire masks from the first step on, instead of those that follow from the keys.
         tick: called with the number of steps done.
+        keep_course: keep the states at all of the steps.
 
     Raises:
         UserError: steps that do not ascend.
@@ -97,19 +104,22 @@ def run_controls(
     def _measure_controls(i: Any) -> tuple[np.ndarray, ...]:
         batch = Batch(organism, keys[i], None if fire is None else fire[i], (), int(steps[0]), tick)
         current, measured = states[i], [_picture_and_count(organism.rule, states[i])]
+        course = [np.asarray(current)]
         for begin, end in pairwise((steps - steps[0]).tolist()):
             current = advance(batch, current, begin, end)
             measured.append(_picture_and_count(organism.rule, current))
+            course = [*(course if keep_course else ()), np.asarray(current)]
         pictures, counts = (np.stack([np.asarray(v) for v in values], 1) for values in zip(*measured, strict=True))
-        return pictures, counts, np.asarray(current)
+        return pictures, counts, np.stack(course, 1)
 
     batches = zip(*map_runs(len(keys), _measure_controls), strict=True)
-    pictures, mature_cells, final_states = (np.concatenate(values) for values in batches)
+    pictures, mature_cells, course = (np.concatenate(values) for values in batches)
     target = organism.padded_target((states.shape[1], states.shape[2]))
     reference = pictures if target is None else np.broadcast_to(target, pictures.shape)
     mse = np.square(pictures - reference).sum((-3, -2, -1)) / metrics.PUBLISHED_PIXELS
     mse_empty = np.asarray(metrics.empty_mse(reference))
-    return Controls(states, keys, steps, reference, mse, mse_empty, mature_cells, final_states, fire)
+    kept = course if keep_course else None
+    return Controls(states, keys, steps, reference, mse, mse_empty, mature_cells, course[:, -1], fire, kept)
 
 
 def run_edited(
@@ -120,6 +130,7 @@ def run_edited(
     *,
     on_row: Callable[[int, dict[str, np.ndarray]], None] | None = None,
     final_states: bool = True,
+    own_metrics: Mapping[str, Metric] | None = None,
 ) -> dict[str, np.ndarray]:
     """Run every intervention from the controls' first step to their last.
 
@@ -130,15 +141,16 @@ def run_edited(
         tick: called with the number of steps done.
         on_row: called with a row's number and its measurements as soon as it is finished.
         final_states: return the last states, which take most of the memory.
+        own_metrics: further functions to measure with, by name; the controls' course must have been kept.
 
     Returns:
-        mse, mature_cells (row, step); overgrown, exploded (row,): the step at which it was first seen,
+        mse, mature_cells and own metrics (row, step); overgrown, exploded (row,): the step at which it was first seen,
         or -1; cells_changed (row,): cells whose state the edits of the first step changed; final_states
         (row, y, x, channel). The first step shows the state after its edits, as the step reads it.
     """
 
     def _measure_rows(members: np.ndarray, i: np.ndarray) -> dict[str, Any]:
-        measured = _run_alike(organism, controls, [rows[j] for j in members[i]], tick)
+        measured = _run_alike(organism, controls, [rows[j] for j in members[i]], tick, own_metrics or {})
         if not final_states:
             del measured["final_states"]
         if on_row is not None:
@@ -179,7 +191,30 @@ def _measure(rule: Rule, states: Any, reference: Any, control_cells: Any) -> dic
     }
 
 
-def _run_alike(organism: Organism, controls: Controls, rows: Sequence[EditedRun], tick: Tick | None) -> dict[str, Any]:
+def _measure_own(
+    own_metrics: Mapping[str, Metric], organism: Organism, states: Any, control_states: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The user's metrics of each state."""
+    values, target = dict[str, np.ndarray](), organism.padded_target(control_states.shape[1:3])
+    for name, metric in own_metrics.items():
+        try:
+            pairs = zip(np.asarray(states), control_states, strict=True)
+            values[name] = np.asarray([float(metric(state, control, target)) for state, control in pairs])
+        except Exception as error:
+            raise UserError(
+                f"The metric {name} must return a number for a state and its control's (y, x, channel), and the target "
+                f"(y, x, 4); it failed with {type(error).__name__}: {error}."
+            ) from error
+    return values
+
+
+def _run_alike(
+    organism: Organism,
+    controls: Controls,
+    rows: Sequence[EditedRun],
+    tick: Tick | None,
+    own_metrics: Mapping[str, Metric],
+) -> dict[str, Any]:
     """`run_edited` for rows whose edits have the same structure, as one batch."""
     start, runs = int(controls.steps[0]), np.asarray([row.run for row in rows])
     keys, before = controls.keys[runs], controls.states[runs]
@@ -192,8 +227,11 @@ def _run_alike(organism: Organism, controls: Controls, rows: Sequence[EditedRun]
     edits = () if at_start_only else jax.tree.map(lambda *leaves: jnp.stack(leaves), *[r.edits for r in rows])
     batch = Batch(organism, keys, None if controls.fire is None else controls.fire[runs], edits, start, tick)
 
-    def _measure_step(states: Any, n: int) -> dict[str, Array]:
-        return _measure(organism.rule, states, controls.reference[runs, n], controls.mature_cells[runs, n])
+    def _measure_step(states: Any, n: int) -> dict[str, Any]:
+        measured = _measure(organism.rule, states, controls.reference[runs, n], controls.mature_cells[runs, n])
+        if own_metrics and controls.course is not None:
+            measured |= _measure_own(own_metrics, organism, states, controls.course[runs, n])
+        return measured
 
     measured, current, final = [_measure_step(after, 0)], after if at_start_only else before, after
     stopped = measured[0]["exploded"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,13 @@ from nca.edits import Edit, to_json
 from nca.errors import UserError
 from nca.files import DamagedError, parse_json, reading, write_file
 from nca.organism import Organism
-from nca.rollout import trajectory
+from nca.rollout import replay, run_key, trajectory
 from nca.spec import Spec, channel_names
 from nca.versions import versions
 
 _MAX_BYTES = 2 * 10**9
 _LARGEST_RATIO = 1100  # deflate makes 1032 bytes of one
+_SITES = ("perception", "pre", "post", "delta", "update", "next")
 _DIMS = ("run", "step", "y", "x", "channel")
 
 
@@ -142,6 +144,43 @@ def label_states(
     for axis in ("x", "y"):
         recording[axis].attrs["units"] = "cells from the seed"
     return recording
+
+
+def record_site(organism: Organism, recording: xr.Dataset, site: str) -> xr.Dataset:
+    """What another site of the step holds in recorded runs, for PCA and decoders: computed again from their states.
+
+    Args:
+        organism: that was recorded.
+        recording: from the seed on, without edits, of `record`; take few runs and steps, such as
+            `recording.sel(step=[150, 200])`.
+        site: perception, pre, post, delta, update or next (`nca.replay`), of the step that starts from each state.
+
+    Returns:
+        The recording with the values of the site in place of the states. Channels are channels, hidden units (u0, u1,
+        ...) or filters of channels ("sobel_x h0").
+
+    Raises:
+        UserError: no such site, a recording of another organism or with edits, or more than 2 GB.
+    """
+    rule, attrs = organism.rule, recording.attrs
+    if site not in _SITES:
+        raise UserError(f"site is one of {', '.join(_SITES)}; got {site!r}.")
+    if attrs.get("hash") != organism.hash or attrs.get("edits") != "[]" or attrs.get("fire") != "from the keys":
+        raise UserError(f"Sites are replayed in a recording of {organism.name} without edits and given fire masks.")
+    names = list(rule.channel_names)
+    if site == "perception":
+        names = [f"{name} {channel}" for name in rule.filters for channel in names]
+    elif site in ("pre", "post"):
+        names = [f"u{n}" for n in range(rule.weights[0].shape[1])]
+    states = recording.state.values
+    if 4 * states[..., 0].size * len(names) > _MAX_BYTES:
+        raise UserError(f"The site {site} of this recording takes more than 2 GB; select fewer runs or steps.")
+    values = np.empty((*states.shape[:-1], len(names)), np.float32)
+    for (i, run), (j, step) in product(enumerate(recording.run.values), enumerate(recording.step.values)):
+        sites = replay(organism, states[i, j], int(step), key=run_key(int(attrs["seed"]), int(run)))
+        values[i, j] = np.asarray(sites[site], np.float32).reshape(*states.shape[2:4], -1)
+    replaced = recording.drop_dims("channel").assign_coords(channel=names)
+    return replaced.assign(state=(_DIMS, values)).assign_attrs(site=site)
 
 
 def spec_of(recording: xr.Dataset) -> Spec:

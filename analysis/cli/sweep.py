@@ -79,6 +79,7 @@ class Sweep:
         if measured.adult_step < 0:
             measured = replace(measured, adult_step=own_adult_step(organism))
         edits, options = _experiments(replace(self, config=measured), organism), asdict(measured)
+        del options["own_metrics"]  # functions, which only Python has
         if measured.adult_step:
             body_warnings([organism], measured.adult_step, log_line)
         with _sweep_folder(self.out, self.shard is None):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from tyro.conf import Suppress
 
 from nca.errors import UserError
 from nca.validation import check_at_least, check_eval_steps, convert_to_tuples
@@ -23,6 +26,7 @@ class SweepConfig:
             or for 96 if the organism has lost its body by 200.
         eval_steps: steps after the adult step, ascending, at which rows are measured.
         allow_no_op: allow experiments that change nothing.
+        own_metrics: names of the metrics of a user's own (`analysis.sweep` takes the functions).
     """
 
     metrics: tuple[str, ...] = METRICS
@@ -31,9 +35,10 @@ class SweepConfig:
     adult_step: int = -1
     eval_steps: tuple[int, ...] = (60, 300)
     allow_no_op: bool = False
+    own_metrics: Annotated[tuple[str, ...], Suppress] = ()
 
     def __post_init__(self) -> None:
-        convert_to_tuples(self, "metrics", "eval_steps")
+        convert_to_tuples(self, "metrics", "eval_steps", "own_metrics")
         unknown = sorted(set(self.metrics) - set(METRICS))
         if unknown or not self.metrics:
             raise UserError(f"metrics are some of {', '.join(METRICS)}; got {', '.join(unknown) or 'none'}.")

@@ -33,6 +33,7 @@ from nca.versions import versions
 FORMAT = 2
 _SERIES = ("mse", "mature_cells", "mse_control", "mse_empty")
 _NUMBERS = ("overgrown", "exploded", "cells_changed", "largest_change")
+COLUMNS = ("key", "experiment", "run", "step", *_SERIES, *_NUMBERS)
 
 Row = dict[str, Any]
 RowId = tuple[str, int]  # experiment and run
@@ -71,13 +72,13 @@ def rows_table(config: SweepConfig, rows: Mapping[RowId, Row]) -> pd.DataFrame:
     """The table that `analysis.sweep` returns: one line per row and evaluation step."""
     steps = measured_steps(config.adult_step, config.eval_steps)
     table = pd.DataFrame([{**row, "experiment": name, "run": run, "step": steps} for (name, run), row in rows.items()])
-    table = table.explode(["step", *_SERIES], ignore_index=True).infer_objects()
+    table = table.explode(["step", *_SERIES, *config.own_metrics], ignore_index=True).infer_objects()
     table = table[table.step.isin(config.adult_step + np.asarray(config.eval_steps))].reset_index(drop=True)
     mse, mse_control, mse_empty = (jnp.asarray(table[name]) for name in ("mse", "mse_control", "mse_empty"))
     table["fitness"] = np.asarray(measures.fitness(mse, mse_control, mse_empty))
     table["log_mse"] = np.asarray(measures.log_mse(mse))
     table["log_mse_increase"] = table.log_mse - np.asarray(measures.log_mse(mse_control))
-    return table[["experiment", "run", "step", *config.metrics, *_NUMBERS]]
+    return table[["experiment", "run", "step", *config.metrics, *config.own_metrics, *_NUMBERS]]
 
 
 def _read_rows(path: str | Path) -> tuple[dict[str, Any] | None, list[Row]]:
@@ -123,6 +124,7 @@ class RowStore:
         self.rows: dict[RowId, Row] = {}
         self._path, self._lock, config = path, threading.Lock(), plan.config
         self._file: BinaryIO | None = None
+        self._own = plan.config.own_metrics
         if path is None:
             return
         organism = hashlib.sha1(plan.organism.hash.encode())
@@ -149,7 +151,7 @@ class RowStore:
         for row in rows:
             _check_row(path, row)
         self._file = lock_file(path)
-        finished = {row["key"]: row for row in rows}
+        finished = {row["key"]: row for row in rows if row.keys() >= set(self._own)}
         self.rows = {row: finished[key] for row, key in self._keys.items() if key in finished}
 
     def _check(self, begun: dict[str, Any] | None) -> None:

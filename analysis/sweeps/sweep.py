@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.paired import EditedRun, measured_steps, run_controls, run_edited
+from analysis.paired import EditedRun, Metric, measured_steps, run_controls, run_edited
 from analysis.rollouts import grow_runs, own_adult_step, run_keys
-from analysis.sweeps.config import SweepConfig
-from analysis.sweeps.rows import Row, RowId, RowStore, SweepPlan, merge, rows_table
+from analysis.sweeps.config import METRICS, SweepConfig
+from analysis.sweeps.rows import COLUMNS, Row, RowId, RowStore, SweepPlan, merge, rows_table
 from nca.edits import Edit
 from nca.errors import UserError
 from nca.files import write_file
@@ -32,7 +32,7 @@ Edits = Mapping[str, Edit | Sequence[Edit]] | Sequence[Edit]
 def sweep(
     organism: Organism,
     edits: Edits,
-    metrics: Sequence[str] = SweepConfig.metrics,
+    metrics: Sequence[str | Metric] = SweepConfig.metrics,
     runs: int = SweepConfig.runs,
     seed: int = SweepConfig.seed,
     *,
@@ -48,7 +48,9 @@ def sweep(
     Args:
         organism: what grows.
         edits: experiments by name, each an edit or several that act together; or a list of edits.
-        metrics: some of fitness, log_mse, log_mse_increase (over the control), mse, mature_cells; all by default.
+        metrics: some of fitness, log_mse, log_mse_increase (over the control), mse, mature_cells, all by default; and
+            functions of a state, its control's state (y, x, channel) and the target (premultiplied RGBA, y, x, 4, or
+            None) that return a number. A function's name is its column, and stands for it in the store.
         runs: runs per experiment.
         seed: random seed from which the runs' PRNG keys are derived.
         adult_step: the step that runs continue from; what comes before is grown once for all experiments. -1 for 200,
@@ -71,13 +73,16 @@ def sweep(
     """
     times = tuple(int(step) for step in eval_steps)
     step = int(adult_step) if adult_step >= 0 else own_adult_step(organism)
-    config = SweepConfig(tuple(metrics), int(runs), int(seed), step, times, bool(allow_no_op))
+    own, named = _own_metrics(metrics), tuple(metric for metric in metrics if isinstance(metric, str))
+    config = SweepConfig(
+        named or METRICS[: bool(own)], int(runs), int(seed), step, times, bool(allow_no_op), tuple(own)
+    )
     plan = SweepPlan(organism, _name_experiments(edits), config, None if shard is None else Shard.parse(shard))
     file = RowStore(store, plan)
     rows = file.rows
     try:
         if todo := [row for row in file.order if row not in rows]:
-            rows = _compute_rows(plan, todo, file, log)
+            rows = _compute_rows(plan, todo, file, log, own)
         elif plan.shard is None:
             _check_effects(plan, plan.experiments, rows)
     finally:
@@ -88,7 +93,7 @@ def sweep(
 def sweep_shards(
     organism: Organism,
     edits: Edits,
-    metrics: Sequence[str] = SweepConfig.metrics,
+    metrics: Sequence[str | Metric] = SweepConfig.metrics,
     *,
     shards: int,
     folder: str | Path,
@@ -177,7 +182,21 @@ def _name_experiments(edits: Edits) -> dict[str, tuple[Edit, ...]]:
     return {str(name): (edit,) if isinstance(edit, Edit) else tuple(edit) for name, edit in named.items()}
 
 
-def _compute_rows(plan: SweepPlan, todo: Sequence[RowId], file: RowStore, log: Log) -> dict[RowId, Row]:
+def _own_metrics(metrics: Sequence[str | Metric]) -> dict[str, Metric]:
+    """The functions among the metrics, by name."""
+    own: dict[str, Metric] = {}
+    for metric in metrics:
+        if not isinstance(metric, str):
+            name = getattr(metric, "__name__", "")
+            if not callable(metric) or not name.isidentifier() or name in (*METRICS, *own, *COLUMNS):
+                raise UserError(f"A metric of your own is a function with a new name of its own, got {metric!r}.")
+            own[name] = metric
+    return own
+
+
+def _compute_rows(
+    plan: SweepPlan, todo: Sequence[RowId], file: RowStore, log: Log, functions: Mapping[str, Metric]
+) -> dict[RowId, Row]:
     """The finished rows of the file and those that are still to do, which are added to it one by one."""
     config, span = plan.config, plan.config.eval_steps[-1]
     runs = sorted({run for _, run in todo})
@@ -187,7 +206,7 @@ def _compute_rows(plan: SweepPlan, todo: Sequence[RowId], file: RowStore, log: L
     keys = run_keys(config.seed, config.runs)[np.asarray(runs)]
     states = grow_runs(plan.organism, config.adult_step, keys, tick=progress.tick)
     steps = measured_steps(config.adult_step, config.eval_steps)
-    controls = run_controls(plan.organism, states, keys, steps, tick=progress.tick)
+    controls = run_controls(plan.organism, states, keys, steps, tick=progress.tick, keep_course=bool(functions))
     effects: dict[RowId, Row] = {}
     for name in dict.fromkeys(name for name, _ in todo):
         own = [run for other, run in todo if other == name]
@@ -208,7 +227,9 @@ def _compute_rows(plan: SweepPlan, todo: Sequence[RowId], file: RowStore, log: L
         file.add(*todo[n], row)
 
     edited = [EditedRun(index[run], plan.experiments[name]) for name, run in todo]
-    run_edited(plan.organism, controls, edited, progress.tick, on_row=_add_row, final_states=False)
+    run_edited(
+        plan.organism, controls, edited, progress.tick, on_row=_add_row, final_states=False, own_metrics=functions
+    )
     return rows
 
 

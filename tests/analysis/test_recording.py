@@ -128,3 +128,25 @@ def test_importing_the_package_loads_nothing_heavy_and_every_public_name_exists(
     for name in analysis.__all__:
         assert getattr(analysis, name) is not None
     assert callable(analysis.record)
+
+
+def test_a_site_of_recorded_runs_is_what_a_replay_gives():
+    body = bodies.static_organism(bias=np.asarray([0.01, 0, 0, 0, 0, 0]))
+    recording = analysis.record(body, 4, runs=2, seed=3)
+    for site, first in (("pre", "u0"), ("perception", "identity r"), ("next", "r")):
+        of_site = analysis.record_site(body, recording.sel(step=[1, 3]), site)
+        assert of_site.channel.values[0] == first
+        expected = nca.replay(body, recording.state.values[1, 3], 3, key=nca.run_key(3, 1))[site]
+        values = of_site.state.sel(run=1, step=3).values
+        np.testing.assert_array_equal(values, np.asarray(expected).reshape(values.shape))
+    assert of_site.state.sel(run=1, step=1).equals(recording.state.sel(run=1, step=2).assign_coords(step=1))
+    assert set(analysis.pca(analysis.record_site(body, recording, "post")).channel.values) >= {"u0"}
+    assert all("h" in name for name in analysis.pca(analysis.record_site(body, recording, "perception")).channel.values)
+
+
+@pytest.mark.parametrize(("site", "erased", "says"), [("state", 0, "site is one of"), ("post", 1, "without edits")])
+def test_sites_of_edited_runs_and_unknown_sites_are_refused(site, erased, says):
+    body = bodies.static_organism()
+    recording = analysis.record(body, 2, edits=[edits.erase(body).at(1)] * erased)
+    with pytest.raises(nca.UserError, match=says):
+        analysis.record_site(body, recording, site)

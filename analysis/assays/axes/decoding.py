@@ -9,6 +9,7 @@ little.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import xarray as xr
@@ -313,8 +314,11 @@ def sensitivity(
 def decode_runs(recording: xr.Dataset, components: xr.Dataset, *, cv_repeats: int = 10) -> xr.Dataset:
     """Decode position in every run, with blocked folds and by decoders that were fitted on the other runs.
 
+    Where the components were fitted on several steps, one decoder serves the cells of all of them, and a block of cells
+    is held out at all of them.
+
     Args:
-        recording: several runs, with the step of `components`.
+        recording: several runs, with the steps of `components`.
 
     Returns:
         Dataset over (run, quantity): r2, its mean over repeats with blocked folds; repeat_sd; and
@@ -322,16 +326,23 @@ def decode_runs(recording: xr.Dataset, components: xr.Dataset, *, cv_repeats: in
     """
     runs = recording.sizes["run"]
     r2, repeat_sd, left_out = (np.full((runs, len(QUANTITIES)), np.nan) for _ in range(3))
-    bodies = [body_states(recording, components, run) for run in range(runs)]
-    for run, (states, mask) in enumerate(bodies):
-        for name, values in decode_position(states[None], mask, cv_repeats).items():
-            r2[run, QUANTITIES.index(name)] = values.mean()
-            repeat_sd[run, QUANTITIES.index(name)] = values.std()
+    steps = components.attrs.get("steps", [components.attrs["step"]])
+    bodies = [[body_states(recording, components, run, step=step) for step in steps] for run in range(runs)]
+    states = [np.concatenate([states for states, _ in body]) for body in bodies]
+    cells = [np.concatenate([np.argwhere(mask) for _, mask in body]) for body in bodies]
+    position = []
+    for body in bodies:
+        by_step = [positions(mask) | {"s": geodesic(mask)} for _, mask in body]
+        position.append({name: np.concatenate([p[name] for p in by_step]) for name in QUANTITIES})
+    for (run, values), (k, name) in product(enumerate(position), enumerate(QUANTITIES)):
+        inside = np.isfinite(values[name])
+        if len(np.unique(cells[run][inside] // BLOCK, axis=0)) > 1:
+            scores = ridge_r2(states[run][inside], values[name][inside, None], cells[run][inside], cv_repeats)
+            r2[run, k], repeat_sd[run, k] = scores.mean(), scores.std()
     if runs > 1:
-        position = [positions(mask) | {"s": geodesic(mask)} for _, mask in bodies]
         for k, name in enumerate(QUANTITIES):
             defined = [np.isfinite(p[name]) for p in position]
-            features = [states[i] for (states, _), i in zip(bodies, defined, strict=True)]
+            features = [values[i] for values, i in zip(states, defined, strict=True)]
             quantity = [p[name][i, None] for p, i in zip(position, defined, strict=True)]
             left_out[:, k] = _leave_one_run_out(features, quantity)[:, 0]
     dims = ("run", "quantity")

@@ -15,9 +15,8 @@ import xarray as xr
 from jaxtyping import Bool, Float
 
 from analysis.geometry import count_islands, positions
-from analysis.recording import spec_of
 from nca.errors import UserError
-from nca.spec import Spec, channel_names, channel_role
+from nca.spec import channel_role
 
 Channels = Literal["hidden", "all"]
 Scaling = Literal["raw", "zscore"]
@@ -27,15 +26,20 @@ SHOWN = 3  # components that are tested and drawn
 
 
 def pca(
-    recording: xr.Dataset, *, step: int | None = None, channels: Channels = "hidden", scaling: Scaling = "raw"
+    recording: xr.Dataset,
+    *,
+    step: int | Sequence[int] | None = None,
+    channels: Channels = "hidden",
+    scaling: Scaling = "raw",
 ) -> xr.Dataset:
     """Principal components of the states of mature cells, centred.
 
-    They are fitted on the mature cells of all runs at one step; scores at every step are in that basis.
+    They are fitted on the mature cells of all runs at one step, or at several together; scores at every step are in
+    that basis.
 
     Args:
-        recording: what `analysis.record` or `label_states` returns.
-        step: the step to fit on; the last one by default.
+        recording: what `analysis.record`, `record_site` or `label_states` returns.
+        step: the step to fit on, or several; the last one by default.
         channels: "hidden" channels only, or "all".
         scaling: "raw" states, or "zscore" to give every channel unit variance first.
 
@@ -46,19 +50,23 @@ def pca(
         fitted step: plane_r2 and plane_angle (run, pc) of the plane fitted to the scores (degrees from x towards y,
         which points down, modulo 180); radius_correlation (run, pc), the absolute rank correlation with the
         distance from the seed; horseshoe (run,), corr(PC2, PC1²); cells (run,); islands (run,). What is
-        constant has correlations of NaN. Attributes: step, channels, scaling, cells, organism, hash, spec.
+        constant has correlations of NaN. Attributes: step (the last of several), steps, channels, scaling, cells,
+        organism, hash, spec.
 
     Raises:
         UserError: fewer than 10 mature cells at that step, or states that do not vary or are not finite.
     """
     from sklearn.decomposition import PCA
 
-    names = _select_channels(spec_of(recording), channels)
+    names = _select_channels(recording, channels)
     steps = recording.step.values
-    step = int(steps[-1]) if step is None else step
-    if step not in steps:
-        raise UserError(f"The recording has no step {step}; it holds {len(steps)} steps, {steps[0]} to {steps[-1]}.")
-    fitted = recording.sel(step=step)
+    chosen = [int(n) for n in np.atleast_1d(steps[-1] if step is None else np.asarray(step, int))]
+    missing = [n for n in chosen if n not in steps]
+    if missing or not chosen:
+        wrong = missing[0] if missing else "at all"
+        raise UserError(f"The recording has no step {wrong}; it holds {len(steps)} steps, {steps[0]} to {steps[-1]}.")
+    step = max(chosen)
+    fitted = recording.sel(step=chosen)
     states = fitted.state.sel(channel=names).values[fitted.mature.values].astype(np.float64)
     _check_states(states, step)
     scale = np.where(states.std(0) > 0, states.std(0), 1.0) if scaling == "zscore" else np.ones(len(names))
@@ -78,19 +86,30 @@ def pca(
     }
     coords: dict[str, Any] = {k: recording[k] for k in ("run", "step", "y", "x")}
     coords |= {"pc": np.arange(1, len(loadings) + 1), "channel": names, "share": list(VARIANCE_SHARES)}
-    attrs = {"step": step, "channels": channels, "scaling": scaling, "cells": len(states)}
+    attrs: dict[str, Any] = {
+        "step": step,
+        "steps": chosen,
+        "channels": channels,
+        "scaling": scaling,
+        "cells": len(states),
+    }
     attrs |= {k: recording.attrs[k] for k in ("organism", "hash", "spec")}
     components = xr.Dataset(data, coords, attrs)
-    return components.merge(_layout_of_runs(components.scores.sel(step=step), fitted.mature))
+    return components.merge(_layout_of_runs(components.scores.sel(step=step), recording.mature.sel(step=step)))
 
 
-def _select_channels(spec: Spec, channels: str) -> list[str]:
+def _select_channels(recording: xr.Dataset, channels: str) -> list[str]:
     if channels not in ("hidden", "all"):
         raise UserError(f'channels is "hidden" or "all", got {channels!r}.')
-    selected = [n for n in channel_names(spec) if channels == "all" or channel_role(n) == "hidden"]
+    names, every = list(map(str, recording.channel.values)), channels == "all" or _is_of_units(recording)
+    selected = [n for n in names if every or channel_role(n.split()[-1]) == "hidden"]  # "sobel_x h0" is of h0
     if not selected:
         raise UserError('The rule has no hidden channel; ask for channels="all".')
     return selected
+
+
+def _is_of_units(recording: xr.Dataset) -> bool:
+    return recording.attrs.get("site") in ("pre", "post")
 
 
 def body_states(

@@ -132,3 +132,45 @@ def test_progress_reports_the_time_left(monkeypatch):
 def test_invalid_arguments_raise_one_sentence(wrong, says):
     with pytest.raises(UserError, match=says):
         analysis.sweep(BODY, **({"edits": [edits.erase(BODY)]} | wrong))
+
+
+def red(state, control, target):
+    """The sum of red, against that of the control."""
+    assert target.shape == (*state.shape[:2], 4)
+    return state[..., 0].sum() / control[..., 0].sum()
+
+
+def test_a_metric_of_the_users_own_sees_state_control_and_target(experiments, tmp_path):
+    own = {name: experiments[name] for name in ("slow", "late")}
+    here = {**HERE, "store": tmp_path / "rows.jsonl"}
+    table = analysis.sweep(BODY, own, ["mse", red], **here).set_index(["experiment", "run", "step"])
+    assert list(table.columns[:2]) == ["mse", "red"]
+    assert table.red["slow", 0, 20] == pytest.approx(0.5**20, rel=1e-4)
+    assert (table.red["late"] == 1).all()
+    before = here["store"].read_text()
+    again = analysis.sweep(BODY, own, ["mse", red], **here).set_index(["experiment", "run", "step"])
+    pd.testing.assert_frame_equal(again, table, check_dtype=False)
+    assert here["store"].read_text() == before
+
+
+def test_rows_without_a_metric_of_the_users_own_are_computed_again_with_it(experiments, tmp_path):
+    own, store = {"slow": experiments["slow"]}, tmp_path / "rows.jsonl"
+    without = analysis.sweep(BODY, own, ["mse"], **HERE, store=store)
+    table = analysis.sweep(BODY, own, ["mse", red], **HERE, store=store)
+    assert table.red.notna().all()
+    assert table.mse.tolist() == without.mse.tolist()
+
+
+def test_shards_keep_a_metric_of_the_users_own(experiments, tmp_path):
+    own = {name: experiments[name] for name in ("slow", "fast")}
+    paths = [tmp_path / f"{n}.jsonl" for n in (1, 2)]
+    for n, path in enumerate(paths, 1):
+        analysis.sweep(BODY, own, ["mse", red], **HERE, shard=f"{n}/2", store=path)
+    whole = analysis.sweep(BODY, own, ["mse", red], **HERE)
+    pd.testing.assert_frame_equal(analysis.merge(paths), whole, check_dtype=False)
+
+
+@pytest.mark.parametrize("metric", [lambda s, c, t: 0.0, np.asarray, len, 3])
+def test_a_metric_that_is_no_function_of_three_or_has_no_name_is_refused(experiments, metric):
+    with pytest.raises(UserError, match=r"[Aa] ?[mM]etric|The metric"):
+        analysis.sweep(BODY, {"slow": experiments["slow"]}, [metric], **HERE)

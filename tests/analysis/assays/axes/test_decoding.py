@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 from helpers import bodies
 from helpers.fields import record_fields
 from sklearn.linear_model import Ridge
@@ -12,6 +13,7 @@ from analysis.assays.axes.decoding import (
     _assign_folds,
     _leave_one_run_out,
     decode_position,
+    decode_runs,
     position_tests,
     residual_products,
     ridge_r2,
@@ -247,3 +249,19 @@ def test_the_sensitivity_rises_with_what_is_planted_and_is_none_with_too_few_sur
     assert float(found.least.sel(direction="a random direction")) <= 0.2
     few = position_tests(recording, components, surrogates=19, cv_repeats=2)
     assert float(sensitivity(recording, components, few, draws=4, cv_repeats=2).found.max()) == 0
+
+
+def test_decoders_pool_several_steps():
+    mask = bodies.disc((40, 40), 15)
+    one = record_fields(bodies.smooth_fields(0, mask, 6), mask)
+    twice = xr.concat([one, one.assign_coords(step=[1])], "step")
+    single, pooled = (decode_runs(twice, pca(twice, step=s), cv_repeats=2) for s in (1, [0, 1]))
+    np.testing.assert_allclose(pooled.r2, single.r2, atol=0.02)  # the same cells twice: only the penalty weighs less
+
+
+def test_a_step_that_is_not_recorded_is_refused_alone_and_among_others():
+    mask = bodies.disc((24, 24), 7)
+    recording = record_fields(bodies.smooth_fields(0, mask, 6), mask)
+    for steps in (3, [0, 3], []):
+        with pytest.raises(UserError, match=r"no step (3|at all)"):
+            pca(recording, step=steps)
