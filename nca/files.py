@@ -173,11 +173,12 @@ def remove_unfinished(folder: Path, name: str | None = None) -> None:
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Hold a folder, made if it does not exist, so that no other process writes there.
+    """Hold a folder, so that no other process writes there; it is made if need be, and removed if it stays empty.
 
     Raises:
         UserError: another process holds it, or it cannot be made.
     """
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder, os.O_RDONLY) if fcntl else None
@@ -188,6 +189,9 @@ def lock_folder(folder: Path) -> Iterator[None]:
             raise UserError(f"Another process writes to {folder}; wait until it ends, or choose another place.")
         yield
     finally:
+        with suppress(OSError):  # of one that is not empty
+            for path in new:
+                path.rmdir()
         if handle is not None:
             os.close(handle)
 

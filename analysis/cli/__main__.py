@@ -14,6 +14,7 @@ def run() -> int:
         sys.stderr.write("nca: stopped\n")
         code = 130
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to stop
+    exec("")  # after a Ctrl-C inside an exec, as of a dataclass, Python would end by the signal and not by the code
     return code
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from analysis.cli.output import Force, Source, check_outputs, print_result
+from analysis.cli.output import Source, check_outputs, print_result
 from nca.errors import UserError
 
 
@@ -20,12 +20,13 @@ class Export:
         to: npz, arrays by name; torch, a state_dict of convolutions with its config; web-json, bytes as
             the demo of Mordvintsev et al. 2020 reads them; onnx, one step as a graph.
         out: the file; NAME with the format's suffix if not given.
+        force: overwrite a file that exists.
     """
 
     organism: Positional[Source]
     to: Literal["npz", "torch", "web-json", "onnx"]
     out: Path | None = None
-    force: Force = False
+    force: bool = False
 
     def execute(self) -> None:
         """Write the files and print their paths."""
@@ -49,6 +50,7 @@ class View:
         canvas: height and width in cells, instead of the organism's own.
         seed: number that the randomness follows from, at first.
         run: which run of that seed, at first.
+        force: overwrite a file that exists.
     """
 
     organism: Positional[Source]
@@ -56,7 +58,7 @@ class View:
     canvas: tuple[int, int] | None = None
     seed: int = 0
     run: int = 0
-    force: Force = False
+    force: bool = False
 
     def __post_init__(self) -> None:
         for name in ("seed", "run"):

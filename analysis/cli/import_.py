@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from tyro.conf import Positional
 
-from analysis.cli.output import Force, check_outputs, format_pairs, format_table, log_line, print_result
+from analysis.cli.output import check_outputs, format_pairs, format_table, log_line, print_result
 from nca.errors import UserError
 from nca.interop.conventions import PRESETS, TYPES, Conventions
 
@@ -50,8 +50,8 @@ class Import:
     lists which.
 
     Attributes:
-        file: web JSON, TensorFlow.js, TensorFlow 2 checkpoint, PyTorch, Flax msgpack, ONNX, Keras, npz,
-            safetensors, or headerless float32 with --sizes.
+        file: web JSON, TensorFlow.js, TensorFlow 2 checkpoint or SavedModel, PyTorch, Flax msgpack, Equinox, ONNX,
+            Keras, npz, safetensors, or headerless float32 with --sizes.
         out: organism to write, a .safetensors; without it the file is only examined.
         preset: name of a set of conventions; --list shows them.
         sidecar: JSON file of conventions; FILE.conventions.json beside the file if not given.
@@ -63,6 +63,10 @@ class Import:
         target_size: cells of that picture's longer side.
         sheet: PNG of the trials; OUT.trials.png beside the organism if not given.
         no_probe: grow no trials; conventions that nothing states take the published default.
+        anyway: write the organism though nothing grew in the trials.
+        allow_unused: leave out arrays that may belong to another network in the file.
+        verbose: print every trial.
+        force: overwrite a file that exists.
     """
 
     file: Positional[Path | None] = None
@@ -77,7 +81,10 @@ class Import:
     target_size: int = 40
     sheet: Path | None = None
     no_probe: bool = False
-    force: Force = False
+    anyway: bool = False
+    allow_unused: bool = False
+    verbose: bool = False
+    force: bool = False
     conventions: Annotated[_ConventionOptions, tyro.conf.arg(name="")] = field(default_factory=_ConventionOptions)
 
     def __post_init__(self) -> None:
@@ -94,19 +101,34 @@ class Import:
             print_result(_preset_list())
         if self.file is None:
             return
-        from nca.interop.importing import assumptions, build_organism, open_weights
+        from nca.interop.importing import build_organism, open_weights
+        from nca.interop.probe import failure, run_trials
         from nca.interop.reference import compare, read_reference
         from nca.io import save
 
         check_outputs(self.force, *(path for path in (self.out, self.sheet or _sheet_beside(self.out)) if path))
         reference = read_reference(self.check) if self.check else None
         options = {k: v for k, v in vars(self.conventions).items() if v not in (None, ())}
-        file = open_weights(self.file, preset=self.preset, sidecar=self.sidecar, sizes=self.sizes, **options)
+        file = open_weights(
+            self.file,
+            preset=self.preset,
+            sidecar=self.sidecar,
+            sizes=self.sizes,
+            allow_unused=self.allow_unused,
+            **options,
+        )
         print_result(import_summary(file))
-        file = file if self.no_probe else _probe(self, file)
-        lines = assumptions(file)
-        if lines:
-            print_result("assumed, and not verified by growth:\n  " + "\n  ".join(lines))
+        ranked = [] if self.no_probe else run_trials(file, log_line if self.verbose else lambda line: None)
+        if ranked:
+            failed = not ranked[0].grows and not self.anyway and reference is None
+            _print_trials(ranked, self.verbose)
+            sheet = self.sheet or (None if failed else _sheet_beside(self.out))
+            if sheet is not None:
+                print_result(str(_draw_trials(ranked, sheet)))
+            if failed:
+                raise UserError(f"{failure(file, ranked)} State what you know, or take it as it is with --anyway.")
+            file = replace(file, conventions=ranked[0].conventions)
+        print_result(_assumption_table(file))
         organism = build_organism(file, name=self.name or "")
         if self.target is not None:
             from nca.targets import target
@@ -155,27 +177,31 @@ def import_summary(file: WeightFile) -> str:
     return format_pairs(rows)
 
 
-def _probe(command: Import, file: WeightFile) -> WeightFile:
-    """The file with the conventions of the best trial; prints and draws the trials."""
-    from nca.interop.probe import describe_conventions, doubts, run_trials
+def _print_trials(ranked: Sequence[Trial], verbose: bool) -> None:
+    """What was taken, and what else grows; with `verbose` the table of trials."""
+    from nca.interop.probe import describe_conventions, doubts
 
-    ranked = run_trials(file, log_line)
-    growing = sum(trial.outcome == "grows" for trial in ranked)
-    rows = [("tried", "outcome", "cells", "excess", "drift", "max abs state")]
-    for trial in ranked[: max(_MAX_ROWS, min(growing, 2 * _MAX_ROWS))]:
-        scores = (f"{trial.excess:.4f}", f"{trial.drift:.4f}") if trial.outcome == "grows" else ("", "")
-        name = describe_conventions(trial.changes) or "as stated"
-        rows.append((name, trial.outcome, str(trial.cells), *scores, f"{trial.max_abs_state:.3g}"))
-    print_result(format_table(rows))
-    hidden = len(ranked) - len(rows) + 1
-    if hidden:
-        print_result(f"and {hidden} more, none of which grows" if len(rows) > growing else f"and {hidden} more")
+    best, growing = ranked[0], sum(trial.grows for trial in ranked)
+    taken = describe_conventions(best.changes) or "the conventions as stated"
+    print_result(f"{len(ranked)} trial{'s'[: len(ranked) > 1]}, {growing} of which grow; best: {taken}: {best.outcome}")
+    if verbose:
+        rows = [("tried", "outcome", "cells", "excess", "drift", "max abs state")]
+        for trial in ranked:
+            scores = (f"{trial.excess:.4f}", f"{trial.drift:.4f}") if trial.grows else ("", "")
+            name = describe_conventions(trial.changes) or "as stated"
+            rows.append((name, trial.outcome, str(trial.cells), *scores, f"{trial.max_abs_state:.3g}"))
+        print_result(format_table(rows))
     for line in doubts(ranked):
         print_result(f"doubt: {line}")
-    sheet = command.sheet or _sheet_beside(command.out)
-    if sheet is not None:
-        print_result(str(_draw_trials(ranked, sheet)))
-    return replace(file, conventions=ranked[0].conventions)
+
+
+def _assumption_table(file: WeightFile) -> str:
+    from nca.interop.importing import assumptions
+
+    rows = assumptions(file)
+    if not rows:
+        return "nothing was assumed"
+    return format_table([("assumed, and not verified", "value", "if it is wrong"), *rows])
 
 
 def _draw_trials(ranked: Sequence[Trial], path: Path) -> Path:
@@ -201,7 +227,7 @@ def _draw_trials(ranked: Sequence[Trial], path: Path) -> Path:
             for ax in row:
                 plots.hide_frame(ax)
             label = describe_conventions(trial.changes).split(", ") if trial.changes else ["as stated"]
-            scores = f": excess {trial.excess:.3f}, drift {trial.drift:.3f}" if trial.outcome == "grows" else ""
+            scores = f": excess {trial.excess:.3f}, drift {trial.drift:.3f}" if trial.grows else ""
             label += [trial.outcome + scores, *(["taken"] if trial is ranked[0] else [])]
             weight = "bold" if trial is ranked[0] else "normal"
             row[0].text(0, 0.5, "\n".join(label), fontsize=6.5, va="center", weight=weight, transform=row[0].transAxes)

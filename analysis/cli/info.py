@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tyro.conf import Positional
 
-from analysis.cli.output import Force, Source, check_outputs, format_pairs, format_table, print_result
+from analysis.cli.output import Source, check_outputs, format_pairs, format_table, print_result
 from nca.errors import UserError
 from nca.training.config import TrainConfig
 
@@ -69,11 +69,12 @@ class Targets:
     Attributes:
         out: also draw them all into this PNG.
         size: cells of a drawing's longer side, on that sheet.
+        force: overwrite a file that exists.
     """
 
     out: Path | None = None
     size: int = 40
-    force: Force = False
+    force: bool = False
 
     def execute(self) -> None:
         """List them, and draw them if asked to."""

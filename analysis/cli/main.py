@@ -162,3 +162,7 @@ def _discard_output() -> None:
     """Keep Python from failing again at exit, when it flushes what cannot be written."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -81,10 +81,12 @@ def _check_renamed(words: Sequence[str], kind: type) -> None:
 def _sentence(box: str) -> str:
     """What tyro drew in a box as one sentence, without the help texts of options; empty where there is no box."""
     parts: list[list[str]] = [[]]
-    for line in (line.strip("\u2502 ") for line in box.splitlines() if line.startswith("\u2502")):
-        if line.strip("\u2500"):
-            parts[-1].append(line)
-        else:
+    # Where a terminal has no letters for a box, there are spaces and hyphens instead.
+    for line in box.splitlines()[1:]:
+        text = line.strip("\u2502\u2500-+| ") if set(line) <= set("\u2502\u2500-+| ") else line.strip("\u2502| ")
+        if text:
+            parts[-1].append(text)
+        elif parts[-1]:
             parts.append([])
     sentence = " ".join(parts[0]).split(" Got errors:")[0].rstrip(".")
     sentence, listed, choices = sentence.partition("Expected one of ")
@@ -106,7 +108,7 @@ def _check_sizes(record: Any) -> None:
             _check_sizes(value)
         elif isinstance(value, int) and abs(value) > MAX_INT:
             raise UserError(f"{field.name} must be at most {MAX_INT} in size, got {_short(value)}.")
-        elif field.name in ("seed", "run") and value < 0:
+        elif field.name in ("seed", "run") and isinstance(value, int) and value < 0:
             raise UserError(f"{field.name} must be at least 0, got {value}.")
 
 

@@ -110,7 +110,8 @@ def test_of_each_section_three_claims_are_printed_and_warnings_go_to_standard_er
 def test_more_than_four_organisms_take_the_quick_values_of_the_options_left_at_their_defaults(calls, file, tmp_path):
     words = ["--out", str(tmp_path / "r"), "--surrogates", "99"]
     assert main(["axes", *[file] * 4, *words]) == 0
-    assert main(["axes", *[file] * 5, *words]) == 0
+    assert main(["axes", *[file] * 5, *words]) == 2
+    assert main(["axes", *[file] * 5, *words, "--force"]) == 0
     axes = ASSAYS[0].config
     assert calls[0][1] == axes(surrogates=99)
     assert asdict(calls[4][1]) == asdict(axes.quick()) | {"surrogates": 99}
@@ -139,7 +140,7 @@ def test_an_assay_needs_only_its_line_to_become_a_command(calls, file, tmp_path,
 
     assay = type(ASSAYS[0])("size", "size", "How large is it?", SizeConfig, population=False)
     monkeypatch.setattr("analysis.cli.assay.ASSAYS", (assay,))
-    assay_commands()["size"]((file,), tmp_path / "r", SizeConfig(runs=2)).execute()
+    assay_commands()["size"]((file,), tmp_path / "r", config=SizeConfig(runs=2)).execute()
     assert calls[0][1] == SizeConfig(runs=2)
     assert read_summary(tmp_path / "r")["config"] == {"runs": 2, "full": False}
 

@@ -194,7 +194,8 @@ def test_a_canvas_is_grown_on_and_cropped(here):
         == 0
     )
     assert frames_of("f.gif").shape[1:] == (150, 200, 3)
-    assert nca_("grow", "tiny.safetensors", "--steps", 2, "--crop", "--scale", 5, "--no-caption", "--out", "f.gif") == 0
+    words = ["--steps", 2, "--crop", "--scale", 5, "--no-caption", "--out", "f.gif", "--force"]
+    assert nca_("grow", "tiny.safetensors", *words) == 0
     assert max(frames_of("f.gif").shape[1:3]) <= 5 * 9
 
 

@@ -1,6 +1,7 @@
 """The run folder: what is written when, rolling back, resuming to the bit, refusing what is damaged."""
 
 import json
+import signal
 
 import jax
 import numpy as np
@@ -165,8 +166,69 @@ def test_a_checkpoint_holds_the_train_state_to_the_bit(tmp_path, is_old):
 
 def test_rows_after_the_checkpoint_are_dropped_when_it_is_restored(tmp_path):
     _, state = init_training(tiny())
-    sizes = [append_metrics(tmp_path, {"step": n, "loss": n / 3}) for n in range(4)]
+    rows = [{"step": n, "loss": n / 3, "log10_loss": -1.0} for n in range(4)]
+    sizes = [append_metrics(tmp_path, row) for row in rows]
     save_checkpoint(tmp_path, state, Checkpoint(1, 0, sizes[1]))
     restore_checkpoint(tmp_path, state)
-    assert read_metrics(tmp_path) == [{"step": n, "loss": n / 3} for n in range(2)]
+    assert read_metrics(tmp_path) == rows[:2]
     assert append_metrics(tmp_path, {"step": 9}) == sizes[1] + len(json.dumps({"step": 9})) + 1
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        *('{"event": "rollback"}', '{"step": 1e400}', '{"loss": 1.0}', "[" * 5000, '"step"', "\xff"),
+        '{"step": "x", "loss": 1.0, "log10_loss": 0.0}',
+        '{"step": 1, "loss": 1.0, "log10_loss": "y"}',
+        f'{{"step": {"9" * 5000}}}',
+    ],
+)
+def test_damaged_rows_of_metrics_are_skipped(tmp_path, row):
+    good = {"step": 1, "loss": 0.5, "log10_loss": -0.3}
+    (tmp_path / "metrics.jsonl").write_bytes(f"{row}\n{json.dumps(good)}\n".encode("latin-1"))
+    assert read_metrics(tmp_path) == [good]
+
+
+# What is there already, and Ctrl-C.
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.jsonl", "organism.safetensors", "loss.png", "pool/a.png"])
+def test_files_that_are_not_of_a_run_are_not_overwritten(quick, tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(UserError, match="which a training run would overwrite"):
+        train(tiny(), tmp_path, log=no_log)
+    assert [path.read_text() for path in tmp_path.rglob("*") if path.is_file()] == ["{}"]
+
+
+def test_files_of_the_users_own_stay_in_a_run_folder(quick, tmp_path):
+    for name in (".unfinished-thesis", "notes.txt"):
+        (tmp_path / name).write_text("mine")
+    train(tiny(steps=2), tmp_path, log=no_log)
+    train(tiny(steps=4), tmp_path, resume=True, log=no_log)
+    assert (tmp_path / ".unfinished-thesis").read_text() == (tmp_path / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("step", [1, 7, 10, 39])
+def test_an_interrupt_saves_a_checkpoint_and_the_run_continues_to_the_bit(monkeypatch, tmp_path, step):
+    def interrupted_step(task):
+        plain, numbers = mock_step(task), iter(range(1, 100))
+
+        def advance(*arguments):
+            if next(numbers) == step:
+                signal.raise_signal(signal.SIGINT)
+            return plain(*arguments)
+
+        return advance
+
+    monkeypatch.setattr(loop, "compile_step", mock_step)
+    train(tiny(), tmp_path / "whole", log=no_log)
+    monkeypatch.setattr(loop, "compile_step", interrupted_step)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny(), tmp_path / "run", log=no_log)
+    monkeypatch.setattr(loop, "compile_step", mock_step)
+    if step > 1:  # before the first step has ended nothing is held back, and there is nothing to save
+        _, checkpoint = restore_checkpoint(tmp_path / "run", init_training(tiny())[1])
+        assert checkpoint.step == step
+    train(tiny(), tmp_path / "run", resume=True, log=no_log)
+    assert run_files(tmp_path / "run") == run_files(tmp_path / "whole")

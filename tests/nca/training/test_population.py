@@ -187,7 +187,7 @@ def test_configurations_that_cannot_be_one_population_are_refused(tmp_path):
         train_population([tiny(), tiny(seed=2, size=13)], tmp_path)
     with pytest.raises(UserError, match="same name"):
         train_population([tiny(), tiny()], tmp_path)
-    with pytest.raises(UserError, match="at least 1 seed"):
+    with pytest.raises(UserError, match="1 to 10000 networks"):
         population_configs(tiny(), 0, tmp_path)
     for words in ("healing", "growing:many", "growing:"):
         if words == "growing:":
