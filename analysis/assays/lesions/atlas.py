@@ -89,6 +89,7 @@ def run_lesions(
     *,
     phase: str = "adult",
     unchanged: Literal["error", "keep"] = "error",
+    pictures: list[tuple[Lesion, np.ndarray]] | None = None,
     tick: Tick | None = None,
 ) -> pd.DataFrame:
     """Make each lesion in each run of a specimen.
@@ -99,6 +100,7 @@ def run_lesions(
         phase: growing, adult or regenerating, for the table.
         unchanged: what to do about a lesion that changes no cell of any run: raise an error, or keep the row, whose
             `cells_changed` is then 0.
+        pictures: receives every lesion with the first run's body at the last evaluation step, premultiplied RGBA.
 
     Returns:
         A row for each lesion, run and evaluation step: phase, target_type, target, role, intervention, dose, run,
@@ -112,7 +114,8 @@ def run_lesions(
         UserError: a lesion that changed nothing, unless such rows are kept.
     """
     pairs = [(lesion, run) for lesion in lesions for run in range(len(specimen.states))]
-    tables = [_run_batch(specimen, pairs[n : n + _BATCH], eval_steps, tick) for n in range(0, len(pairs), _BATCH)]
+    batches = [pairs[n : n + _BATCH] for n in range(0, len(pairs), _BATCH)]
+    tables = [_run_batch(specimen, batch, eval_steps, pictures, tick) for batch in batches]
     table = pd.concat(tables, ignore_index=True)
     table.insert(0, "phase", phase)
     if unchanged == "error":
@@ -127,12 +130,20 @@ def run_lesions(
 
 
 def _run_batch(
-    specimen: Specimen, pairs: Sequence[tuple[Lesion, int]], eval_steps: Sequence[int], tick: Tick | None
+    specimen: Specimen,
+    pairs: Sequence[tuple[Lesion, int]],
+    eval_steps: Sequence[int],
+    pictures: list[tuple[Lesion, np.ndarray]] | None,
+    tick: Tick | None,
 ) -> pd.DataFrame:
     controls, runs = specimen.controls, [run for _, run in pairs]
     made = [lesion_edit(specimen, lesion, run) for lesion, run in pairs]
     rows = [EditedRun(run, (edit,)) for run, edit in zip(runs, made, strict=True)]
     edited = specimen.run_edited(rows, eval_steps, tick)
+    if pictures is not None:
+        spec, first = specimen.organism.rule.spec, [n for n, (_, run) in enumerate(pairs) if run == 0]
+        shown = np.asarray(metrics.picture(spec, edited["final_states"][first]))
+        pictures.extend((pairs[n][0], picture) for n, picture in zip(first, shown, strict=True))
     side_effects = np.abs(edited["final_states"] - controls.final_states[runs]).max((1, 2))  # (row, channel)
     for n, ((lesion, run), edit) in enumerate(zip(pairs, made, strict=True)):
         if edit.site != "state":

@@ -129,7 +129,7 @@ class LesionConfig:
             phases=("adult",),
             targets=("unit", "filter", "channel"),
             interventions=("partial", "erase", "resample", "random-direction", "zero"),
-            doses=(0.05,),
+            doses=(0.05, 0.2),
             basis_controls=4,
         )
 

@@ -15,6 +15,7 @@ from matplotlib.patches import Rectangle
 from analysis.assays.lesions.atlas import NO_CELLS_CHANGED
 from analysis.assays.lesions.bases import TRAINED
 from analysis.assays.lesions.epistasis import INTERACTIONS
+from analysis.assays.lesions.gallery import plot_gallery
 from analysis.assays.lesions.interventions import ONCE
 from analysis.assays.lesions.run import LesionResult
 from analysis.report import plots
@@ -42,6 +43,7 @@ def lesion_figures(result: LesionResult) -> dict[str, tuple[Figure, str]]:
     adult = _adult_channels(atlas).intervention if has_atlas else pd.Series()
     makers = {
         "channels": adult.isin(("partial", "erase")).any() and _plot_channels,
+        "gallery": len(result.pictures) > 0 and result.portrait is not None and plot_gallery,
         "bases": len(result.basis_fitness) > 1 and _plot_bases,
         "atlas": has_atlas and atlas.intervention.nunique() > len(ONCE) + 1 and _plot_atlas,
         "doses": len(result.half_doses) > 0 and len(result.config.doses) > 1 and _plot_doses,

@@ -50,6 +50,8 @@ class LesionResult(ReportHtml):
         repair_effects: a row for each intervention, arm and channel (`self_repair.repair_effects`).
         basis_fitness: fitness after partial ablation by basis (index) and hidden channel (`bases.channel_fitness`).
         basis_backup: number of pairs of hidden channels that back each other up, by basis.
+        pictures: every lesion of the atlas of the adult body with the first run's body at its last evaluation step,
+            premultiplied RGBA (y, x, 4).
         skipped: why a method or phase has no results, by its name.
         portrait: the first run's adult body, premultiplied RGBA (y, x, 4).
     """
@@ -67,6 +69,7 @@ class LesionResult(ReportHtml):
     repair_effects: pd.DataFrame = field(default_factory=pd.DataFrame)
     basis_fitness: pd.DataFrame = field(default_factory=pd.DataFrame)
     basis_backup: pd.Series = field(default_factory=lambda: pd.Series(dtype=float))
+    pictures: Sequence[tuple[Lesion, np.ndarray]] = ()
     skipped: dict[str, str] = field(default_factory=dict)
     portrait: np.ndarray | None = None
 
@@ -168,12 +171,15 @@ class _Experiment:
 
     def _atlas(self) -> dict[str, Any]:
         runs, tables, reasons = self.config.runs, [], dict[str, str]()
+        pictures: list[tuple[Lesion, np.ndarray]] = []
         for phase in self.config.phases:
             try:
                 for eval_steps, listed in self._schedule(phase).items():
                     self.progress.start(f"atlas, {phase}", (len(listed) + 1) * runs * max(eval_steps))
                     specimen, tick = self._specimen(runs, eval_steps, phase), self.progress.tick
-                    tables.append(run_lesions(specimen, listed, eval_steps, phase=phase, unchanged="keep", tick=tick))
+                    shown = pictures if phase == "adult" else None
+                    options: dict[str, Any] = {"phase": phase, "unchanged": "keep", "pictures": shown, "tick": tick}
+                    tables.append(run_lesions(specimen, listed, eval_steps, **options))
             except UserError as error:
                 reasons[phase] = str(error)
         if not tables:
@@ -181,7 +187,7 @@ class _Experiment:
         self.skipped |= reasons
         table = pd.concat(tables, ignore_index=True)
         atlas = summarise_lesions(table)
-        results = {"atlas_runs": table, "atlas": atlas, "half_doses": half_doses(atlas)}
+        results = {"atlas_runs": table, "atlas": atlas, "half_doses": half_doses(atlas), "pictures": pictures}
         if "channel" in self.config.targets and "partial" in self.config.interventions and "adult" in set(atlas.phase):
             results["basis_fitness"] = self._basis_fitness()
         return results

@@ -10,6 +10,7 @@ from helpers.specimens import SMALL
 
 import nca
 from analysis.assays.lesions.config import RENAMED_OPTIONS, CutName, Intervention, LesionConfig
+from analysis.assays.lesions.gallery import plot_gallery
 from analysis.assays.lesions.interventions import INTERVENTIONS
 from analysis.assays.lesions.report import claims, sections
 from analysis.assays.lesions.run import run
@@ -62,7 +63,7 @@ def test_what_is_claimed_of_a_hand_made_organism(result):
 
 def test_the_section_holds_claims_figures_and_every_number(result):
     (section,) = sections([result])
-    names = ("channels", "atlas", "doses", "targets", "pairs", "periods", "repair")
+    names = ("channels", "gallery", "atlas", "doses", "targets", "pairs", "periods", "repair")
     assert [figure.name for figure in section.figures] == [f"lesion-{name}" for name in names]
     assert all(figure.svg.startswith("<?xml") and figure.caption for figure in section.figures)
     assert {"lesion-atlas", "lesion-runs", "lesion-pairs", "lesion-periods", "lesion-repair"} <= set(section.tables)
@@ -77,14 +78,28 @@ def test_the_section_holds_claims_figures_and_every_number(result):
     assert not set(one.tables) & set(two.tables)
 
 
+def test_the_gallery_shows_the_bodies_that_the_worst_lesions_leave(result):
+    adult = result.atlas[result.atlas.phase == "adult"]
+    assert len(result.pictures) == len(adult.drop_duplicates(["target_type", "target", "intervention", "dose"]))
+    for lesion, body in result.pictures:
+        if lesion.role == "control":
+            np.testing.assert_allclose(body, result.portrait, atol=1e-6)  # this body stands still
+    figure, caption = plot_gallery(result)
+    titles = [ax.get_title() for ax in figure.axes if ax.get_title()]
+    worst = [float(title.split("\n")[1].replace("−", "-")) for title in titles[1:]]
+    assert worst == sorted(worst)
+    assert worst[0] == pytest.approx(adult[adult.role == "alpha"].fitness.min(), abs=0.01)
+    assert f"the {len(worst)} lesions" in caption
+
+
 def test_the_quick_configuration_is_the_same_atlas_with_fewer_lesions(result):
     config = replace(SMALL, **{n: getattr(LesionConfig.quick(), n) for n in ("methods", "phases", "targets")})
-    quick = run(planted.relations(), replace(config, interventions=LesionConfig.quick().interventions, doses=(0.05,)))
+    quick = run(planted.relations(), replace(config, interventions=LesionConfig.quick().interventions))
     rows = result.atlas.merge(quick.atlas, on=["phase", "target", "intervention", "dose", "eval_step"])
     assert len(rows) == len(quick.atlas)
     np.testing.assert_allclose(rows.fitness_x, rows.fitness_y, atol=1e-6)
     figures = [figure.name for figure in sections([quick])[0].figures]
-    assert figures == ["lesion-channels", "lesion-atlas", "lesion-targets"]
+    assert figures == ["lesion-channels", "lesion-gallery", "lesion-atlas", "lesion-doses", "lesion-targets"]
 
 
 def test_full_makes_every_intervention_in_every_phase():
