@@ -118,7 +118,7 @@ def regime_medians(study: Study) -> pd.DataFrame:
 
     Returns:
         A row for each measure and regime: measure, regime, lineages, networks, median, significant (networks with
-        p <= 0.05 by their own null; NaN where they have none), readable (networks with R2 above 0; NaN without R2).
+        p <= 0.05 by their own null, and R2 above 0 where there is one; NaN where they have none), readable (networks with R2 above 0; NaN without R2).
     """
     columns = ["measure", "regime", "lineages", "networks", "median", "significant", "readable"]
     values, rows = member_values(study), []
@@ -128,7 +128,8 @@ def regime_medians(study: Study) -> pd.DataFrame:
         for regime in study.regimes:
             networks, medians = values[(values.measure == measure.name) & (values.regime == regime)], wide[regime]
             has_null, has_r2 = (name in networks and networks[name].notna().any() for name in ("p", "r2"))
-            significant = int((networks.p <= trends.ALPHA).sum()) if has_null else np.nan
+            decoded = networks.r2 > 0 if has_r2 else True  # of two useless decoders none is better
+            significant = int(((networks.p <= trends.ALPHA) & decoded).sum()) if has_null else np.nan
             readable = int((networks.r2 > 0).sum()) if has_r2 else np.nan
             counts = (medians.count(), len(networks), medians.median(), significant, readable)
             rows.append((measure.name, regime, *counts))
