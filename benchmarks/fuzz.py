@@ -86,7 +86,7 @@ def cases() -> dict[str, Case]:
     with tempfile.TemporaryDirectory() as folder:
         made |= _own_cases(Path(folder))
     web = made["web file"].files["file.json"]
-    conventions = json.dumps({"channels": 5, "fire_rate": 0.5, "threshold": 0.1, "canvas": [9, 9]}).encode()
+    conventions = json.dumps({"fire_rate": 0.5, "threshold": 0.1, "canvas": [9, 9]}).encode()
     sidecar = "file.json.conventions.json"
     made["conventions"] = Case({"file.json": web, sidecar: conventions}, (sidecar,), _imported("file.json"))
     return made
@@ -103,7 +103,6 @@ def _imported(name: str) -> Callable[[Path], Any]:
 
 def _own_cases(folder: Path) -> dict[str, Case]:
     """The formats that the project writes, from files that it writes."""
-    import jax.numpy as jnp
     from PIL import Image
 
     import analysis
@@ -138,8 +137,9 @@ def _own_cases(folder: Path) -> dict[str, Case]:
         shutil.copy(folder / "tiny.safetensors", member.file)
     write_population(population_members([m.config for m in members], folder / "pop"))
     save_recording(record(organism, 2), folder / "runs.nc")
-    large = edits.clamp(organism, jnp.zeros((12, 12, 6))).at(1).where(np.ones(config.canvas, bool))
-    edits.save([edits.scale(organism, 0.5, channels="h0"), large], folder / "edits.json")
+    plain = edits.to_json(edits.scale(organism, 0.5, channels="h0").where(np.ones(config.canvas, bool)))
+    (folder / "edits.json").write_text(json.dumps([plain, plain | {"value": {"npz": "edit1"}}]))
+    np.savez(folder / "edits.npz", edit1=np.zeros((12, 12, 6), np.float32))
     session = {"format": "nca-session-1", "organism": "tiny", "hash": organism.hash, "seed": 0, "run": 0, "steps": 3}
     session |= {"canvas": [12, 12], "compass": [[1, 0.5]], "edits": [edits.to_json(edits.freeze(organism))]}
     analysis.sweep(
@@ -185,7 +185,9 @@ def _own_cases(folder: Path) -> dict[str, Case]:
         out = io.BytesIO()
         picture.save(out, suffix)
         made[f"{suffix} picture"] = Case(
-            {f"a.{suffix}": out.getvalue()}, (f"a.{suffix}",), lambda at, n=f"a.{suffix}": nca.targets.target(at / n, 8)
+            {f"a.{suffix}": out.getvalue()},
+            (f"a.{suffix}",),
+            lambda at, n=f"a.{suffix}": nca.targets.target(at / n, 8, background="white"),
         )
     return made
 

@@ -28,6 +28,7 @@ except ImportError:  # Windows has none, and locks nothing here
 MAX_FILE_BYTES = 256 * 2**20
 MAX_TEXT_BYTES = 32 * 2**20
 _MAX_DEPTH = 100  # of lists within lists in JSON
+_MAX_SENTENCE = 600  # characters of a message that may hold values of a file
 _UNFINISHED = ".unfinished-"  # how the name of a temporary file begins
 
 
@@ -55,9 +56,11 @@ def reading(path: str | Path, mistake: str) -> Iterator[None]:
             raise UserError(f"{path} {mistake}: it is damaged ({describe_error(error)}).") from error
         raise UserError(f"Cannot read {path}: {error.strerror}.") from error
     except UserError as error:
-        if str(path) in str(error):
+        text = str(error)
+        if str(path) in text and len(text) < _MAX_SENTENCE:
             raise
-        raise UserError(f"{path} {mistake}: {error}") from error
+        text = text if len(text) < _MAX_SENTENCE else f"{text[:_MAX_SENTENCE]}..."
+        raise UserError(f"{path} {mistake}: {text}") from error
     except Exception as error:
         if os.environ.get("NCA_DEBUG"):
             raise

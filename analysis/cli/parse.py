@@ -106,10 +106,13 @@ def _check_sizes(record: Any) -> None:
         value = getattr(record, field.name)
         if is_dataclass(value):
             _check_sizes(value)
-        elif isinstance(value, int) and abs(value) > MAX_INT:
-            raise UserError(f"{field.name} must be at most {MAX_INT} in size, got {_short(value)}.")
-        elif field.name in ("seed", "run") and isinstance(value, int) and value < 0:
-            raise UserError(f"{field.name} must be at least 0, got {value}.")
+            continue
+        numbers = [n for n in (value if isinstance(value, tuple) else (value,)) if isinstance(n, int)]
+        for number in numbers:
+            if abs(number) > MAX_INT:
+                raise UserError(f"{field.name} must be at most {MAX_INT} in size, got {_short(number)}.")
+            if field.name in ("seed", "run") and number < 0:
+                raise UserError(f"{field.name} must be at least 0, got {number}.")
 
 
 def _short(value: int) -> str:

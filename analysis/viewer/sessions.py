@@ -94,14 +94,12 @@ def read_session(path: Path, organism: Organism) -> Session | list[Edit]:
     """
     with reading(path, "is not JSON"):
         content = read_json(path)
-    try:
+    with reading(path, "cannot be used"):
         if isinstance(content, Mapping) and content.get("format") == FORMAT:
             return Session.from_json(content, organism)
         if not isinstance(content, list) or not all(isinstance(e, dict) for e in content):
             raise UserError("it must hold a list of edits, each a JSON object, or a session of the viewer.")
         return _edits(content, organism, {})
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
 
 
 def _edits(listed: Sequence[Mapping[str, Any]], organism: Organism, arrays: Mapping[str, np.ndarray]) -> list[Edit]:

@@ -30,6 +30,7 @@ from nca.files import (
     DamagedError,
     parse_json,
     read_bytes,
+    read_json,
     reading,
     remove_unfinished,
     write_file,
@@ -114,8 +115,9 @@ def _check_unused(folder: Path) -> None:
     taken = [name for name in _RUN_FILES if (folder / name).exists()]
     if taken == [CONFIG_FILE] or taken == [CONFIG_FILE, _METRICS_FILE]:
         with suppress(UserError):  # a run of ours that was killed before its first checkpoint loses nothing
-            read_config(folder)
-            taken = [] if not (folder / _METRICS_FILE).exists() or not read_metrics(folder) else taken
+            is_ours = vars(read_config(folder)).keys() <= read_json(folder / CONFIG_FILE, dict).keys()
+            metrics = folder / _METRICS_FILE
+            taken = [] if is_ours and not (metrics.exists() and metrics.stat().st_size) else taken
     if taken:
         raise UserError(
             f"{folder} holds {', '.join(taken)}, which a training run would overwrite; name another folder."

@@ -22,7 +22,13 @@ from nca.shards import Shard
 from nca.training import devices, loop
 from nca.training.checkpoint import read_metrics
 from nca.training.loop import train, train_population
-from nca.training.population import merge_population, population_configs, population_members, read_members
+from nca.training.population import (
+    merge_population,
+    population_configs,
+    population_members,
+    read_members,
+    write_population,
+)
 from nca.training.step import init_training
 
 ROOT = Path(__file__).parents[3]
@@ -329,3 +335,43 @@ def test_a_batch_is_spread_only_where_it_divides():
     task, state = init_training(tiny())
     assert devices.spread_batch(task, state) == (task, state)
     assert isinstance(state.pool, jnp.ndarray)
+
+
+# Damaged folders.
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"shard": "1/2147483647"}, "cannot be split into 2147483647 shards"),
+        ({"shard": "1/x"}, "does not describe a population"),
+        ({"shard": 3}, "does not describe a population"),
+        ({"name": 5}, "a member has no name"),
+        ({"target": 5}, "target of a training configuration cannot be '5'"),
+        ({"steps": "many"}, "steps of a training configuration cannot be 'many'"),
+        ({"pool_size": 1e9}, "pool_size of a training configuration"),
+        ({"snapshots": "1", "steps": 2**31 - 1}, "take fewer"),
+    ],
+)
+def test_a_hostile_index_is_refused_before_anything_is_looped_over(tmp_path, change, message):
+    write_population(population_members([tiny()], tmp_path))
+    path = tmp_path / "population.json"
+    index = json.loads(path.read_text())
+    place = index["members"][0] if change.keys() & {"shard", "name"} else index["configs"][0]
+    place.update(change)
+    path.write_text(json.dumps(index))
+    with pytest.raises(UserError, match=message):
+        read_members(tmp_path)
+
+
+def test_the_reason_of_a_failure_may_be_any_bytes(tmp_path):
+    (member,) = population_members([tiny()], tmp_path)
+    member.folder.mkdir(parents=True)
+    (member.folder / "failed.txt").write_bytes(b"\xff\xfe\xff")
+    (member,) = population_members([tiny()], tmp_path)
+    assert member.status == "failed"
+
+
+def test_a_population_is_bounded_before_it_is_built(tmp_path):
+    with pytest.raises(UserError, match="1 to 10000 networks, seeds x targets x regimes; got 999999999"):
+        population_configs(tiny(), 999_999_999, tmp_path)
