@@ -4,7 +4,7 @@ import { h } from "./dom.js";
 const KEYS = [
   ["Space", "play or pause"], ["→ or .", "one step"], ["← or ,", "one step back"], ["R", "grow again from the seed"],
   ["L W S G", "look, wound, seed, graft"], ["[ ]", "smaller, larger brush"], ["1 – 6", "views"], ["C V", "previous, next channel"],
-  ["T", "intact twin"], ["{ }", "turn the compass"], ["Arrows, Enter", "on the dish: walk from cell to cell, use the hand"],
+  ["T", "control and difference"], ["{ }", "turn the compass"], ["Arrows, Enter", "on the dish: walk from cell to cell, use the hand"],
 ];
 
 /** What the keys do. */

@@ -1,4 +1,4 @@
-// An organism on the table: its state, what was done to it and when, its recent past and its intact twin.
+// An organism on the table: its state, what was done to it and when, its recent past and its control (`twin`).
 import { alive, floats, foldIn, mature, prepare, runKey, step } from "./engine.js";
 
 const EXPLODED = 1000, PAST = 400, MEMORY = 48e6; // bytes of recent past, for each of organism and twin

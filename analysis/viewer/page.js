@@ -34,8 +34,8 @@ export function mount(root, organism, { code = null, onMessage = () => {} } = {}
   const theme = colours(root);
 
   // The stage.
-  const own = dish(width, height, "", `${data.name}, growing`), twin = dish(width, height, "intact twin", "The intact twin");
-  const apart = dish(width, height, "difference", "Difference between the organism and its intact twin");
+  const own = dish(width, height, "", `${data.name}, growing`), twin = dish(width, height, "control", "The control, without your changes");
+  const apart = dish(width, height, "difference", "Difference between the organism and its control");
   const dishes = [own, twin, apart];
   Object.assign(own.frame, { tabIndex: 0 });
   own.frame.setAttribute("role", "application");
@@ -44,9 +44,9 @@ export function mount(root, organism, { code = null, onMessage = () => {} } = {}
   const alarm = h("p.alarm", { role: "alert", hidden: true }), live = h("p.live", { "aria-live": "polite" });
   own.frame.append(alarm);
   const bar = timeBar({ shot: () => shot, send: (m) => send(m) });
-  const fit = graph(data.target ? "Fitness" : "Distance to the twin", data.target
+  const fit = graph(data.target ? "Fitness" : "Distance to the control", data.target
     ? "1 − E/E₀, E the squared error to the target and E₀ that of an empty canvas: 1 is the target to the pixel"
-    : "log₁₀ of the mean squared difference to the intact twin");
+    : "log₁₀ of the mean squared difference to the control");
   const mass = graph("Mature cells", "Cells whose own alpha passes the threshold");
 
   // The panel.
@@ -56,7 +56,7 @@ export function mount(root, organism, { code = null, onMessage = () => {} } = {}
   const hand = handSection(ui, refresh), view = viewSection(ui, data, refresh), cell = cellSection(ui, data);
   const lesions = lesionSection(data, (m) => send(m), { value: true }), run = runSection(data, (m) => send(m));
   const pair = h("button.switch", { type: "button", role: "switch", "aria-checked": "false", onclick: () => showTwin(pair.getAttribute("aria-checked") !== "true") },
-    h("i"), h("span", {}, "Intact twin and difference"));
+    h("i"), h("span", {}, "Control and difference"));
   view.node.append(pair);
   const keep = keepSection(data, { dishes, theme, title: () => title(), step: () => shot.t, ask: () => ask(), play: () => shot.playing || bar.toggle() });
   const dialog = helpDialog();
@@ -118,7 +118,7 @@ export function mount(root, organism, { code = null, onMessage = () => {} } = {}
     }
     setText(own.caption, twin.figure.hidden ? "" : shot.changes ? "with your changes" : "unchanged so far");
     setText(apart.caption, ui.look.kind === "update" ? "difference of the states" : "difference");
-    setText(twin.caption, shot.behind > 0 ? `intact twin, ${shot.behind} steps behind` : "intact twin");
+    setText(twin.caption, shot.behind > 0 ? `control, ${shot.behind} steps behind` : "control");
     const layer = sheet(own.over);
     outline(own, ui, theme.css, layer, (pen, sx, sy) => carried(pen, sx, sy));
     bars();
@@ -137,7 +137,7 @@ export function mount(root, organism, { code = null, onMessage = () => {} } = {}
     if (data.target) {
       const bottom = Math.max(Math.min(0, ...fitness.filter(Number.isFinite)), -1);
       fit.draw([{ values: fitness, colour: css.accent, fill: true }], bottom, 1, css, at(fitness)?.toFixed(3));
-    } else fit.draw([{ values: log, colour: css.accent }], -6, 0, css, Number.isFinite(at(log)) ? at(log).toFixed(2) : "needs the twin");
+    } else fit.draw([{ values: log, colour: css.accent }], -6, 0, css, Number.isFinite(at(log)) ? at(log).toFixed(2) : "needs the control");
     mass.draw([{ values: Array.from(mature), colour: css.blue, fill: true }], 0, Math.max(10, ...mature), css, String(at(mature) ?? 0));
     fit.node.querySelector("canvas").setAttribute("aria-label", `${fit.name} from step ${from} to ${shot.t}`);
     view.update();
