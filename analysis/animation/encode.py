@@ -1,7 +1,7 @@
 """Film files: GIF, animated PNG, WebP and MP4 of frames (frame, y, x, 3), bytes.
 
 GIF, PNG and WebP loop for ever; the last frame is held for a second. PNG and WebP keep every colour.
-Pillow writes them, as it keeps the number of frames and their durations exactly; ffmpeg writes MP4.
+Pillow writes them, with equal frames in a row as one that lasts as long; ffmpeg writes MP4.
 """
 
 from __future__ import annotations
@@ -85,6 +85,9 @@ def _gif(frames: Frames, path: Path, fps: float) -> None:
 
 
 def _png_or_webp(frames: Frames, path: Path, fps: float, **options: Any) -> None:
+    if len(frames) > 1 and (frames == frames[0]).all():
+        frames = frames.copy()
+        frames[-1, -1, -1] ^= 1  # equal frames become one of their whole duration, but a single one has no duration
     _save_images([Image.fromarray(f) for f in frames], path, round(1000 / fps), **options)
 
 

@@ -141,7 +141,8 @@ class Grow:
             if self.with_control:
                 runs.insert(0, _grow_states(command, organism, canvas, []))
             frames = _frames(command, organism.rule.spec, runs)
-        log_line(f"writing {len(frames)} frames of {frames.shape[2]}x{frames.shape[1]} pixels")
+        size, seconds = f"{frames.shape[2]}x{frames.shape[1]}", len(frames) / self.fps
+        log_line(f"writing {len(frames)} pictures of {size} pixels, {seconds:.1f} s; equal ones are stored once")
         print_result(str(save_film(frames, self.out, self.fps)))
 
 

@@ -309,3 +309,29 @@ def test_the_gallery_has_a_tile_for_every_picture():
     sheet = picture_sheet(pictures)
     assert sheet.width == 3 * (160 + 2 * GAP)
     assert sheet.height == 2 * (160 + 28 + GAP)
+
+
+@pytest.mark.parametrize("moving", [0, 1, 12])
+@pytest.mark.parametrize("suffix", [".gif", ".png", ".webp", ".mp4"])
+def test_a_film_lasts_as_long_as_its_frames_and_a_second_however_still_it_is(tmp_path, suffix, moving):
+    if suffix == ".mp4":
+        pytest.importorskip("imageio_ffmpeg")
+    frames = np.full((12, 32, 32, 3), 200, np.uint8)
+    for n in range(moving):
+        frames[n, n : n + 2] = 40
+    path = encode.save_film(frames, tmp_path / f"film{suffix}", fps=10)
+    if suffix == ".mp4":
+        import imageio_ffmpeg
+
+        count, seconds = imageio_ffmpeg.count_frames_and_secs(str(path))
+        assert count == 12 + 10
+        assert seconds == pytest.approx(2.2, abs=0.11)
+        return
+    durations = []
+    with Image.open(path) as film:
+        for n in range(getattr(film, "n_frames", 1)):
+            film.seek(n)
+            film.load()
+            durations.append(film.info["duration"])
+    assert sum(durations) == 11 * 100 + 1000
+    assert len(durations) >= min(moving, 11)
