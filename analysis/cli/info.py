@@ -206,7 +206,7 @@ def metrics_pairs(metrics: Mapping[str, Any]) -> Pairs:
             for cut, entry in value.items():
                 runs = " ".join(map(_number, _mapping(entry).get("runs", [])))
                 pairs.append((f"recovered, {cut}", f"{_number(_median(entry)):>6}  ({runs})"))
-        else:
+        elif name != "training_log10_loss" or "log10_mse" not in metrics:  # that is of its own canvas, and not clipped
             pairs += _flatten({name: value})
     return pairs
 

@@ -221,4 +221,17 @@ def _write_summary(
     summary |= {name: header[name] for name in ("organism", "config", "versions", "device")}
     summary |= {"experiments": list(header["experiments"]), **more}
     write_file(folder / "sweep.json", json.dumps(summary, indent=1, default=str) + "\n")
+    if "fitness" in table:
+        print_result(_summarise(table))
     print_result(str(folder))
+
+
+def _summarise(table: pd.DataFrame) -> str:
+    """What a sweep shows, in two sentences."""
+    last = table[table.step == table.step.max()]
+    medians = last.groupby("experiment", sort=False).fitness.median().dropna()
+    stopped = int(((last.overgrown >= 0) | (last.exploded >= 0)).sum())
+    text = f"{table.experiment.nunique()} experiments on {table.run.nunique()} runs, to step {table.step.max()}"
+    if len(medians):
+        text += f": {medians.idxmin()} harms most (median fitness {medians.min():.2f}; 1 is unperturbed, 0 empty)"
+    return f"{text}. {stopped} of {len(last)} runs overgrew or exploded."

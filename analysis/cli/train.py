@@ -115,6 +115,8 @@ def _train_one(command: Train) -> None:
         organism = train(config, folder, resume=command.resume, minutes=command.minutes, log=log_line)
     if jax.process_index() > 0:
         return
+    if command.out and folder.name:
+        organism = organism.rename(folder.name)
     if command.eval_runs:
         organism = _measure(organism, command.eval_runs)
     print_result(str(save(organism, folder / "organism.safetensors")))

@@ -118,7 +118,8 @@ def regime_medians(study: Study) -> pd.DataFrame:
 
     Returns:
         A row for each measure and regime: measure, regime, lineages, networks, median, significant (networks with
-        p <= 0.05 by their own null, and R2 above 0 where there is one; NaN where they have none), readable (networks with R2 above 0; NaN without R2).
+        p <= 0.05 by their own null, and R2 above 0 where there is one; NaN where they have no null), readable (networks
+        with R2 above 0; NaN without R2).
     """
     columns = ["measure", "regime", "lineages", "networks", "median", "significant", "readable"]
     values, rows = member_values(study), []

@@ -454,8 +454,9 @@ def _show_progress(runs: Sequence[_Run], progress: Progress) -> None:
     active = [run for run in runs if _is_active(run)]
     step = min((run.step for run in active), default=progress.total)
     losses = np.array([run.loss for run in runs if run.loss == run.loss] or [float("nan")])
+    losses *= np.prod(runs[0].config.canvas) / 72**2  # as the MSE is given everywhere
     low, median, high = np.quantile(np.log10(np.clip(losses, 1e-12, None)), (0, 0.5, 1))
-    loss = f"log10 loss {median:+.2f}"
+    loss = f"log10 MSE {median:+.2f}"
     if runs[0].member:
         loss = f"{len(active)} members, {loss} ({low:+.2f} to {high:+.2f})"
     progress.tick(step - progress.done, loss)

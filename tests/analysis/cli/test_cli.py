@@ -281,6 +281,7 @@ def test_training_saves_an_organism_with_what_was_measured(here, capsys, monkeyp
     assert "-1.00 at step 96" in streams.out
     saved = nca.load("run/organism.safetensors")
     assert asked == {"name": saved.name, "runs": 3}
+    assert saved.name == "run"
     assert saved.metrics["recovered"] == card["recovered"]
     assert "training_log10_loss" in saved.metrics
     assert saved.provenance["config"]["target"] == "flag"
