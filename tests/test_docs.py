@@ -285,8 +285,11 @@ def test_without_notebooks_there_are_no_pages(tmp_path):
     assert extension("notebooks").write_pages(tmp_path / "docs") == []
 
 
-def test_numbers_in_the_readme_are_those_of_the_kept_results():
-    command = [sys.executable, "-m", "cogapp", "-P", "--check", "README.md"]
+def test_numbers_in_pages_are_those_of_the_kept_results():
+    pages = [
+        path for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if "[[[cog" in path.read_text()
+    ]
+    command = [sys.executable, "-m", "cogapp", "-P", "--check", *map(str, pages)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     check = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert check.returncode == 0, check.stdout + check.stderr
