@@ -154,6 +154,7 @@ def test_hidden_states_improve_nothing_that_stays_below_zero_with_them():
 @pytest.mark.parametrize("p", [0.01, 0.6])
 def test_training_made_no_code_that_is_not_there(p):
     shuffle = results_of({(q, m): (-0.73, p, p) for m in ("r2", "excess") for q in ("x", "s")})
+    shuffle["null_median"] = shuffle.null_median * 0 - 9.87
     (claim,) = axes_claims("weight-shuffle", {"weight_shuffle": shuffle})
     assert claim.text == "There is no linear code of position that training could have made (all R² ≤ 0)."
     assert (claim.numbers["trained"], claim.numbers["free"]) == ([], [])
@@ -167,7 +168,7 @@ def test_of_codes_that_are_there_those_that_needed_no_training_are_named():
 
 def test_few_draws_cannot_tell_and_many_can(complete):
     for n, q, says in ((19, 0.2, "19 surrogates cannot tell whether PC1 is radial"), (19, 0.05, "PC1 is radial")):
-        position = results_of({("PC1", "rank_correlation"): (0.8, 1 / (n + 1), q), ("x", "r2"): (0.1, 0.3, 0.3)})
+        position = results_of({("PC1", "rank_correlation"): (0.8, q, 1 / (n + 1)), ("x", "r2"): (0.1, 0.3, 0.3)})
         (headline, *_) = axes_claims("axes", {"position": position, "pca": complete.pca, "pca_runs": complete.pca_runs})
         assert headline.text.startswith(says)
 
@@ -339,7 +340,7 @@ def test_nca_axes_of_two_organisms_keeps_them_apart(tmp_path):
         (["axes"], "At least one organism"),
         (["axes", "{empty}"], "holds no organism"),
         (["axes", "lizzard"], "did you mean"),
-        (["pca", "lizard", "--adult-step", "0"], "after the seed"),
+        (["pca", "lizard", "--adult-step", "-1"], "adult_step must be at least 0"),
         (["axes", "lizard", "--surrogates", "3"], "19 or more"),
         (["axes", "lizard", "--deals", "3"], "--cv-repeats"),
     ],
