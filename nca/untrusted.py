@@ -9,7 +9,8 @@ import struct
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy
@@ -37,6 +38,13 @@ class BoundedArrays(dict[str, np.ndarray]):
         super().__setitem__(name, values)
 
 
+class Operation(NamedTuple):
+    """A layer or operation of a network: its name, as its file spells it, and what else the file says of it."""
+
+    name: str
+    settings: Mapping[str, Any] = MappingProxyType({})
+
+
 @dataclass(frozen=True, eq=False)
 class Contents:
     """What a file holds, not yet interpreted.
@@ -47,7 +55,8 @@ class Contents:
         layout: axes of its matrices, "out-in" or "in-out"; "" where that varies or is unknown.
         feature_order: the order of features that is usual for this kind of file; "" where none is.
         settings: plain values found next to the arrays, by the name that the file gives them.
-        operations: names of layers or operations found, such as LeakyReLU.
+        operations: layers and activations, in the order of the file.
+        unread: names of arrays of numbers that the reader skipped.
         conventions: fields of `nca.interop.conventions.Conventions`, where the file carries them.
     """
 
@@ -56,7 +65,8 @@ class Contents:
     layout: str = ""
     feature_order: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    operations: tuple[str, ...] = ()
+    operations: tuple[Operation, ...] = ()
+    unread: tuple[str, ...] = ()
     conventions: Mapping[str, Any] | None = None
 
 

@@ -30,9 +30,10 @@ from nca.untrusted import (
 )
 
 KINDS = (
-    "web JSON, TensorFlow.js, TensorFlow 2 checkpoint, PyTorch, Flax msgpack, ONNX, Keras, npz, safetensors, "
-    "or headerless float32 with --sizes"
+    "web JSON, TensorFlow.js, TensorFlow 2 checkpoint or SavedModel, PyTorch, Flax msgpack, Equinox, ONNX, Keras, npz, "
+    "safetensors, or headerless float32 with --sizes"
 )
+_NPY = b"\x93NUMPY"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _SAFETENSORS_DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "BOOL": "bool",
@@ -46,7 +47,8 @@ def read_contents(path: Path, sizes: str | None = None) -> Contents:
     """The arrays in a file of any known kind.
 
     Args:
-        path: the file; of a TensorFlow 2 checkpoint, any of its files or their common prefix.
+        path: the file; of a TensorFlow 2 checkpoint, any of its files or their common prefix; of a SavedModel, its
+            folder or its saved_model.pb.
         sizes: of the arrays in a headerless file, such as `w1:48x128,b1:128,w2:128x16`; arrays whose name
             begins with `_` are skipped.
 
@@ -60,6 +62,9 @@ def read_contents(path: Path, sizes: str | None = None) -> Contents:
 def _read(path: Path, sizes: str | None) -> Contents:
     if sizes is None and (checkpoint := tensorflow.read_checkpoint(path)):
         return checkpoint
+    folder = path.parent if path.name == "saved_model.pb" else path
+    if (folder / "saved_model.pb").is_file() and path in (folder, folder / "saved_model.pb"):
+        return tensorflow.read_saved_model(folder)
     if path.is_dir():
         raise UserError(f"{path} is a folder; give the file that holds the weights ({KINDS}).")
     if not path.is_file():
@@ -73,6 +78,9 @@ def _read(path: Path, sizes: str | None) -> Contents:
         return torch.read_torch(raw)
     if raw.startswith(_HDF5):
         return tensorflow.read_keras(raw)
+    start = 0 if raw.startswith(_NPY) else raw[: 2**16].find(b"\n" + _NPY) + 1
+    if raw.startswith(_NPY) or (start and raw[:1] == b"{"):
+        return _read_equinox(raw, start)
     if raw[:64].lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"[", b"{"):
         return _read_json(raw, path)
     if len(raw) >= 10 and raw[8:9] == b"{" and struct.unpack_from("<Q", raw)[0] < len(raw):
@@ -95,7 +103,8 @@ def _read_zip(archive: Archive) -> Contents:
         return torch.read_torch(archive)
     for name in archive.names:
         if name.endswith(".weights.h5"):
-            return tensorflow.read_keras(archive.read(name, MAX_TEXT_BYTES))
+            config = "config.json" in archive.names and parse_json(archive.read("config.json", 2**20))
+            return tensorflow.read_keras(archive.read(name, MAX_TEXT_BYTES), config or None)
     if any(name.endswith(".npy") for name in files):
         return _read_npz(archive)
     raise DamagedError(f"it is a zip file without known weights; unpack it and give one of: {KINDS}.")
@@ -140,7 +149,7 @@ def _read_web_json(layers: list[Any]) -> Contents:
 
 def _read_npz(archive: Archive) -> Contents:
     """Arrays of numbers by name; `conventions` may hold JSON. Arrays of a reference's states are skipped."""
-    arrays = BoundedArrays()
+    arrays, unread = BoundedArrays(), list[str]()
     conventions = None
     for entry in archive.names[:MAX_ARRAYS]:
         name = entry.removesuffix(".npy")
@@ -151,11 +160,35 @@ def _read_npz(archive: Archive) -> Contents:
                 raise DamagedError("its conventions are not one text.")
             codec = "utf-32-be" if dtype.str[0] == ">" else "utf-32-le"
             conventions = parse_json(raw[start:].decode(codec, "replace").rstrip("\0"), dict)
-        elif name != entry and not name.startswith(("state_", "mask", "damaged_")):
-            values = read_npy(archive.read(entry), ("float16", "float32", "float64"))
+        elif name != entry and not name.startswith(("state_", "mask", "damaged_", "dx_")):
+            raw = archive.read(entry)
+            values = read_npy(raw, ("float16", "float32", "float64"))
             if values is not None:
                 arrays[name] = values
-    return Contents("npz", arrays, "in-out" if "w1" in arrays else "", conventions=conventions)
+            elif len(npy_header(raw)[0]) > 1:
+                unread.append(name)
+    layout = "in-out" if "w1" in arrays else ""
+    return Contents("npz", arrays, layout, conventions=conventions, unread=tuple(unread))
+
+
+def _read_equinox(raw: bytes, start: int) -> Contents:
+    """Arrays one after the other, as `equinox.tree_serialise_leaves` writes them, perhaps behind a line of JSON.
+
+    The arrays have no names; biases of convolutions are (outputs, 1, 1).
+    """
+    settings = parse_json(raw[:start], dict) if start else {}
+    arrays, unread = BoundedArrays(), list[str]()
+    while start < len(raw) and len(arrays) + len(unread) < MAX_ARRAYS:
+        shape, _, dtype, offset = npy_header(raw[start:])
+        end = start + offset + value_count(shape) * dtype.itemsize
+        values = read_npy(raw[start:end], ("float16", "float32", "float64"))
+        name = f"array{len(arrays) + len(unread)}"
+        if values is not None:
+            arrays[name] = values.ravel() if values.ndim == 3 and values.shape[1:] == (1, 1) else values
+        elif len(shape) > 1:
+            unread.append(name)
+        start = end
+    return Contents("Equinox file", arrays, "out-in", settings=settings, unread=tuple(unread))
 
 
 def _read_safetensors(raw: bytes) -> Contents:
@@ -171,14 +204,18 @@ def _read_safetensors(raw: bytes) -> Contents:
         tensors = safetensors.deserialize(raw)
     except safetensors.SafetensorError as error:
         raise DamagedError("it begins as safetensors, but is damaged or cut off.") from error
-    arrays = BoundedArrays()
+    arrays, unread = BoundedArrays(), list[str]()
     for name, tensor in tensors:
         if tensor["dtype"] not in _SAFETENSORS_DTYPES:
             raise DamagedError(f"its array {name[:40]!r} is of type {tensor['dtype']}, which is not read.")
-        arrays[name] = float_array(tensor["data"], _SAFETENSORS_DTYPES[tensor["dtype"]], tensor["shape"])
+        if "I" in tensor["dtype"] or tensor["dtype"] == "U8":
+            unread += [name] if len(tensor["shape"]) > 1 else []
+        else:
+            arrays[name] = float_array(tensor["data"], _SAFETENSORS_DTYPES[tensor["dtype"]], tensor["shape"])
     text = metadata.get("conventions")
     conventions = parse_json(text, dict) if isinstance(text, str) else None
-    return Contents("safetensors", arrays, "in-out" if "w1" in arrays else "", conventions=conventions)
+    layout = "in-out" if "w1" in arrays else ""
+    return Contents("safetensors", arrays, layout, conventions=conventions, unread=tuple(unread))
 
 
 def _read_headerless(raw: bytes, sizes: str) -> Contents:

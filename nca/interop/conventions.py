@@ -39,17 +39,21 @@ class Conventions:
         alpha: channel of the alive test; negative numbers count from the last channel.
         threshold: a cell is alive where alpha is above this.
         inclusive: a cell is alive also where alpha equals the threshold (>=).
-        alive: alive test before and after the update, after it only, before it to gate the update only, or never.
+        alive: alive test before and after the update, before or after it only, before it to gate the update only, or
+            never.
         reads: perception of the state, or of the state with dead cells set to zero.
         fire: comparison of a uniform number u with the rate r that lets a cell update.
         fire_rate: the rate r.
-        negative_slope: slope of the hidden activation below zero; 0 is relu.
+        activation: of the hidden layers; gelu-tanh is gelu approximated by tanh.
+        negative_slope: slope of relu below zero; 0 is relu as usual, more is leaky relu.
         squash: function applied to the update.
         clip: range of the state after the update.
         clip_channels: first channel that is clipped, and the channel before which clipping ends; all if not given.
         premultiplied: colour is multiplied by alpha.
-        seed: one cell with alpha and hidden channels at 1 ("hidden"), with alpha alone, with red, green, blue
-            and alpha ("rgba"), with all channels ("ones"); or the patch in the file.
+        seed: one cell with alpha and hidden channels at 1 ("hidden"), with "alpha" alone, with red, green, blue
+            and alpha ("rgba"), with all channels ("ones"); its values by channel, as 0,0,0,1,0.5 and so on, or one
+            value for all channels; the "file"'s own patch; or the path of an .npz or .npy with a patch.
+        seed_index: which seed, where a file holds several; counted from 0.
         canvas: height and width in cells.
     """
 
@@ -68,16 +72,18 @@ class Conventions:
     alpha: int = 3
     threshold: float = 0.1
     inclusive: bool = False
-    alive: Literal["both", "after", "gate", "none"] = "both"
+    alive: Literal["both", "before", "after", "gate", "none"] = "both"
     reads: Literal["state", "masked"] = "state"
     fire: Literal["u<=r", "u<r", "u>r", "always"] = "u<=r"
     fire_rate: float = 0.5
+    activation: Literal["relu", "tanh", "sigmoid", "elu", "swish", "gelu", "gelu-tanh"] = "relu"
     negative_slope: float = 0.0
     squash: Literal["none", "tanh"] = "none"
     clip: tuple[float, float] | None = None
     clip_channels: tuple[int, int] | None = None
     premultiplied: bool = True
-    seed: Literal["hidden", "alpha", "rgba", "ones", "file"] = "hidden"
+    seed: str = "hidden"
+    seed_index: int | None = None
     canvas: tuple[int, int] = (72, 72)
 
     def __post_init__(self) -> None:
@@ -112,7 +118,7 @@ def _validate(name: str, kind: Any, value: Any) -> Any:
         if value in options:
             return value
     else:
-        required = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
+        required = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[kind]
         if type(value) is kind and kind is not float:
             return value
         if kind is float and isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e30:

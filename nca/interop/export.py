@@ -19,8 +19,8 @@ import numpy as np
 from nca.errors import UserError
 from nca.files import write_file
 from nca.interop.conventions import Conventions
-from nca.interop.features import NAMED_KERNELS
 from nca.interop.importing import seed_cells
+from nca.interop.layers import NAMED_KERNELS
 from nca.interop.onnx import encode_onnx
 from nca.interop.torch import encode_torch
 from nca.organism import Organism
@@ -145,7 +145,7 @@ def _to_web_json(organism: Organism) -> bytes:
     problems = {
         f"a perception that is {spec.perception}": spec.perception != "sobel",
         f"{len(weights)} layers": len(weights) != 2,
-        "an activation other than relu": spec.activation_slope or spec.squash != "none",
+        "an activation other than relu": spec.activation != "relu" or spec.activation_slope or spec.squash != "none",
     }
     obstacles = [name for name, holds in problems.items() if holds]
     if obstacles:

@@ -14,14 +14,11 @@ import numpy as np
 
 from nca.errors import UserError
 from nca.interop.conventions import Conventions
-from nca.interop.layers import Layers
+from nca.interop.layers import NAMED_KERNELS, Layers
 from nca.rule import Rule
 from nca.spec import PERCEPTIONS
 
-_IDENTITY = np.array([[0.0, 0, 0], [0, 1, 0], [0, 0, 0]])
-_DX = np.array([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 8
-_LAPLACIAN = np.array([[1.0, 2, 1], [2, -12, 2], [1, 2, 1]]) / 16
-NAMED_KERNELS = {"identity": _IDENTITY, "dx": _DX, "dy": _DX.T, "laplacian": _LAPLACIAN}
+_IDENTITY, _DX, _LAPLACIAN = (NAMED_KERNELS[name] for name in ("identity", "dx", "laplacian"))
 _SPAN_TOLERANCE = 1e-6
 _MAX_ENTRIES = 2**19  # features x channels
 _Matrices = list[np.ndarray]
@@ -52,7 +49,7 @@ def _spec_fields(conventions: Conventions, channels: int) -> dict[str, Any]:
     if not 0 <= alpha < channels:
         raise UserError(f"Alpha is channel {conventions.alpha}, but there are {channels} channels; give alpha.")
     rate = {"always": 1.0, "u>r": 1 - conventions.fire_rate}.get(conventions.fire, conventions.fire_rate)
-    same = ("boundary", "alive_boundary", "threshold", "inclusive", "alive", "reads", "squash", "clip",
+    same = ("activation", "boundary", "alive_boundary", "threshold", "inclusive", "alive", "reads", "squash", "clip",
             "clip_channels", "premultiplied")  # fmt: skip
     return {
         **{name: getattr(conventions, name) for name in same},
@@ -60,7 +57,7 @@ def _spec_fields(conventions: Conventions, channels: int) -> dict[str, Any]:
         "alpha": alpha,
         "colours": (0, 1, 2) if alpha > 3 else None,
         "fire_rate": rate,
-        "activation_slope": conventions.negative_slope,
+        "activation_slope": conventions.negative_slope if conventions.activation == "relu" else 0.0,
     }
 
 

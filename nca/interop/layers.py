@@ -15,6 +15,19 @@ _NOT_WEIGHTS = re.compile(
     r"(^|[./_])(optim\w*|opt_state|exp_avg\w*|momentum|adam\w*|sched\w*|pool\w*|mu|nu|m_t|v_t)([./]|$)", re.I
 )
 _NORMALISATIONS = ("BatchNorm", "GroupNorm", "LayerNorm", "InstanceNorm", "running_mean")
+# Weights that are stored as several arrays: normalised, pruned, quantised or of low rank.
+_PARTS = re.compile(
+    r"(^|[./_])(weight_[guv]|weight_orig|weight_mask|original[01]?|lora_\w+|qweight|weight_scale|scale|zero_points?|"
+    r"_packed_params)$"
+)
+_GRAPHS = ("ONNX model", "TensorFlow.js model")  # whose constants are not all parameters
+_DX = np.array([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 8
+NAMED_KERNELS = {
+    "identity": np.array([[0.0, 0, 0], [0, 1, 0], [0, 0, 0]]),
+    "dx": _DX,
+    "dy": _DX.T,
+    "laplacian": np.array([[1.0, 2, 1], [2, -12, 2], [1, 2, 1]]) / 16,
+}
 _SEED_NAMES = ("seed", "seed_state")
 _MAX_MATRICES = 16
 _MAX_CHAINS = 20_000
@@ -35,9 +48,10 @@ class Layers:
         biases: one per matrix, None where the file has none.
         kernels: 3x3 kernels in the order of the file, each (outputs, inputs, 3, 3).
         kernel_biases: of the kernels, None where the file has none.
-        seed: a seed patch that the file holds, (y, x, channel).
+        seeds: seed patches that the file holds, (y, x, channel) each.
         used: names of the arrays in use.
         unused: names of the other arrays.
+        unread: those of them that may be parameters: not the optimizer's, no single numbers, no usual filter.
         guesses: what was inferred from shape and order alone.
     """
 
@@ -45,9 +59,10 @@ class Layers:
     biases: tuple[np.ndarray | None, ...]
     kernels: tuple[np.ndarray, ...] = ()
     kernel_biases: tuple[np.ndarray | None, ...] = ()
-    seed: np.ndarray | None = None
+    seeds: tuple[np.ndarray, ...] = ()
     used: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
     guesses: tuple[str, ...] = ()
 
     @property
@@ -60,13 +75,27 @@ def find_layers(contents: Contents) -> Layers:
     """The network in a file, or `UserError` where no chain of matrices ends in as many channels as it begins with."""
     arrays = {k: a for k, a in contents.arrays.items() if a.size and not _NOT_WEIGHTS.search(k)}
     for norm in _NORMALISATIONS:
-        if any(norm in name for name in (*contents.operations, *arrays)):
+        if any(norm in name for name in (*(operation.name for operation in contents.operations), *arrays)):
             raise UserError(f"The network has {norm} layers; rules here consist of perception and dense layers only.")
+    parts = [name for name in arrays if _PARTS.search(name)]
+    if parts:
+        raise UserError(
+            f"The arrays {', '.join(parts)[:200]} are parts of quantised, normalised, pruned or low-rank weights; save "
+            "the weights as the network uses them, as plain float arrays."
+        )
     infinite = [k for k, a in arrays.items() if not np.isfinite(a).all()]
     if infinite:
         raise UserError(f"The arrays {', '.join(infinite)[:200]} hold numbers that are not finite.")
     kernels = {k: v for k, a in arrays.items() if (v := _as_kernel(k, a, contents.layout)) is not None}
-    names, weights = _find_chain({k: a for k, a in arrays.items() if k not in kernels}, kernels, contents.layout)
+    matrices = {k: a for k, a in arrays.items() if k not in kernels}
+    try:
+        names, weights = _find_chain(matrices, kernels, contents.layout)
+    except UserError as error:
+        if not contents.unread:
+            raise
+        whole = ", ".join(contents.unread)[:200]
+        note = f"Matrices of whole numbers ({whole}) are not read: save quantised weights as floats."
+        raise UserError(f"{error} {note}") from error
     features, channels = weights[0].shape[0], weights[-1].shape[1]
     kernels = _split_by_filter(kernels, arrays, channels)
     kernels = {k: v for k, v in kernels.items() if v.shape[1] in (1, channels) and v.shape[0] <= features}
@@ -76,14 +105,21 @@ def find_layers(contents: Contents) -> Layers:
     )
     biases = [vectors[name] if name else None for name in bias_names]
     used = (*names, *kernels, *filter(None, bias_names))
+    seed = next((s for s in _SEED_NAMES if s in arrays), "")
+    seeds = crop_seeds(arrays[seed], channels) if seed else ()
+    spare = {*used, "kernels", "target", *([seed] if seeds else [])}
     return Layers(
         weights=tuple(weights),
         biases=tuple(biases[: len(names)]),
         kernels=tuple(kernels.values()),
         kernel_biases=tuple(biases[len(names) :]),
-        seed=_crop_seed(next((arrays[s] for s in _SEED_NAMES if s in arrays), None), channels),
+        seeds=seeds,
         used=used,
-        unused=tuple(k for k in contents.arrays if k not in used and k not in (*_SEED_NAMES, "kernels", "target")),
+        unused=tuple(k for k in contents.arrays if k not in spare),
+        unread=(
+            *(k for k, a in arrays.items() if k not in spare and _is_parameter(a, contents.container in _GRAPHS)),
+            *contents.unread,
+        ),
         guesses=tuple(guesses),
     )
 
@@ -219,10 +255,24 @@ def _bias_by_name(name: str, size: int, vectors: _Arrays) -> str:
     return next((c for c in candidates if c in vectors and vectors[c].size == size), "")
 
 
-def _crop_seed(seed: np.ndarray | None, channels: int) -> np.ndarray | None:
-    """The cells of a seed without the empty ones around them; its middle stays in the middle."""
-    if seed is None or seed.ndim != 3 or seed.shape[2] != channels or not seed.any():
-        return None
-    middle_y, middle_x = seed.shape[0] // 2, seed.shape[1] // 2
-    y, x = np.abs(np.argwhere(seed.any(-1)) - (middle_y, middle_x)).max(0)
-    return seed[max(middle_y - y, 0) : middle_y + y + 1, max(middle_x - x, 0) : middle_x + x + 1]
+def _is_parameter(values: np.ndarray, in_graph: bool) -> bool:
+    if values.shape == (3, 3):  # a fixed filter, by whatever factor
+        flat, units = values.ravel(), [k.ravel() / np.linalg.norm(k) for k in NAMED_KERNELS.values()]
+        return not any(np.allclose(flat, (flat @ unit) * unit, atol=1e-6) for unit in units)
+    return values.size > 1 and (values.ndim > 1 or (not in_graph and bool(values.any())))
+
+
+def crop_seeds(seeds: np.ndarray, channels: int) -> tuple[np.ndarray, ...]:
+    """The cells of one seed, (y, x, channel), or of several, without the empty ones around them; none of other shapes.
+
+    The middle of a seed stays in the middle.
+    """
+    several = seeds[None] if seeds.ndim == 3 else seeds
+    if several.ndim != 4 or several.shape[3] != channels or not all(seed.any() for seed in several):
+        return ()
+    cropped = []
+    for seed in several:
+        middle_y, middle_x = seed.shape[0] // 2, seed.shape[1] // 2
+        y, x = np.abs(np.argwhere(seed.any(-1)) - (middle_y, middle_x)).max(0)
+        cropped.append(seed[max(middle_y - y, 0) : middle_y + y + 1, max(middle_x - x, 0) : middle_x + x + 1])
+    return tuple(cropped)

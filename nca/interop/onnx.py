@@ -6,6 +6,7 @@ Field numbers are those of https://github.com/onnx/onnx/blob/main/onnx/onnx.prot
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,13 +14,14 @@ from typing import Any
 import numpy as np
 
 from nca.files import DamagedError, parse_json
+from nca.interop.operations import graph_operations
 from nca.interop.protobuf import Message, encode_field, read_varint
 from nca.spec import Spec
-from nca.untrusted import BoundedArrays, Contents, float_array, value_count
+from nca.untrusted import BoundedArrays, Contents, Operation, float_array, value_count
 
 _DTYPES = {1: "float32", 10: "float16", 11: "float64", 16: "bfloat16"}
 _FLOAT, _INT64 = 1, 7
-_OPSET, _IR = 19, 9  # the first opset whose Pad wraps
+_OPSET, _IR = 20, 9  # the first opset that has Gelu; since 19, Pad wraps
 _FLOAT_RANGE = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))
 
 
@@ -30,21 +32,35 @@ def read_onnx(raw: bytes) -> Contents:
     """The float initializers and constants of a model's graph."""
     model = Message(memoryview(raw))
     arrays = BoundedArrays()
-    operations: list[str] = []
+    nodes = []
     for graph in model.messages(7):
         for node in graph.messages(1):
-            operations.append(node.text(4))
-            if operations[-1] == "Constant":
+            reads, writes = ([bytes(v).decode("utf-8", "replace") for v in node.views.get(n, [])] for n in (1, 2))
+            nodes.append((Operation(node.text(4), _attributes(node)), reads, writes))
+            if node.text(4) == "Constant":
                 for attribute in node.messages(5):
                     for tensor in attribute.messages(5):
                         _add_tensor(arrays, tensor, node.text(2))
         for tensor in graph.messages(5):
             _add_tensor(arrays, tensor, "")
-    if not operations and not arrays:
+    if not nodes and not arrays:
         raise DamagedError("it holds no graph with weights.")
     texts = [entry.text(2) for entry in model.messages(14) if entry.text(1) == "conventions"]
     conventions = parse_json(texts[0], dict) if texts else None
-    return Contents("ONNX model", arrays, operations=tuple(operations[:1000]), conventions=conventions)
+    return Contents("ONNX model", arrays, operations=graph_operations(nodes), conventions=conventions)
+
+
+def _attributes(node: Message) -> dict[str, Any]:
+    """The attributes of a node that say what it computes: a number, a text or a list of whole numbers each."""
+    attributes: dict[str, Any] = {}
+    for attribute in node.messages(5):
+        if 2 in attribute.views:
+            attributes[attribute.text(1)] = struct.unpack("<f", attribute.views[2][0])[0]
+        elif 4 in attribute.views:
+            attributes[attribute.text(1)] = attribute.text(4)
+        elif 8 in attribute.ints:
+            attributes[attribute.text(1)] = attribute.ints[8]
+    return attributes
 
 
 def _add_tensor(arrays: BoundedArrays, tensor: Message, name: str) -> None:
@@ -113,11 +129,12 @@ def encode_onnx(
         matrix = _constant(g, f"update.{2 * i}.weight", weight.T[:, :, None, None])
         values = _node(g, "Conv", values, matrix, _constant(g, f"update.{2 * i}.bias", bias), kernel_shape=[1, 1])
         if i < len(weights) - 1:
-            slope = spec.activation_slope
-            values = _node(g, "LeakyRelu", values, alpha=float(slope)) if slope else _node(g, "Relu", values)
+            values = _activated(g, spec, values)
     values = _node(g, "Tanh", values) if spec.squash == "tanh" else values
     gate = _node(g, "Mul", fire, before) if spec.alive == "gate" else fire
     after = _clipped(g, spec, _node(g, "Add", state, _node(g, "Mul", values, gate)))
+    if spec.alive == "before":
+        after = _node(g, "Mul", after, before)
     if spec.alive in ("both", "after"):
         alive = _alive(g, spec, after, "after")
         alive = _node(g, "Mul", before, alive) if spec.alive == "both" else alive
@@ -126,6 +143,18 @@ def encode_onnx(
     # An initializer that nothing reads would draw a warning.
     _node(g, "Identity", _constant(g, "seed", seed), output="start")
     return _model(g, spec.channels, seed.shape, conventions)
+
+
+def _activated(g: _Graph, spec: Spec, values: str) -> str:
+    slope = spec.activation_slope
+    match spec.activation:
+        case "relu":
+            return _node(g, "LeakyRelu", values, alpha=float(slope)) if slope else _node(g, "Relu", values)
+        case "swish":
+            return _node(g, "Mul", values, _node(g, "Sigmoid", values))
+        case "gelu" | "gelu-tanh":
+            return _node(g, "Gelu", values, approximate="tanh" if spec.activation == "gelu-tanh" else "none")
+    return _node(g, spec.activation.capitalize(), values)
 
 
 def _alive(g: _Graph, spec: Spec, state: str, name: str) -> str:

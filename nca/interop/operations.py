@@ -1,212 +1,192 @@
 """What a file says that its network computes between its arrays: activations, and what no rule here can express.
 
-A reader lists the file's operations in the order of the computation, as far as it knows it; every layer with
-weights is one of them. Nothing that a file says is dropped: an operation is expressed, or refused by its name.
+A reader lists the operations in the order of the file, each layer with weights among them. Nothing that a file
+says about its computation is dropped: an operation is expressed, or refused by its name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from nca.errors import UserError
+from nca.files import DamagedError
 from nca.untrusted import Operation
 
-# Names of operations, in lower case and without "_": PyTorch's, Keras's, TensorFlow's and ONNX's.
+# Names as PyTorch, Keras, TensorFlow and ONNX spell them, in lower case and without "_".
 _LAYERS = {
-    "conv", "conv1d", "conv2d", "linear", "dense", "matmul", "gemm", "batchmatmulv2", "depthwiseconv2d",
-    "depthwiseconv2dnative", "fusedconv2d",
+    "conv", "conv1d", "conv2d", "linear", "dense", "matmul", "gemm", "depthwiseconv2d", "depthwiseconv2dnative",
+    "separableconv2d",
 }  # fmt: skip
 _ACTIVATIONS = {
     "relu": "relu", "leakyrelu": "relu", "tanh": "tanh", "sigmoid": "sigmoid", "elu": "elu", "silu": "swish",
-    "swish": "swish", "gelu": "gelu", "gelutanh": "gelu-tanh", "gelunew": "gelu-tanh",
+    "swish": "swish", "gelu": "gelu", "gelutanh": "gelu-tanh",
 }  # fmt: skip
-_FOREIGN = {
-    "relu6", "prelu", "rrelu", "selu", "celu", "softplus", "softsign", "softmax", "logsoftmax", "hardtanh", "hardswish",
-    "hardsigmoid", "hardsilu", "mish", "glu", "logsigmoid", "tanhshrink", "softshrink", "hardshrink", "threshold",
-    "thresholdedrelu", "exponential", "crelu", "squareplus", "sparsemax", "reluy", "logexp", "softmin", "softmax2d",
-    "activation", "multiheadattention", "lstm", "gru", "rnn", "bilinear", "convtranspose2d", "avgpool2d",
-    "averagepooling2d", "adaptiveavgpool2d", "upsample", "upsampling2d", "pixelshuffle", "reflectionpad2d",
-    "replicationpad2d", "quantizelinear", "dequantizelinear", "qlinearconv", "qlinearmatmul", "convinteger",
-    "matmulinteger", "dynamicquantizelinear",
-}  # fmt: skip
-_NORMALISATIONS = ("batchnorm", "groupnorm", "layernorm", "instancenorm", "rmsnorm", "localresponsenorm", "runningmean")
+_NO_ACTIVATION = Operation("linear activation")  # of a reader that knows that there is none
+_REFUSED = (
+    "batchnorm", "groupnorm", "layernorm", "instancenorm", "rmsnorm", "runningmean", "relu6", "prelu", "rrelu",
+    "selu", "celu", "softplus", "softsign", "softmax", "hardtanh", "hardswish", "hardsigmoid", "mish", "glu",
+    "logsigmoid", "tanhshrink", "softshrink", "hardshrink", "thresholdedrelu", "exponential", "attention",
+    "lstm", "gru", "bilinear", "convtranspose", "conv2dtranspose", "mirrorpad", "avgpool", "averagepooling",
+    "upsampl", "pixelshuffle", "reflectionpad", "replicationpad", "quantize", "qlinear", "convinteger",
+    "matmulinteger",
+)  # fmt: skip
+_FUNCTIONS = {"sin", "exp", "softplus", "softsign", "clip", "pow"}  # that make activations in a graph
 _SETTING_NAMES = ("activation", "hidden_activation", "activation_fn", "act_fn", "act", "nonlinearity")
-_UNFAMILIAR_SLOPES = ("negative_slope", "alpha")
-_ELEMENTWISE = {"sin", "exp", "abs", "pow", "sqrt", "clip", "softplus", "softsign", "erf", "mul"}
-
-
-class _Node(NamedTuple):
-    """An operation of a graph: its name and settings, and the names of what it reads and writes."""
-
-    operation: Operation
-    inputs: Sequence[str]
-    outputs: Sequence[str]
+_MAX_LAYERS = 256
+_DILATIONS = ("dilation", "dilations", "dilation_rate")
+_SUPPORTED = "activations here are relu, leaky relu, tanh, sigmoid, elu, swish and gelu"
 
 
 def graph_operations(nodes: Iterable[tuple[Operation, Sequence[str], Sequence[str]]]) -> tuple[Operation, ...]:
-    """The layers of a graph with the activations between them and after the last, in the order of the graph.
+    """The layers of a graph, the activations between them and behind the last, and what is refused.
 
     Args:
-        nodes: (operation, names of its inputs, names of its outputs), each after those whose outputs it reads.
+        nodes: (operation, names of its inputs, names of its outputs) each, in the order of computation.
     """
-    listed = [_Node(*node) for node in nodes]
-    makers = {name: node for node in listed for name in node.outputs}
-    readers: dict[str, list[_Node]] = {}
-    for node in listed:
-        for name in node.inputs:
-            readers.setdefault(name, []).append(node)
-    found, last = [], None
-    for node in listed:
-        if _plain(node.operation.name) in _LAYERS:
-            found += _activation_of([n.operation for n in _between(node, makers)])
-            found.append(node.operation)
-            last = node
-        elif _is_refused(node.operation.name):
-            found.append(node.operation)
-    reached, passed = ([last] if last else []), set[int]()
-    while reached:  # behind the last layer: past its bias
-        node = reached.pop()
-        for reader in (r for name in node.outputs for r in readers.get(name, [])):
-            if _plain(reader.operation.name) in _ACTIVATIONS:
-                found.append(reader.operation)
-            elif reader.operation.name in ("Add", "AddV2", "BiasAdd", "Identity") and id(reader) not in passed:
-                bias = sum(name in makers for name in reader.inputs) < 2
-                passed.add(id(reader))
-                reached += [reader] if bias or reader.operation.name == "BiasAdd" else []
-    return tuple(found)
+    found: list[Operation] = []
+    computed = [node for node in nodes if _plain(node[0].name) not in ("constant", "const", "placeholder")]
+    if sum(_plain(node[0].name) in _LAYERS for node in computed) > _MAX_LAYERS:
+        raise DamagedError(f"its graph has more than {_MAX_LAYERS} layers; save one step of the network.")
+    makers = {name: (operation, inputs) for operation, inputs, outputs in computed for name in outputs}
+    delta: set[str] = set()  # what the last layer makes, with its bias
+    squashes: list[Operation] = []
+    for operation, inputs, outputs in computed:
+        name = _plain(operation.name)
+        if name in _LAYERS:
+            between = _between(inputs[0] if inputs else "", makers)
+            found += [operation] if between is None else [_combine(between), operation]
+            delta, squashes = set(outputs), []
+        elif _is_refused(name) or name == "pad":
+            found.append(operation)
+        elif name in _ACTIVATIONS and delta & set(inputs):
+            squashes.append(operation)
+        elif name in ("biasadd", "identity") or (name in ("add", "addv2") and sum(i in makers for i in inputs) < 2):
+            delta |= set(outputs) if delta & set(inputs) else set()
+    return (*found, *squashes)
 
 
-def _between(layer: _Node, makers: Mapping[str, _Node]) -> list[_Node]:
-    """The nodes from the layers before this one to it; none where no layer comes before."""
-    behind, met, stack, seen = list[_Node](), False, list(layer.inputs[:1]), set[str]()
+def _between(start: str, makers: Mapping[str, tuple[Operation, Sequence[str]]]) -> list[Operation] | None:
+    """The operations on the ways from earlier layers to this value; None where no layer comes before."""
+    behind, met, stack, seen = list[Operation](), False, [start], set[str]()
     while stack:
-        name = stack.pop()
-        if name in seen or name not in makers:
+        value = stack.pop()
+        if value in seen or value not in makers:
             continue
-        seen.add(name)
-        node = makers[name]
-        if _plain(node.operation.name) in _LAYERS:
+        seen.add(value)
+        operation, inputs = makers[value]
+        if _plain(operation.name) in _LAYERS:
             met = True
-            continue
-        behind.append(node)
-        stack += node.inputs
-    return behind if met else []
+        else:
+            behind.append(operation)
+            stack += inputs
+    return behind if met else None
 
 
-def _activation_of(operations: Sequence[Operation]) -> list[Operation]:
-    """The activation that these operations of a graph make together; an exporter may write one as several."""
-    names = {_plain(operation.name) for operation in operations}
-    products = "mul" in names
-    if "erf" in names:
-        return [Operation("gelu")]
-    if names & {"softplus", "sin", "exp", "softsign"} or ("clip" in names and not names & set(_ACTIVATIONS)):
-        return [operation for operation in operations if _plain(operation.name) in _ELEMENTWISE - {"mul"}]
-    activations = [operation for operation in operations if _plain(operation.name) in _ACTIVATIONS]
-    if [_plain(o.name) for o in activations] == ["sigmoid"] and products:
-        return [Operation("swish")]
-    if [_plain(o.name) for o in activations] == ["tanh"] and products:
-        return [Operation("gelutanh")]
-    return activations
+def _combine(operations: Sequence[Operation]) -> Operation:
+    """The activation that the operations between two layers of a graph make; exporters write some as several."""
+    by_name = {_plain(operation.name): operation for operation in operations}
+    foreign = [operation for name, operation in by_name.items() if name in _FUNCTIONS]
+    activations = [operation for name, operation in by_name.items() if name in _ACTIVATIONS]
+    if "erf" in by_name:
+        return Operation("gelu")
+    if "tanh" in by_name and "mul" in by_name and "softplus" not in by_name:
+        return Operation("gelu_tanh")
+    if "sigmoid" in by_name and "mul" in by_name:
+        return Operation("swish")
+    return (foreign or activations or [_NO_ACTIVATION])[0]
+
+
+def list_operations(operations: Iterable[Operation]) -> tuple[Operation, ...]:
+    """Operations that a file lists completely and in their order: layers without activation in between are known.
+
+    What a file gives as the activation of a layer is named "activation NAME", and refused where it is unknown.
+    """
+    listed: list[Operation] = []
+    for operation in (o for o in operations if "dropout" not in _plain(o.name) and _plain(o.name) != "inputlayer"):
+        if listed and _plain(listed[-1].name) in _LAYERS and _plain(operation.name) in _LAYERS:
+            listed.append(_NO_ACTIVATION)
+        listed.append(operation)
+    return tuple(listed)
 
 
 def _plain(name: str) -> str:
-    return name.lower().replace("_", "").replace("-", "")
+    return name.lower().removeprefix("activation ").replace("_", "").replace("-", "")
 
 
 def _is_refused(name: str) -> bool:
-    plain = _plain(name)
-    return plain in _FOREIGN or any(norm in plain for norm in _NORMALISATIONS)
-
-
-def check_operations(operations: Sequence[Operation]) -> None:
-    """Raise `UserError` where a file has an operation that no rule here can express, and name it."""
-    for operation in operations:
-        if any(norm in _plain(operation.name) for norm in _NORMALISATIONS):
-            raise UserError(
-                f"The network has {operation.name[:40]} layers; rules here consist of perception and dense layers only."
-            )
-        if _plain(operation.name) in _FOREIGN | _ELEMENTWISE:
-            raise UserError(
-                f"The network has {operation.name[:40]}, which no rule here computes; activations here are relu, leaky "
-                "relu, tanh, sigmoid, elu, swish and gelu."
-            )
-        settings = operation.settings
-        if settings.get("padding_mode") in ("reflect", "replicate") or settings.get("mode") in ("reflect", "edge"):
-            raise UserError("The network pads by reflect or replicate; perception here reads zeros, or wraps.")
-        if any(n not in (1, None) for n in _numbers(settings.get("dilation", settings.get("dilations", 1)))):
-            raise UserError("The network has a dilated convolution; perception here reads the 3x3 cells around.")
-
-
-def _numbers(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [value]
+    return any(part in name for part in _REFUSED) and name not in _ACTIVATIONS
 
 
 def stated_conventions(operations: Sequence[Operation], settings: Mapping[str, Any], layers: int) -> dict[str, Any]:
-    """The fields of `Conventions` that a file's operations state: activation, negative_slope, squash and more.
+    """The fields of `Conventions` that a file's operations state: activation, negative_slope, squash, boundary.
 
     Args:
-        operations: as `Contents` has them.
+        operations: in the order of the file.
         settings: of the file; one may name the activation.
-        layers: number of dense layers of the rule, at least 1.
+        layers: number of dense layers of the rule.
 
     Raises:
-        UserError: the activations cannot be told apart, or are of a kind that rules do not have.
+        UserError: an operation cannot be expressed, or the file leaves open where it comes.
     """
-    circular = any("circular" in (o.settings.get("padding_mode"), o.settings.get("mode")) for o in operations)
-    fields: dict[str, Any] = {"boundary": "circular"} if circular else {}
-    named = next((settings[k] for k in _SETTING_NAMES if isinstance(settings.get(k), str)), None)
-    if named is not None:
-        return fields | _hidden([Operation(named)])
+    fields: dict[str, Any] = {}
     gaps: list[list[Operation]] = [[]]
     for operation in operations:
-        if _plain(operation.name) in _LAYERS:
+        name, padding = _plain(operation.name), operation.settings.get("padding_mode", operation.settings.get("mode"))
+        unknown = operation.name.startswith("activation ") and name not in _ACTIVATIONS
+        if _is_refused(name) or name in _FUNCTIONS or unknown:
+            raise UserError(f"The network has {operation.name[:40]}, which rules here do not have; {_SUPPORTED}.")
+        if padding in ("reflect", "replicate", "edge"):
+            raise UserError(f"The network pads by {padding}; perception here reads zeros beyond the canvas, or wraps.")
+        dilation = next((operation.settings[k] for k in _DILATIONS if k in operation.settings), 1)
+        if name in _LAYERS and any(n != 1 for n in (dilation if isinstance(dilation, list | tuple) else [dilation])):
+            raise UserError("The network has a dilated convolution; perception here reads a cell and its 8 neighbours.")
+        if padding in ("circular", "wrap"):
+            fields["boundary"] = "circular"
+        if name in _LAYERS:
             gaps.append([])
-        elif _plain(operation.name) in _ACTIVATIONS:
+        elif name in _ACTIVATIONS or operation is _NO_ACTIVATION:
             gaps[-1].append(operation)
-    every = [operation for gap in gaps for operation in gap]
-    hidden, behind = gaps[1:-1][1 - layers :] if layers > 1 else [], gaps[-1]
-    if not every:
-        return fields
-    if not any(hidden):
-        # Where the order is that of names, activations may follow the layers: those that bound nothing are hidden.
-        kinds = {_ACTIVATIONS[_plain(o.name)] for o in every}
+    named = next((settings[k] for k in _SETTING_NAMES if isinstance(settings.get(k), str)), None)
+    hidden = gaps[max(len(gaps) - layers, 1) : -1]
+    others = [o for gap in gaps if not any(gap is h for h in hidden) for o in gap if o is not _NO_ACTIVATION]
+    if named is not None:
+        return fields | _hidden([Operation(named)])
+    if not any(hidden):  # activations that are listed behind all layers, by modules that are named in another order
+        kinds = {_ACTIVATIONS[_plain(o.name)] for o in others}
         if kinds & {"tanh", "sigmoid"}:
             raise UserError(
-                f"The file names {', '.join(sorted(kinds))}, but not where; say --activation {min(kinds)} or --squash tanh "
-                "with --activation relu."
+                f"The file names {' and '.join(sorted(kinds))}, but not between which layers; say --activation NAME, "
+                "and --squash tanh where the update is squashed."
             )
-        return fields | _hidden(every)
-    if gaps[1:-1][: 1 - layers] and any(gaps[1:-1][: 1 - layers]):
-        fields["perception_activation"] = True
-    if behind:
-        if {_plain(o.name) for o in behind} != {"tanh"}:
-            raise UserError(f"The network ends in {behind[0].name[:40]}; an update here is squashed by tanh or not at all.")
-        fields["squash"] = "tanh"
+        return fields | (_hidden(others) if others else {})
+    behind = [o for o in gaps[-1] if o is not _NO_ACTIVATION]
+    if behind and _plain(behind[0].name) != "tanh":
+        raise UserError(f"The network ends in {behind[0].name[:40]}; an update here ends in tanh, or in nothing.")
+    fields |= {"squash": "tanh"} if behind else {}
+    fields |= {"perception_activation": True} if len(others) > len(behind) else {}
     return fields | _hidden([o for gap in hidden for o in gap])
 
 
 def _hidden(operations: Sequence[Operation]) -> dict[str, Any]:
-    """The hidden layers' activation and its slope, where all are of one kind."""
-    kinds = []
+    """The hidden layers' activation and its slope, where all have the same."""
+    kinds = dict[tuple[str, float], str]()
     for operation in operations:
         name, settings = _plain(operation.name), operation.settings
         if name not in _ACTIVATIONS:
-            raise UserError(
-                f"The file says that its activation is {operation.name[:40]!r}; activations here are relu, leaky relu, tanh, "
-                "sigmoid, elu, swish and gelu. Say which with --activation."
-            )
-        slope = float(settings.get("negative_slope", settings.get("alpha", 0.01))) if name == "leakyrelu" else 0.0
-        if name == "relu":
-            slope = float(settings.get("negative_slope", 0.0) or 0.0)
-            if settings.get("max_value") is not None or settings.get("threshold"):
-                raise UserError("The network has a relu with a ceiling or a threshold, which no rule here computes.")
-        if name == "elu" and float(settings.get("alpha", 1.0)) != 1.0:
-            raise UserError(f"The network has elu with alpha {settings['alpha']}; rules here have elu with alpha 1.")
+            raise UserError(f"The network has {operation.name[:40]}, which rules here do not have; {_SUPPORTED}.")
+        slope = settings.get("negative_slope", settings.get("alpha", 0.01 if name == "leakyrelu" else 0.0))
+        limits = (settings.get("max_value"), settings.get("threshold") or None)
+        unusual = limits != (None, None) or (name == "elu" and slope not in (0.0, 1.0))
+        if unusual or not isinstance(slope, int | float):
+            shown = {k: v for k, v in settings.items() if isinstance(v, int | float)}
+            raise UserError(f"The network has {operation.name[:40]} with {shown}, which rules here do not have.")
         approximate = name == "gelu" and settings.get("approximate") in (True, "tanh")
-        kinds.append(("gelu-tanh" if approximate else _ACTIVATIONS[name], slope))
-    if len(set(kinds)) > 1:
-        names = ", ".join(operation.name[:40] for operation in operations)
-        raise UserError(f"The hidden layers have different activations ({names}); those of a rule here are all alike.")
-    activation, slope = kinds[0]
+        kind = "gelu-tanh" if approximate else _ACTIVATIONS[name]
+        kinds[kind, float(slope) if kind == "relu" else 0.0] = operation.name[:40]
+    if len(kinds) > 1:
+        raise UserError(
+            f"Its layers have different activations, {' and '.join(kinds.values())}; in a rule all are alike."
+        )
+    (activation, slope), _ = kinds.popitem()
     return {"activation": activation, "negative_slope": slope}

@@ -71,7 +71,9 @@ def read_reference(path: Path) -> Reference:
         states = _arrays_by_step(archive, entries, "state")
         if 0 not in states:
             raise DamagedError("a reference needs state_0, state_1, ... of (y, x, channel).")
-        fires = _read_fires(archive, entries, states[0].shape[:2])
+        fires = _read_fires(archive, entries, states[0].shape)
+        if len(fires) < max(states):
+            raise DamagedError(f"it has a state of step {max(states)}, but masks for {len(fires)} steps only.")
         return Reference(states, fires, _arrays_by_step(archive, entries, "dx"))
 
 
@@ -94,9 +96,21 @@ def _read_numbers(archive: Archive, entry: str) -> np.ndarray:
     return values
 
 
-def _read_fires(archive: Archive, entries: Mapping[str, str], canvas: tuple[int, ...]) -> np.ndarray:
+def _read_fires(archive: Archive, entries: Mapping[str, str], shape_of_state: tuple[int, ...]) -> np.ndarray:
+    canvas = shape_of_state[:2]
     if "masks" in entries:
-        fires = _read_numbers(archive, entries["masks"]) > 0
+        values = _read_numbers(archive, entries["masks"])
+        if not np.isin(values, (0, 1)).all():
+            raise DamagedError(
+                "its masks hold other values than 0 and 1; in a rule a cell updates fully or not at all."
+            )
+        fires = values > 0
+        if fires.ndim == 4 and fires.shape[1:] == shape_of_state:
+            if (fires != fires[..., :1]).any():
+                raise DamagedError(
+                    "its masks differ between channels; in a rule all channels of a cell update together."
+                )
+            fires = fires[..., 0]
     elif "masks_packed" in entries and "mask_shape" in entries:
         shape = [int(n) for n in _read_numbers(archive, entries["mask_shape"]).ravel()]
         if len(shape) != 3:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nca.files import MAX_FILE_BYTES, MAX_TEXT_BYTES, DamagedError, read_bytes
+from nca.files import MAX_FILE_BYTES, MAX_TEXT_BYTES, DamagedError, parse_json, read_bytes
+from nca.interop.operations import graph_operations, list_operations
 from nca.interop.protobuf import Message, read_varint
-from nca.untrusted import MAX_ARRAYS, BoundedArrays, Contents, float_array, value_count
+from nca.untrusted import MAX_ARRAYS, BoundedArrays, Contents, Operation, float_array, value_count
 
 # Checkpoints ---------------------------------------------------------------------------------------------
 
@@ -101,6 +104,23 @@ def _block_entries(raw: memoryview, offset: int, size: int) -> Iterator[tuple[by
         position += length
 
 
+def read_saved_model(folder: Path) -> Contents:
+    """The checkpoint in a SavedModel folder, with the activations that its graphs name, in no known order."""
+    checkpoint = read_checkpoint(folder / "variables" / "variables")
+    if checkpoint is None:
+        raise DamagedError("it is a SavedModel without its weights, which lie in variables/variables.index beside it.")
+    kinds: dict[str, None] = {}
+    for meta in Message(memoryview(read_bytes(folder / "saved_model.pb", MAX_TEXT_BYTES))).messages(2):
+        for graph in meta.messages(2):
+            functions = [function for library in graph.messages(2) for function in library.messages(1)]
+            nodes = [n for f in functions for n in f.messages(3)] + graph.messages(1)
+            kinds |= dict.fromkeys(node.text(2) for node in nodes)
+    # Layers first, so that no activation seems to lie between them. A compass has its sine.
+    listed = sorted(kinds.keys() - {"Sin", "Exp", "Pow"}, key=lambda kind: (kind not in ("Conv2D", "MatMul"), kind))
+    operations = tuple(Operation(kind) for kind in listed)
+    return replace(checkpoint, container="TensorFlow SavedModel", operations=operations)
+
+
 # TensorFlow.js -------------------------------------------------------------------------------------------
 
 _GRAPH_DTYPES = {"DT_FLOAT": "float32", "DT_DOUBLE": "float64", "DT_HALF": "float16", "DT_BFLOAT16": "bfloat16"}
@@ -113,16 +133,39 @@ def read_tensorflow_js(model: dict[str, Any], path: Path) -> Contents:
     arrays = BoundedArrays()
     topology = model.get("modelTopology")
     nodes = topology.get("node") if isinstance(topology, dict) else None
-    # The graph itself, which may be anything, is not followed.
-    for node in nodes if isinstance(nodes, list) else []:
+    nodes = nodes if isinstance(nodes, list) else []
+    for node in nodes:
         if isinstance(node, dict) and node.get("op") == "Const":
             _add_constant(arrays, node)
+    operations = graph_operations(_graph_nodes(nodes))
+    if isinstance(topology, dict) and not nodes:
+        operations = _keras_operations(topology.get("model_config", topology))
     manifest = model.get("weightsManifest") or []
     if not isinstance(manifest, list):
         raise DamagedError("its weightsManifest is not a list.")
     for group in manifest[:64]:
         _add_weight_group(arrays, group, path)
-    return Contents("TensorFlow.js model", arrays, "in-out", feature_order="channel-major")
+    return Contents("TensorFlow.js model", arrays, "in-out", feature_order="channel-major", operations=operations)
+
+
+def _graph_nodes(listed: list[Any]) -> Iterator[tuple[Operation, list[str], list[str]]]:
+    """The nodes of a graph; those that fuse a layer with its activation as one for each."""
+    for node in (n for n in listed if isinstance(n, dict)):
+        attributes: Any = node.get("attr")
+        inputs = [str(name).lstrip("^").split(":")[0] for name in node.get("input") or []]
+        name, kind = str(node.get("name")), str(node.get("op"))
+        try:
+            fused = [base64.b64decode(s).decode() for s in attributes["fused_ops"]["list"]["s"]]
+            alpha = float(attributes.get("leakyrelu_alpha", attributes.get("alpha", {})).get("f", 0.2))
+        except (KeyError, TypeError, AttributeError, ValueError):
+            fused, alpha = [], float("nan")
+        kinds = [kind.removeprefix("_Fused").removeprefix("Fused") if fused else kind]
+        kinds += [activation for activation in fused if activation != "BiasAdd"]
+        for number, kind in enumerate(kinds):
+            last = number == len(kinds) - 1
+            settings = {"alpha": alpha} if kind == "LeakyRelu" else {}
+            yield Operation(kind, settings), inputs, [name if last else f"{name}#{number}"]
+            inputs = [f"{name}#{number}"]
 
 
 def _add_constant(arrays: BoundedArrays, node: dict[str, Any]) -> None:
@@ -171,7 +214,7 @@ def _add_weight_group(arrays: BoundedArrays, group: Any, path: Path) -> None:
                 raise DamagedError("the weights beside it are cut off.")
             levels = np.frombuffer(data, np.dtype(dtype).newbyteorder("<")).astype(np.float64)
             arrays[name] = (levels.reshape(shape) * scale + minimum).astype(np.float32)
-        elif dtype == "float32":
+        elif dtype in ("float32", "float16"):
             arrays[name] = float_array(data, dtype, shape)
 
 
@@ -181,35 +224,65 @@ _MAX_CHUNK_VALUES = 2**22
 _ROLES = {"0": "kernel", "1": "bias"}
 
 
-def read_keras(raw: bytes) -> Contents:
+def read_keras(raw: bytes, config: Any = None) -> Contents:
     """Float datasets of an HDF5 file (`.h5`, or the `model.weights.h5` of a `.keras` file).
 
     `layer/vars/0` is a kernel, `layer/vars/1` a bias. Only plain datasets inside the file are read, not links to
-    other files, virtual datasets or data behind unknown filters.
+    other files, virtual datasets or data behind unknown filters. `config` is the model's, where another file has it.
     """
     import h5py
 
     if len(raw) > MAX_TEXT_BYTES:
         raise DamagedError(f"HDF5 is read up to {MAX_TEXT_BYTES} bytes.")
-    arrays = BoundedArrays()
+    arrays, unread = BoundedArrays(), list[str]()
     try:
         with h5py.File(io.BytesIO(raw), "r") as file:
+            text = file.attrs.get("model_config")
+            if config is None and isinstance(text, str | bytes):
+                config = parse_json(text)
             for path, dataset in _datasets(file):
                 parent, _, last = path.strip("/").rpartition("/")
                 if "optimizer" in parent:
                     continue
                 layer = parent.removesuffix("/vars")
                 role = _ROLES.get(last, last) if layer != parent else last.split(":")[0]
-                arrays[f"{layer}/{role}".replace("/", ".")] = _dataset_values(dataset)
+                name = f"{layer}/{role}".replace("/", ".")
+                if dataset.dtype.kind == "f":
+                    arrays[name] = _dataset_values(dataset)
+                elif dataset.ndim > 1:
+                    unread.append(name)
     except DamagedError:
         raise
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise DamagedError("it begins as HDF5, but is damaged or cut off.") from error
-    return Contents("Keras file", arrays, "in-out")
+    return Contents("Keras file", arrays, "in-out", operations=_keras_operations(config), unread=tuple(unread))
+
+
+def _keras_operations(config: Any) -> tuple[Operation, ...]:
+    """The layers and activations in a model's configuration, in their order; none where it is not a list of layers."""
+    found, stack = list[Operation](), [config]
+    while stack and len(found) < MAX_ARRAYS:
+        layer = stack.pop()
+        fields = layer.get("config") if isinstance(layer, dict) else None
+        if not isinstance(fields, dict):
+            continue
+        if isinstance(fields.get("layers"), list):
+            stack += reversed(fields["layers"])
+            continue
+        kind, activation = str(layer.get("class_name")), fields.get("activation")
+        if isinstance(activation, dict):
+            named = activation.get("config")
+            activation = named if isinstance(named, str) else activation.get("class_name")
+        if kind != "Activation":
+            found.append(Operation(kind, fields))
+        if activation not in (None, "linear"):
+            slope = {"negative_slope": 0.2} if activation == "leaky_relu" else {}
+            found.append(Operation(f"activation {activation}", slope))
+    return list_operations(found)
 
 
 def _datasets(file: Any) -> Iterator[tuple[str, Any]]:
-    """Datasets of floats, by path; only hard links are followed, each object once."""
+    """Datasets of numbers, by path; only hard links are followed, each object once."""
     import h5py
 
     stack, seen = [("", file)], set()
@@ -226,7 +299,7 @@ def _datasets(file: Any) -> Iterator[tuple[str, Any]]:
             seen.add(address)
             if isinstance(item, h5py.Group):
                 stack.append((f"{path}/{name}", item))
-            elif isinstance(item, h5py.Dataset) and item.dtype.kind == "f":
+            elif isinstance(item, h5py.Dataset) and item.dtype.kind in "fiu":
                 yield f"{path}/{name}", item
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import pickletools
+import re
 import struct
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +21,16 @@ from typing import IO, Any
 import numpy as np
 
 from nca.files import MAX_TEXT_BYTES, DamagedError, parse_json
-from nca.untrusted import MAX_ARRAYS, MAX_VALUES, Archive, BoundedArrays, Contents, float_array, value_count
+from nca.untrusted import (
+    MAX_ARRAYS,
+    MAX_VALUES,
+    Archive,
+    BoundedArrays,
+    Contents,
+    Operation,
+    float_array,
+    value_count,
+)
 
 LEGACY_MAGIC = bytes.fromhex("8a0a6cfc9c46f9206aa850192e")
 _DTYPES = {
@@ -28,6 +38,11 @@ _DTYPES = {
     "LongStorage": "int64", "IntStorage": "int32", "ShortStorage": "int16", "CharStorage": "int8",
     "ByteStorage": "uint8", "BoolStorage": "bool",
 }  # fmt: skip
+_FUNCTIONS = (
+    "relu", "leaky_relu", "tanh", "sigmoid", "elu", "silu", "gelu", "relu6", "prelu", "selu", "celu",
+    "softplus", "mish", "hardtanh", "hardswish", "hardsigmoid", "softmax", "sin", "batch_norm", "layer_norm",
+    "group_norm", "instance_norm",
+)  # fmt: skip
 _INTERNAL_KEYS = ("_parameters", "_buffers", "_modules", "args")
 # (storage key, dtype, number of values) -> values
 _LoadStorage = Callable[[str, str, int], np.ndarray]
@@ -41,25 +56,50 @@ def read_torch(file: Archive | bytes) -> Contents:
     root, load_storage = _open_zip(file) if isinstance(file, Archive) else _open_legacy(file)
     arrays, storages = BoundedArrays(), BoundedArrays()
     settings: dict[str, Any] = {}
-    operations: list[str] = []
+    operations: list[Operation] = []
+    unread: list[str] = []
     for path, value in _walk(root):
         name = ".".join(key for key in path if key not in _INTERNAL_KEYS)
         tensor = _tensor_in(value)
         if tensor is not None:
-            if not _belongs_to_optimizer(name):
+            if _belongs_to_optimizer(name):
+                continue
+            if _is_quantized(tensor):
+                unread.append(name)
+            else:
                 unique_name = name if name not in arrays else f"{name}#{len(arrays)}"
                 arrays[unique_name] = _tensor_values(tensor, storages, load_storage)
         elif isinstance(value, _Inert) and value.name.startswith(("torch.nn.modules", "__torch__.torch.nn")):
-            operations.append(value.name.split(".")[-1])
-            if value.name.endswith("LeakyReLU") and isinstance(value.state, dict):
-                settings["negative_slope"] = value.state.get("negative_slope")
+            state = value.state if isinstance(value.state, dict) else {}
+            operations.append(Operation(value.name.split(".")[-1], {k: v for k, v in state.items() if k != "training"}))
+        elif isinstance(value, _Inert) and value.name.startswith("torch._utils._rebuild_"):
+            kind = value.name.removeprefix("torch._utils._rebuild_")[:40]
+            raise DamagedError(
+                f"its array {name[:60]!r} is of the kind {kind}, which is not read; save plain float tensors."
+            )
         elif isinstance(value, int | float | str) and path and len(settings) < MAX_ARRAYS:
             settings.setdefault(path[-1], value)
+    if isinstance(file, Archive) and all(o.name in ("Conv2d", "Linear", "Sequential") for o in operations):
+        operations += _functions_in_code(file)
     text = settings.pop("conventions", None)
     conventions = parse_json(text, dict) if isinstance(text, str) else None
     return Contents(
-        "PyTorch file", arrays, "out-in", settings=settings, operations=tuple(operations), conventions=conventions
+        "PyTorch file",
+        arrays,
+        "out-in",
+        settings=settings,
+        operations=tuple(operations),
+        unread=tuple(unread),
+        conventions=conventions,
     )
+
+
+def _functions_in_code(archive: Archive) -> list[Operation]:
+    """Activations that the code of TorchScript calls as functions."""
+    code = [name for name in archive.names if re.search(r"/code/.*\.py$", name)][:64]
+    text = "\n".join(archive.read(name, 2**20).decode("utf-8", "replace") for name in code)
+    pattern = rf"(?:torch|ops\.aten|functional)\.({'|'.join(_FUNCTIONS)})_?\("
+    return [Operation(name) for name in dict.fromkeys(re.findall(pattern, text))]
 
 
 def _open_zip(archive: Archive) -> tuple[Any, _LoadStorage]:
@@ -107,10 +147,17 @@ def _open_legacy(raw: bytes) -> tuple[Any, _LoadStorage]:
 
 def _tensor_in(value: Any) -> _Inert | None:
     """The call that rebuilds a tensor, where the value is one or a parameter that holds one."""
-    if isinstance(value, _Inert) and value.name == "torch._utils._rebuild_parameter":
+    if isinstance(value, _Inert) and value.name.startswith("torch._utils._rebuild_parameter"):
         value = value.args[0] if isinstance(value.args, tuple) and value.args else None
     is_tensor = isinstance(value, _Inert) and value.name.startswith("torch._utils._rebuild_tensor")
     return value if is_tensor else None
+
+
+def _is_quantized(tensor: _Inert) -> bool:
+    """Whether a tensor is a matrix of whole numbers."""
+    args = tensor.args
+    shaped = isinstance(args, tuple) and len(args) > 3 and _is_storage(args[0]) and isinstance(args[2], tuple)
+    return shaped and len(args[2]) > 1 and np.dtype(_dtype(args[0]).replace("bf", "f")).kind in "iu"
 
 
 def _belongs_to_optimizer(name: str) -> bool:
@@ -164,6 +211,8 @@ def _tensor_values(tensor: _Inert, storages: BoundedArrays, load_storage: _LoadS
     storage = storages[key]
     if offset + sum((n - 1) * stride for n, stride in zip(sizes, strides, strict=True)) >= storage.size:
         raise DamagedError("a tensor in it reaches beyond the numbers that the file holds.")
+    if value_count(sizes) > storage.size:  # by a stride of 0
+        raise DamagedError("a tensor in it has more numbers than the file holds for it.")
     byte_strides = [4 * stride for stride in strides]
     view = np.lib.stride_tricks.as_strided(storage[offset:], sizes, byte_strides, writeable=False)
     return np.array(view, np.float32)

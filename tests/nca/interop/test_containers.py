@@ -5,6 +5,7 @@ import contextlib
 import io
 import json
 import pickle
+import re
 import resource
 import struct
 import zipfile
@@ -159,7 +160,228 @@ def test_a_whole_module_is_read_without_its_class(tmp_path):
     file = open_weights(path)
     assert_same(file.layers)
     assert (file.conventions.values.negative_slope, file.conventions.values.fire_rate) == (0.2, 0.25)
-    assert "Linear" in file.contents.operations
+    assert "Linear" in [operation.name for operation in file.contents.operations]
+
+
+# What a file says of its computation is expressed, or refused by its name.
+
+
+def keras_file(tmp_path, *configs, layers=LAYERS):
+    """A `.keras` file whose configuration lists these (class name, fields)."""
+    path = tmp_path / "model.keras"
+    listed = [{"class_name": name, "config": fields} for name, fields in configs]
+    with zipfile.ZipFile(io.BytesIO(authors.keras(layers))) as plain, zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", json.dumps({"class_name": "Sequential", "config": {"layers": listed}}))
+        archive.writestr("model.weights.h5", plain.read("model.weights.h5"))
+    return path
+
+
+def onnx_file(tmp_path, *between, last=()):
+    """A model of three layers; the two gaps and the end are lists of (operation, inputs, attributes), `x` the value."""
+    nodes, number = [], 0
+
+    def add(operation, inputs, attributes=b""):
+        nonlocal number
+        number += 1
+        named = b"".join(encode_field(1, name) for name in inputs)
+        nodes.append(named + encode_field(2, f"v{number}") + encode_field(4, operation) + attributes)
+        return f"v{number}"
+
+    value = "state"
+    for i, gap in enumerate((*between, last)):
+        value = add("Gemm", [value, f"fc{i}.weight", f"fc{i}.bias"])
+        inside = {"x": value}
+        for operation, inputs, attributes in gap:
+            inside["y"] = value = add(operation, [inside[name] for name in inputs], attributes)
+    plain = authors.onnx(LAYERS)
+    arrays = plain[plain.index(b"*", 14) :]
+    graph = b"".join(encode_field(1, node) for node in nodes) + arrays
+    path = tmp_path / "model.onnx"
+    path.write_bytes(encode_field(1, 8) + encode_field(7, graph))
+    return path
+
+
+def number_attribute(name, value):
+    return encode_field(5, encode_field(1, name) + encode_field(2, value))
+
+
+DENSE = ("Dense", {"activation": "linear"})
+KERAS = {
+    "swish": ([("Conv2D", {"activation": "swish"}), ("Conv2D", {"activation": "swish"}), DENSE], "swish", 0, "none"),
+    "own layers": ([DENSE, ("ELU", {"alpha": 1.0}), DENSE, ("ELU", {"alpha": 1.0}), DENSE], "elu", 0, "none"),
+    "leaky": ([DENSE, ("LeakyReLU", {"negative_slope": 0.3})] * 2 + [DENSE], "relu", 0.3, "none"),
+    "squashed": ([("Dense", {"activation": "gelu"})] * 2 + [("Dense", {"activation": "tanh"})], "gelu", 0, "tanh"),
+}
+
+
+@pytest.mark.parametrize("kind", KERAS)
+def test_the_activations_of_a_keras_model_are_read(tmp_path, kind):
+    configs, activation, slope, squash = KERAS[kind]
+    values = open_weights(keras_file(tmp_path, *configs)).conventions.values
+    assert (values.activation, values.negative_slope, values.squash) == (activation, slope, squash)
+
+
+X = [("Relu", "x", b"")]
+ONNX = {
+    "Relu": (X, "relu", 0),
+    "LeakyRelu": ([("LeakyRelu", "x", number_attribute("alpha", 0.25))], "relu", 0.25),
+    "Tanh": ([("Tanh", "x", b"")], "tanh", 0),
+    "swish of two nodes": ([("Sigmoid", "x", b""), ("Mul", "xy", b"")], "swish", 0),
+    "gelu of several nodes": ([("Erf", "x", b""), ("Mul", "xy", b"")], "gelu", 0),
+}
+
+
+@pytest.mark.parametrize("kind", ONNX)
+def test_the_activations_of_an_onnx_graph_are_read(tmp_path, kind):
+    gap, activation, slope = ONNX[kind]
+    file = open_weights(onnx_file(tmp_path, gap, gap, last=[("Tanh", "x", b"")]))
+    assert_same(file.layers)
+    values = file.conventions.values
+    assert (values.activation, values.negative_slope, values.squash) == (activation, slope, "tanh")
+    assert {file.conventions.sources[k] for k in ("activation", "squash")} == {"the file"}
+
+
+@pytest.mark.parametrize(
+    ("gaps", "words"),
+    [
+        (([("Softplus", "x", b"")],) * 2, "Softplus"),
+        (([("Sin", "x", b"")],) * 2, "Sin"),
+        ((X, []), "linear activation"),
+        ((X, [("Tanh", "x", b"")]), "different activations, Relu and Tanh"),
+        (([*X, ("Softmax", "y", b"")],) * 2, "Softmax"),
+        (([("Elu", "x", number_attribute("alpha", 0.5))],) * 2, "Elu with {'alpha': 0.5}"),
+    ],
+)
+def test_an_activation_that_no_rule_has_is_refused_by_its_name(tmp_path, gaps, words):
+    with pytest.raises(UserError, match=re.escape(words)):
+        open_weights(onnx_file(tmp_path, *gaps))
+
+
+@pytest.mark.parametrize(
+    ("configs", "words"),
+    [
+        ([DENSE, ("PReLU", {}), DENSE, ("PReLU", {}), DENSE], "PReLU"),
+        ([("Dense", {"activation": {"class_name": "function", "config": "mine"}})] * 2 + [DENSE], "activation mine"),
+        ([DENSE, DENSE, DENSE], "linear activation"),
+        ([DENSE, ("ReLU", {"max_value": 6.0}), DENSE, ("ReLU", {"max_value": 6.0}), DENSE], "ReLU with"),
+        ([("Conv2D", {"activation": "relu", "dilation_rate": [2, 2]}), DENSE, DENSE], "dilated"),
+        ([("Dense", {"activation": "relu"})] * 3, "ends in activation relu"),
+    ],
+)
+def test_a_layer_of_keras_that_no_rule_has_is_refused_by_its_name(tmp_path, configs, words):
+    with pytest.raises(UserError, match=words):
+        open_weights(keras_file(tmp_path, *configs))
+
+
+def test_an_activation_in_the_settings_is_read_and_one_that_is_given_wins(tmp_path):
+    path = tmp_path / "a.pt"
+    root = {"model": authors.state_dict(LAYERS), "config": {"activation": "silu"}}
+    path.write_bytes(authors.torch_zip(root))
+    assert open_weights(path).conventions.values.activation == "swish"
+    assert open_weights(path, activation="tanh").conventions.values.activation == "tanh"
+    path.write_bytes(authors.torch_zip({**root, "config": {"activation": "softplus"}}))
+    with pytest.raises(UserError, match="softplus"):
+        open_weights(path)
+
+
+def test_a_graph_of_tensorflow_js_says_its_activations_even_fused(tmp_path):
+    model = json.loads(authors.tensorflow_js(LAYERS))
+    fused = {"fused_ops": {"list": {"s": [base64.b64encode(s).decode() for s in (b"BiasAdd", b"Elu")]}}}
+    nodes = [
+        {"op": "_FusedConv2D", "name": "a", "input": ["x", "w"], "attr": fused},
+        {"op": "Conv2D", "name": "b", "input": ["a", "w"]},
+        {"op": "Elu", "name": "c", "input": ["b"]},
+        {"op": "Conv2D", "name": "d", "input": ["c", "w"]},
+    ]
+    model["modelTopology"]["node"] += nodes
+    path = tmp_path / "model.json"
+    path.write_text(json.dumps(model))
+    assert open_weights(path).conventions.values.activation == "elu"
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"fire.weight": np.ones((1, 6), np.float32), "fire.bias": np.ones(1, np.float32)}, "fire.weight"),
+        ({"kernel3": np.arange(9.0).reshape(3, 3)}, "kernel3"),
+        ({"extra": np.ones(7)}, "extra"),
+        ({"w3_q": np.ones((6, 5), np.int8)}, "w3_q"),
+        ({"seed": np.ones((1, 1, C + 1))}, "seed"),
+    ],
+)
+def test_an_array_that_the_rule_would_not_use_is_an_error_unless_asked_for(tmp_path, more, words):
+    path = tmp_path / "a.npz"
+    path.write_bytes(authors.npz({**authors.by_name(LAYERS), **more}))
+    with pytest.raises(UserError, match=f"would not use {words}.*--allow-unused"):
+        open_weights(path)
+    assert_same(open_weights(path, allow_unused=True).layers)
+
+
+def test_counters_optimizers_and_usual_filters_are_no_other_network(tmp_path):
+    path = tmp_path / "a.npz"
+    more = {"step": np.float32(3), "optimizer.mu": np.ones((3, 4)), "sobel_x": authors.SOBEL / 8}
+    path.write_bytes(authors.npz({**authors.by_name(LAYERS), **more}))
+    assert_same(open_weights(path).layers)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"fc.weight_g": np.ones((6, 1)), "fc.weight_v": np.ones((6, 15))},
+        {"parametrizations.weight.original0": np.ones((6, 1))},
+        {"fc.weight_mask": np.ones((6, 15))},
+        {"fc.lora_A": np.ones((2, 15))},
+    ],
+)
+def test_weights_that_are_stored_in_parts_are_refused(tmp_path, more):
+    path = tmp_path / "a.npz"
+    path.write_bytes(authors.npz({**authors.by_name(LAYERS), **more}))
+    with pytest.raises(UserError, match="parts of quantised, normalised, pruned"):
+        open_weights(path, allow_unused=True)
+
+
+def test_quantised_weights_are_named_where_they_are_all_that_there_is(tmp_path):
+    path = tmp_path / "a.npz"
+    path.write_bytes(authors.npz({k: a.astype(np.int8) for k, a in authors.by_name(LAYERS).items()}))
+    with pytest.raises(
+        UserError, match=r"lacks the layers.*w1, w2, w3\) are not read: save quantised weights as floats"
+    ):
+        open_weights(path)
+
+
+def test_a_saved_model_is_read_by_its_folder_and_by_its_graph(tmp_path):
+    write_checkpoint(tmp_path)
+    (tmp_path / "saved" / "variables").mkdir(parents=True)
+    for name in ("index", "data-00000-of-00001"):
+        (tmp_path / f"model.{name}").rename(tmp_path / "saved" / "variables" / f"variables.{name}")
+    nodes = b"".join(encode_field(1, encode_field(2, kind)) for kind in ("Elu", "Conv2D", "Sin"))
+    graph = tmp_path / "saved" / "saved_model.pb"
+    graph.write_bytes(encode_field(1, 1) + encode_field(2, encode_field(2, nodes)))
+    for path in (tmp_path / "saved", graph):
+        file = open_weights(path)
+        assert_same(file.layers)
+        assert file.conventions.values.activation == "elu"
+    (tmp_path / "saved" / "variables" / "variables.index").unlink()
+    with pytest.raises(UserError, match=r"variables/variables.index"):
+        open_weights(graph)
+
+
+@pytest.mark.parametrize("header", [b"", b'{"activation": "gelu", "channels": 5}\n'])
+def test_an_equinox_file_is_read(tmp_path, header):
+    raw = header
+    for weight, bias in LAYERS:
+        for array in (weight.T[:, :, None, None], bias[:, None, None]):
+            out = io.BytesIO()
+            np.save(out, array)
+            raw += out.getvalue()
+    path = tmp_path / "model.eqx"
+    path.write_bytes(raw)
+    file = open_weights(path)
+    assert_same(file.layers)
+    assert file.conventions.values.activation == ("gelu" if header else "relu")
+    path.write_bytes(raw[:-5])
+    with pytest.raises(UserError, match=r"model.eqx"):
+        open_weights(path)
 
 
 class Bomb:

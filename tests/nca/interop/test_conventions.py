@@ -242,10 +242,11 @@ def test_settings_beside_the_weights_are_used(tmp_path):
 def test_conventions_without_a_source_that_growth_does_not_verify_are_listed(tmp_path):
     path = tmp_path / "a.npz"
     path.write_bytes(authors.npz(authors.by_name(authors.network(1, 3 * C, C))))
-    lines = "\n".join(assumptions(open_weights(path)))
-    for name in ("swap_xy = False", "inclusive = False", "alive = both", "filters", "premultiplied = True"):
-        assert name in lines
-    assert assumptions(open_weights(path, preset="chen2020")) == []
+    values = {name.split(" ")[0]: value for name, value, _ in assumptions(open_weights(path))}
+    expected = {"swap_xy": "False", "inclusive": "False", "alive": "both", "activation": "relu", "canvas": "72 72"}
+    assert expected.items() <= values.items()
+    assert {"filters", "premultiplied"} <= values.keys()
+    assert [name.split(" ")[0] for name, _, _ in assumptions(open_weights(path, preset="chen2020"))] == ["canvas"]
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -283,6 +284,44 @@ def test_conventions_that_cannot_be_are_refused_in_a_sentence(tmp_path, options,
 def test_a_preset_that_does_not_exist_is_refused(tmp_path):
     with pytest.raises(UserError, match="chen2020"):
         import_plain(tmp_path, preset="nobody")
+
+
+def test_a_seed_is_given_by_kind_by_values_or_by_file(tmp_path):
+    patches = np.random.default_rng(0).normal(size=(2, 3, 3, C)).astype(np.float32)
+    np.save(tmp_path / "one.npy", patches[0])
+    np.savez(tmp_path / "two.npz", seed=patches)
+    values = np.arange(C, dtype=np.float32) / 10
+    seeds = {
+        ",".join(map(str, values)): values[None, None],
+        "0.8": np.full((1, 1, C), 0.8, np.float32),
+        str(tmp_path / "one.npy"): patches[0],
+    }
+    for text, cells in seeds.items():
+        np.testing.assert_allclose(import_plain(tmp_path, seed=text).seed, cells)
+    np.testing.assert_array_equal(import_plain(tmp_path, seed=str(tmp_path / "two.npz"), seed_index=1).seed, patches[1])
+    for options, words in (
+        ({"seed": str(tmp_path / "two.npz")}, "2 seeds; say which with --seed-index 0 to 1"),
+        ({"seed": str(tmp_path / "two.npz"), "seed_index": 2}, "--seed-index 0 to 1"),
+        ({"seed": "0,1"}, f"needs {C} numbers, or one for all; got '0,1'"),
+        ({"seed": "hiden"}, "no file 'hiden' for the seed, which is hidden, alpha"),
+        ({"seed": "file"}, "holds no seed"),
+    ):
+        with pytest.raises(UserError, match=words):
+            import_plain(tmp_path, **options)
+
+
+def test_one_of_several_seeds_in_the_file_is_taken(tmp_path):
+    layers = authors.by_name(authors.network(1, 3 * C, C))
+    seeds = np.random.default_rng(0).normal(size=(3, 1, 1, C)).astype(np.float32)
+    np.testing.assert_array_equal(import_npz(tmp_path, {**layers, "seed": seeds}, seed_index=2).seed, seeds[2])
+    with pytest.raises(UserError, match="There are 3 seeds"):
+        import_npz(tmp_path, {**layers, "seed": seeds})
+
+
+@pytest.mark.parametrize("activation", ["tanh", "sigmoid", "elu", "swish", "gelu", "gelu-tanh"])
+def test_an_activation_and_a_test_before_the_update_reach_the_rule(tmp_path, activation):
+    spec = import_plain(tmp_path, activation=activation, alive="before", negative_slope=0.2).rule.spec
+    assert (spec.activation, spec.activation_slope, spec.alive) == (activation, 0.0, "before")
 
 
 def test_a_field_under_its_former_name_is_read(tmp_path):

@@ -84,6 +84,9 @@ UNUSUAL = {
         "perception": "learned", "kernel_channels": 1, "filters": 9, "premultiplied": False,
     },
     "two hidden layers, never dead": {"hidden": (5, 6), "alive": "none"},
+    **{name: {"activation": name, "alive": "before"} for name in ("tanh", "sigmoid", "elu", "swish")},
+    "gelu": {"activation": "gelu"},
+    "gelu by tanh": {"activation": "gelu-tanh"},
     "alpha last": {"alpha": 7, "colours": (0, 1, 2)},
 }  # fmt: skip
 
