@@ -316,7 +316,8 @@ def test_training_resumes_by_the_recipe_in_its_folder(here):
 
 
 def test_growth_and_training_start_from_a_picture(here, capsys):
-    assert nca_("grow", "tiny.safetensors", "--steps", 2, "--start", "flag", "--scale", 4, "--out", "grown.png") == 0
+    words = ["--steps", 2, "--start", "flag", "--scale", 4, "--no-caption", "--out", "grown.png"]
+    assert nca_("grow", "tiny.safetensors", *words) == 0
     flag = np.pad(target("flag", 12), ((1, 1), (0, 0), (0, 0)))  # the canvas is 14x12
     on_white = flag[..., :3] + 1 - flag[..., 3:]
     shown = frames_of("grown.png")[0][2 : 14 * 4 : 4, 2::4]
