@@ -1,5 +1,6 @@
 """`nca import` and `nca export`, as typed."""
 
+import json
 import re
 from dataclasses import fields, replace
 
@@ -80,8 +81,9 @@ def vanishing(weights, tmp_path):
 
 def test_a_search_in_which_nothing_grows_writes_nothing_unless_anyway(vanishing, tmp_path, capsys):
     out = tmp_path / "gone.safetensors"
-    options = ["--out", str(out), "--seed", "hidden", "--sobel-divisor", "8", "--fire", "u<=r", "--alpha", "3",
-               "--alive", "both", "--summed", "False", "--canvas", "40", "40"]  # fmt: skip
+    stated = {"seed": "hidden", "sobel_divisor": 8, "fire": "u<=r", "alpha": 3, "alive": "both", "summed": False}
+    vanishing.with_name("vanishing.npz.conventions.json").write_text(json.dumps(stated))
+    options = ["--out", str(out), "--canvas", "40", "40"]
     assert main(["import", str(vanishing), *options]) == 2
     message = capsys.readouterr().err.strip().splitlines()[-1]
     assert "Nothing grew in 2 trials of order: the best dies. Not tried, because nothing states them: " in message
@@ -258,7 +260,7 @@ def test_the_lizard_can_be_exported_and_imported(tmp_path, capsys, monkeypatch):
     ):
         assert main(["export", str(organism), "--to", to]) == 0
         assert name in capsys.readouterr().out
-        assert main(["import", name, "--no-probe", "--out", "back.safetensors"]) == 0
+        assert main(["import", name, "--no-probe", "--out", "back.safetensors", "--force"]) == 0
         back = nca.load("back.safetensors")
         assert back.rule.spec == nca.load("lizard").rule.spec
         assert back.canvas == nca.load("lizard").canvas
