@@ -346,7 +346,7 @@ def _work(connection: Any, numbers: range, seed: int) -> None:
 
 def fuzz(options: Options) -> dict[str, Any]:
     """Read so many damaged files in another process; counts and figures."""
-    outcomes: Counter[str] = Counter()
+    outcomes = Counter(dict.fromkeys(("read", "refused", "failed", "hung", "crashed"), 0))
     failures, peak, slowest, number = list[str](), 0.0, 0.0, 0
     while number < options.files:
         ours, theirs = multiprocessing.get_context("spawn").Pipe()

@@ -6,9 +6,11 @@ import _thread
 import contextlib
 import io
 import os
+import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from analysis.cli.assay import Dissect, Pca, assay_commands
 from analysis.cli.export import Export, View
@@ -70,7 +72,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Not every terminal can show every letter.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    before, sys.unraisablehook = sys.unraisablehook, _raise_again
+    with _interrupts() as pressed:
+        return _explained(words, pressed)
+
+
+def _explained(words: list[str], pressed: list[bool]) -> int:
+    """Run one command; returns the exit code after its failure was explained."""
     try:
         _run(words)
         sys.stdout.flush()
@@ -78,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:
         return int(stop.code or 0)  # after help, or after tyro explained a mistake
     except UserError as error:
-        return _fail(str(error))
+        return _fail("stopped", STOPPED) if pressed else _fail(str(error))
     except KeyboardInterrupt as error:
         return _fail(str(error) or "stopped", STOPPED)
     except BrokenPipeError:
@@ -92,11 +99,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" in str(error):
             return _fail(f"not enough memory on the device; {SMALLER}")
+        if pressed:  # a library has made its own error of it
+            return _fail("stopped", STOPPED)
         if os.environ.get("NCA_DEBUG"):
             raise
         return _fail_unexpectedly(error, words)
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[list[bool]]:
+    """Whether Ctrl-C was pressed, whatever becomes of its exception; one that a callback swallows is raised again."""
+    pressed: list[bool] = []
+
+    def _press(*_: object) -> None:
+        pressed.append(True)
+        raise KeyboardInterrupt
+
+    hooks, handler = (sys.unraisablehook, sys.excepthook), signal.getsignal(signal.SIGINT)
+    sys.unraisablehook, sys.excepthook = _raise_again, _show
+    is_ours = handler is signal.default_int_handler and threading.current_thread() is threading.main_thread()
+    if is_ours:
+        signal.signal(signal.SIGINT, _press)
+    try:
+        yield pressed
     finally:
-        sys.unraisablehook = before
+        sys.unraisablehook, sys.excepthook = hooks
+        if is_ours:
+            signal.signal(signal.SIGINT, handler)
+
+
+def _show(kind: type[BaseException], *rest: Any) -> None:
+    """Print an exception that native code prints, unless it is a Ctrl-C."""
+    if not issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, *rest)
 
 
 def _run(words: list[str]) -> None:

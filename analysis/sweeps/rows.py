@@ -345,7 +345,9 @@ def _read_shard(path: Path) -> _ShardFile:
             raise UserError(f"{path} was written by {age} version of this program (format {header['format']}).")
         shard, config = Shard.parse(header["shard"]), SweepConfig(**header["config"])
         own = set(_shard_rows(header["experiments"], config.runs, shard))
-        header["organism"]["digest"], header["versions"].items(), header["experiments"].items()
+        header["organism"]["digest"], header["device"], header["versions"].items(), header["experiments"].items()
+        if not all(type(n) is int for n in (config.runs, config.seed, config.adult_step, *config.eval_steps)):
+            raise DamagedError("its configuration has numbers that are not whole.")
     steps, rows = len(measured_steps(config.adult_step, config.eval_steps)), dict[RowId, Row]()
     for row in lines:
         key = (row["experiment"], row["run"])

@@ -211,6 +211,7 @@ def test_a_shard_given_twice_is_refused(shards):
         ({"config": {"soul": 1}}, "not a shard"),
         ({"config": {"runs": "many"}}, "not a shard"),
         ({"experiments": 3}, "not a shard"),
+        ({"config": {"adult_step": 1.5}}, "not whole"),
     ],
 )
 def test_shards_that_do_not_belong_together_are_refused(shards, changes, message):
