@@ -82,7 +82,8 @@ def _five_cuts(result: RegenerationResult) -> Claim:
         cells = np.abs(elsewhere.displacement.values[whole]).max(-1)
         span = plural(cells.max(), "cell") if cells.min() == cells.max() else f"{cells.min()} to {cells.max()} cells"
         body = plural(others.sum(), "cut body", "cut bodies")
-        text += f" {whole.sum()} of the other {body} grow back whole, displaced by {span}."
+        verb = "grows" if whole.sum() == 1 else "grow"
+        text += f" {whole.sum()} of the other {body} {verb} back whole, displaced by {span}."
     if wounds.recovered.isna().all():
         text = f"{name}: the share recovered is not defined after any cut."
     split = []
