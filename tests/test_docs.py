@@ -154,6 +154,8 @@ def test_python_snippets_use_names_and_arguments_that_exist(source):
     tree = ast.parse(source)
     names = bound(tree)
     assigned = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    assigned |= {n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)}
+    assigned |= {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
             assert node.id in names or node.id in assigned or hasattr(builtins, node.id), node.id

@@ -64,7 +64,7 @@ def test_a_short_dissection_says_what_the_full_one_adds(assays):
     assert report.sections[-2].skipped[1:] == [
         "Axes: weight shuffles; time course surrogates; random directions; angles.",
         "Lesions: methods epistasis, critical-periods and self-repair; phases growing and regenerating; targets "
-        "filter, units and direction; interventions zero, noise, mean, clamp and freeze; doses 0.02 and 0.2.",
+        "units and direction; interventions noise, mean, clamp and freeze; doses 0.02.",
         "Regeneration: angles; radii; follow up step.",
         "Grafts: map runs.",
         "Robustness: state noise 0.1, 0.5 and 2.0; state noise per step 0.01 and 0.2; weight noise 0.01 and 0.2; fire "
@@ -116,7 +116,9 @@ def test_the_command_writes_a_report_and_does_not_repeat_it_unless_forced(assays
     assert page.stat().st_mtime_ns == before
     assert main(["dissect", str(file), *OPTIONS, "--force"]) == 0
     assert page.stat().st_mtime_ns != before
-    assert main(["dissect", str(file), *OPTIONS, "--seed", "1"]) == 0
+    assert main(["dissect", str(file), *OPTIONS, "--seed", "1"]) == 2  # another report, which is not overwritten
+    assert "--force" in capsys.readouterr().err
+    assert main(["dissect", str(file), *OPTIONS, "--seed", "1", "--force"]) == 0
     assert json.loads((page.parent / "summary.json").read_text())["config"]["seed"] == 1
 
 

@@ -494,7 +494,7 @@ def test_an_animation_shows_every_member(folder, tmp_path, capsys):
     film = Image.open(out)
     assert film.n_frames == 3
     assert film.size[0] > 3 * 24
-    assert call("grow", folder, "--out", out, *wound, "--with-control") == 2
+    assert call("grow", folder, "--out", out, *wound, "--with-control", "--force") == 2
     assert "name one of its members" in capsys.readouterr().err
 
 

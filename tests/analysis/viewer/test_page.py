@@ -392,5 +392,5 @@ def test_the_command_writes_the_page_and_says_where(tmp_path, capsys):
     assert json.dumps("standing") in out.read_text()
     assert cli.main(["view", "lizard", "--out", str(tmp_path / "v.txt")]) == 2
     assert ".html" in capsys.readouterr().err
-    assert cli.main(["view", "lizard", "--canvas", "2000", "2000", "--out", str(out)]) == 2
+    assert cli.main(["view", "lizard", "--canvas", "2000", "2000", "--out", str(out), "--force"]) == 2
     assert "smaller --canvas" in capsys.readouterr().err

@@ -29,7 +29,7 @@ def test_the_quick_configuration_runs_the_first_parts_alone(brief):
     results = analysis.axes(codes.read_code(), brief, log=lines.append)
     assert [bool(getattr(results, part)) for part in PARTS] == [True] * 6 + [False] * 6
     assert lines[0] == "read code: growing"
-    assert len(lines) == 7
+    assert len(lines) == 8
 
 
 def test_a_recording_and_states_that_exist_are_used(complete, brief):

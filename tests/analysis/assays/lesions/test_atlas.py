@@ -21,7 +21,8 @@ from analysis.assays.lesions.config import LesionConfig
 from analysis.assays.lesions.interventions import INTERVENTIONS, Lesion
 from analysis.assays.lesions.run import run
 
-QUICK = replace(LesionConfig.quick(), runs=2, adult_step=20, eval_steps=(10, 40))
+QUICK = replace(LesionConfig.quick(), runs=2, adult_step=20, eval_steps=(10, 40), targets=("channel",), doses=(0.05,))
+QUICK = replace(QUICK, interventions=("partial", "erase", "resample", "random-direction"), basis_controls=0)
 
 
 @pytest.fixture(scope="module")
