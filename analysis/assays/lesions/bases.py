@@ -18,6 +18,7 @@ from nca.organism import Organism
 from nca.spec import hidden_channels
 
 TRAINED = "trained"  # the name of the basis in which the organism was trained
+BASIS_RUNS = 2  # at most, in each basis
 _NEEDED = 0.5  # a channel whose loss costs more fitness than this is needed
 _LEAST = -1.0  # the least fitness that is counted with: an explosion has no number
 

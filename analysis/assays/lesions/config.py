@@ -73,7 +73,7 @@ class LesionConfig:
         repair_runs: number of runs of self-repair.
         repair_eval_steps: steps after a lesion at which self-repair is measured.
         basis_controls: number of other bases of the hidden channels in which partial ablation at the middle dose, and
-            double lesions, are repeated: whether the trained basis is special (0 for none).
+            double lesions, are repeated, the former on two runs: whether the trained basis is special (0 for none).
         full: use the larger preset for every option you did not set, and every intervention on channels in every
             phase.
     """
@@ -129,7 +129,7 @@ class LesionConfig:
             phases=("adult",),
             targets=("unit", "filter", "channel"),
             interventions=("partial", "erase", "resample", "random-direction", "zero"),
-            doses=(0.05, 0.2),
+            doses=(0.2,),
             basis_controls=4,
         )
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from analysis.assays.lesions.atlas import NO_CELLS_CHANGED
-from analysis.assays.lesions.bases import TRAINED
+from analysis.assays.lesions.bases import BASIS_RUNS, TRAINED
 from analysis.assays.lesions.epistasis import INTERACTIONS
 from analysis.assays.lesions.gallery import plot_gallery
 from analysis.assays.lesions.interventions import ONCE
@@ -148,8 +148,8 @@ def _plot_bases(result: LesionResult) -> tuple[Figure, str]:
     text = (
         f"The same organism in {len(fitness) - 1} other bases (random rotations of its hidden channels): fitness when "
         f"one channel decays by {dose} per step, the worst on the left (median of "
-        f"{plural(result.config.runs, 'run')}). Were the trained basis like any other, the blue line would lie among "
-        "the grey ones."
+        f"{plural(min(result.config.runs, BASIS_RUNS), 'run')}). Were the "
+        "trained basis like any other, the blue line would lie among the grey ones."
     )
     if with_backup:
         strip, others = axes[0, 1], result.basis_backup.drop(TRAINED)

@@ -14,7 +14,7 @@ import xarray as xr
 
 from analysis import metrics
 from analysis.assays.lesions.atlas import half_doses, list_lesions, run_lesions, summarise_lesions
-from analysis.assays.lesions.bases import channel_fitness, named_bases
+from analysis.assays.lesions.bases import BASIS_RUNS, channel_fitness, named_bases
 from analysis.assays.lesions.config import LesionConfig
 from analysis.assays.lesions.critical_periods import critical_periods, period_bounds
 from analysis.assays.lesions.epistasis import double_lesions, pair_table
@@ -196,11 +196,12 @@ class _Experiment:
         """Fitness after partial ablation of each hidden channel, in each basis."""
         config, eval_step = self.config, self.config.eval_steps[-1]
         lesions, bases = 1 + len(hidden_channels(self.original.rule.spec)), self.bases
-        self.progress.start("atlas, other bases", len(bases) * config.runs * (config.adult_step + lesions * eval_step))
+        runs = min(config.runs, BASIS_RUNS)
+        self.progress.start("atlas, other bases", len(bases) * runs * (config.adult_step + lesions * eval_step))
         timing = {"adult_step": config.adult_step, "eval_step": eval_step, "seed": config.seed}
         by_basis = {}
         for name, organism in bases.items():
-            states = np.asarray(grow_runs(organism, config.adult_step, self.keys[: config.runs]))
+            states = np.asarray(grow_runs(organism, config.adult_step, self.keys[:runs]))
             tick = self.progress.tick
             by_basis[name] = channel_fitness(organism, states, dose=config.middle_dose, **timing, tick=tick)
         return pd.DataFrame(by_basis).T

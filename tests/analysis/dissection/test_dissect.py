@@ -64,7 +64,7 @@ def test_a_short_dissection_says_what_the_full_one_adds(assays):
     assert report.sections[-2].skipped[1:] == [
         "Axes: weight shuffles; time course surrogates; random directions; angles.",
         "Lesions: methods epistasis, critical-periods and self-repair; phases growing and regenerating; targets "
-        "units and direction; interventions noise, mean, clamp and freeze; doses 0.02.",
+        "units and direction; interventions noise, mean, clamp and freeze; doses 0.02 and 0.05.",
         "Regeneration: angles; radii; follow up step.",
         "Grafts: map runs.",
         "Robustness: state noise 0.1, 0.5 and 2.0; state noise per step 0.01 and 0.2; weight noise 0.01 and 0.2; fire "
