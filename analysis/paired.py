@@ -200,7 +200,7 @@ def _measure_own(
         try:
             pairs = zip(np.asarray(states), control_states, strict=True)
             values[name] = np.asarray([float(metric(state, control, target)) for state, control in pairs])
-        except Exception as error:
+        except Exception as error:  # the user's own code
             raise UserError(
                 f"The metric {name} must return a number for a state and its control's (y, x, channel), and the target "
                 f"(y, x, 4); it failed with {type(error).__name__}: {error}."

@@ -61,7 +61,7 @@ def reading(path: str | Path, mistake: str) -> Iterator[None]:
             raise
         text = text if len(text) < _MAX_SENTENCE else f"{text[:_MAX_SENTENCE]}..."
         raise UserError(f"{path} {mistake}: {text}") from error
-    except Exception as error:
+    except Exception as error:  # the border: whatever a reader raises on a file that somebody else wrote
         if os.environ.get("NCA_DEBUG"):
             raise
         raise UserError(f"{path} {mistake}: it is damaged ({describe_error(error)}).") from error

@@ -97,7 +97,7 @@ class Archive:
         try:
             with self._zip.open(entry) as file:
                 raw = file.read(entry.file_size + 1)
-        except Exception as error:
+        except Exception as error:  # as above
             raise DamagedError(f"its entry {name[:60]!r} is damaged.") from error
         self._remaining -= len(raw)
         return raw

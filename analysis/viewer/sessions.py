@@ -74,7 +74,7 @@ class Session:
             listed = list(fields["edits"])
         except UserError:
             raise
-        except Exception as error:
+        except Exception as error:  # values from a file may be of any type
             raise UserError(f"This is not a session of the viewer: {describe_error(error)}.") from error
         if compass and organism.rule.spec.perception == "learned":
             raise UserError("This session rotates the perception, but a learned perception has no compass.")

@@ -89,7 +89,7 @@ def from_json(
             raise ValueError("its value is not finite")
     except UserError:
         raise
-    except Exception as error:
+    except Exception as error:  # values from a file may be of any type
         raise UserError(
             f"An edit in JSON needs site, mode, entries, of, value, steps, region: {describe_error(error)}."
         ) from error

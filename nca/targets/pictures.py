@@ -153,7 +153,7 @@ def _read_picture(path: str | os.PathLike[str]) -> np.ndarray:
         raise UserError(f"{path} may not be read; change its permissions.") from error
     except Image.DecompressionBombError as error:
         raise _too_large(path, "far more") from error
-    except Exception as error:
+    except Exception as error:  # Pillow's decoders raise almost anything
         raise UserError(f"{path} is not a readable picture or is cut short; save it again as a PNG file.") from error
 
 

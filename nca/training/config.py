@@ -274,7 +274,7 @@ class TrainConfig:
             return cls(**values)
         except UserError:
             raise
-        except Exception as error:
+        except Exception as error:  # values from a file may be of any type
             raise UserError(f"The training configuration cannot be read: {describe_error(error)}.") from error
 
 
