@@ -22,7 +22,7 @@ def basis_controls(organism: Organism, n: int = 8, seed: int = 0) -> list[Organi
     Training that prefers no basis, from weights whose distribution has no preferred direction, ends in each of these
     bases with the same probability (Haar): then the trained basis is one more draw. Rotations keep the size of every
     state and of every change of it. Other mixes do not, and are no fair controls: in bases that keep the covariance of
-    the hidden states, losing one channel changes the state obliquely, and harms more.
+    the hidden states, losing one channel may change the state by many times that channel's size, and harms more.
 
     Args:
         organism: its rule must not distinguish its hidden channels.

@@ -88,7 +88,7 @@ def runs_below(name: str, least: float = 0.9) -> None:
     cut = max(low, key=lambda name: len(low[name]))
     whole = sum((recovered[cut]["displaced"][n] or 0) >= least for n in low[cut])
     _print(
-        f"In 24 runs with other keys, {len(low[cut])} recover less than {least} after the {cut} cut; {whole} of them "
+        f"In 24 further runs, {len(low[cut])} recover less than {least} after the {cut} cut; {whole} of them "
         "are whole bodies that stand a few cells from where they stood."
     )
 

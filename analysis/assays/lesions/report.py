@@ -182,7 +182,7 @@ def _bases(result: LesionResult) -> Iterator[Claim]:
         return
     n, below, p = worst["n"], worst["below"], worst["p"]
     if 0 < below < n:
-        verdict = f"the trained basis is not special, since {below} of {n} are lower"
+        verdict = f"the trained one lies among them ({below} of {n} are lower)"
     elif p > _MAX_P:
         side = "higher" if below else "lower"
         verdict = (
@@ -193,8 +193,9 @@ def _bases(result: LesionResult) -> Iterator[Claim]:
     else:
         verdict = "it hangs on one channel more than other bases do"
     text = (
-        f"In the trained basis the body keeps a fitness of {number(worst['value'])} without the channel needed most, "
-        f"in {n} other bases of the same organism {_span(worst)}: {verdict}."
+        f"When the channel needed most decays by {percent(result.config.middle_dose)} per step, fitness is "
+        f"{number(worst['value'])} in the trained basis and {_span(worst)} in {n} other bases of the same organism: "
+        f"{verdict}."
     )
     measures = {
         "worst": "fitness without the channel needed most",
@@ -308,7 +309,8 @@ def _inner_targets(result: LesionResult) -> Iterator[Claim]:
             at = "their mean" if held == "mean" else "zero"
             text = (
                 f"{spared} of {len(shown)} {name} can be held at {at} for {int(worst.eval_step)} steps without "
-                f"harm (fitness at least {_INTACT}); {worst.target} is needed most, with {number(worst.fitness)}."
+                f"harm (fitness at least {_INTACT}); {worst.target} is needed most: fitness {number(worst.fitness)} "
+                "without it."
             )
             numbers = {"target_type": target_type, "unharmed": spared, "n": len(shown)}
             yield Claim(_NAME, text, evidence(*_fitness_rows(shown.head(_MAX_ROWS))), numbers)

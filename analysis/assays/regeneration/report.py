@@ -83,7 +83,7 @@ def _five_cuts(result: RegenerationResult) -> Claim:
         span = plural(cells.max(), "cell") if cells.min() == cells.max() else f"{cells.min()} to {cells.max()} cells"
         body = plural(others.sum(), "cut body", "cut bodies")
         verb = "grows" if whole.sum() == 1 else "grow"
-        text += f" {whole.sum()} of the other {body} {verb} back whole, displaced by {span}."
+        text += f" Of the {body} with less, {whole.sum()} {verb} back whole, displaced by {span}."
     if wounds.recovered.isna().all():
         text = f"{name}: the share recovered is not defined after any cut."
     split = []

@@ -42,7 +42,7 @@ def test_claims_figure_and_table_name_the_other_bases(result):
 
 @pytest.mark.parametrize(
     ("trained", "verdict"),
-    [(0.9, "can be spared more easily"), (0.1, "hangs on one channel"), (0.5, "not special, since 25 of 50 are lower")],
+    [(0.9, "can be spared more easily"), (0.1, "hangs on one channel"), (0.5, "lies among them (25 of 50 are lower)")],
 )
 def test_the_verdict_follows_the_rank(result, trained, verdict):
     others = np.linspace(0.2, 0.8, 50)

@@ -39,11 +39,11 @@ def test_everything_finds_what_was_planted_and_the_control_channel_shows_nothing
 def test_what_is_claimed_of_a_hand_made_organism(result):
     assert [claim.text for claim in claims(result)] == [
         "0 of 8 hidden units can be held at zero for 20 steps without harm (fitness at least 0.95); unit 1 is needed "
-        "most, with 0.80.",
+        "most: fitness 0.80 without it.",
         "2 of 2 groups of hidden units can be held at their mean for 20 steps without harm (fitness at least 0.95); "
-        "2 to r is needed most, with 1.00.",
+        "2 to r is needed most: fitness 1.00 without it.",
         "3 of 3 filters of the perception can be held at their mean for 20 steps without harm (fitness at least 0.95); "
-        "identity is needed most, with 1.00.",
+        "identity is needed most: fitness 1.00 without it.",
         "When one hidden channel decays by 20 % per step, losing h6 hurts most: fitness 0.00 after 20 steps "
         "(1: as the control, 0: an empty canvas), in the trained basis.",
         "1 of 2 lasting interventions find h6 to be needed most; between two of them the rank correlation of fitness "

@@ -76,7 +76,7 @@ def test_a_whole_body_that_stands_elsewhere_is_called_displaced(static):
     claim = section_of(replace(static, cuts=static.cuts.assign(recovered_displaced=moved, displacement=cells))).claims[
         0
     ]
-    assert claim.text.endswith(" 2 of the other 10 cut bodies grow back whole, displaced by 1 to 3 cells.")
+    assert claim.text.endswith(" Of the 10 cut bodies with less, 2 grow back whole, displaced by 1 to 3 cells.")
     assert claim.numbers["displaced"] == 2
     assert "displaced" not in section_of(static).claims[0].text
 
