@@ -38,6 +38,13 @@ def tiny(**changes):
     return TrainConfig.published(**(fields | changes))
 
 
+def disc_picture(side=12, radius=4):
+    """A red disc, premultiplied, (side, side, 4)."""
+    y, x = np.mgrid[:side, :side] - side // 2
+    inside = (y**2 + x**2 <= radius**2).astype(np.float32)
+    return inside[..., None] * np.array([0.9, 0.1, 0.1, 1.0], np.float32)
+
+
 def no_log(line):
     """Drop a line of progress."""
 
@@ -102,7 +109,11 @@ def corrupting_step(number):
 
 
 def die_at(number):
-    """Kill this process before or after a write to the disk: counted from here, the `number`-th such moment."""
+    """Kill this process before or after a write to the disk: at the `number`-th such moment from here.
+
+    Returns:
+        A list of one number: how many moments are left.
+    """
     left = [number]
 
     def count_down():
@@ -121,6 +132,7 @@ def die_at(number):
 
     for name in ("fsync", "replace", "truncate"):
         setattr(os, name, deadly(getattr(os, name)))
+    return left
 
 
 if __name__ == "__main__":
