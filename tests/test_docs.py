@@ -165,6 +165,37 @@ def test_python_snippets_use_names_and_arguments_that_exist(source):
             inspect.signature(call).bind(*node.args, **{k.arg: k.value for k in node.keywords})
 
 
+# Examples that are run, made small: page, and what is put in place of what.
+SMALL_TRAINING = "pool_size=8, min_steps=9, max_steps=9, hidden_size=16, plot_every=0, "
+EXAMPLES = {
+    "guides/train.md": {"steps=600": f"{SMALL_TRAINING}steps=2"},
+    "guides/sweeps.md": {
+        "range(12) for d in (0.99, 0.95)": "[3] for d in (0.99,)",
+        "runs=8, adult_step=200, eval_steps=(60, 300)": "runs=1, adult_step=20, eval_steps=(5,)",
+        'metrics=["fitness", red_left]': 'metrics=["fitness", red_left], runs=1, adult_step=20, eval_steps=(5,)',
+        "steps=200, runs=4": "steps=200, runs=1, every=20",
+    },
+    "guides/axes.md": {
+        "analysis.AxesConfig.quick()": "analysis.AxesConfig(surrogates=19, runs=2, cv_repeats=1, weight_shuffles=0, "
+        "time_course_surrogates=0, random_directions=0, angles=())",
+        "steps=200, runs=4": "steps=200, runs=2, every=50",
+        "surrogates=249": "surrogates=19, cv_repeats=1",
+        "(hidden, pooled)": "(hidden, pooled, cv_repeats=1)",
+    },
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = [body for _, kind, body in FENCE.findall((ROOT / "docs" / name).read_text()) if kind.strip() == "python"]
+    source = "\n".join(["import nca", *blocks])
+    for old, new in EXAMPLES[name].items():
+        assert old in source
+        source = source.replace(old, new)
+    exec(compile(source, name, "exec"), {})
+
+
 @each_page([*PAGES, *sorted((ROOT / "docs").rglob("*.py")), *sorted((ROOT / "docs").rglob("*.rst"))])
 def test_pages_name_no_place_of_one_machine(page):
     assert not re.search(r"(?<![\w.])/(?:work|tmp|root|home|Users)/|localhost|127\.0\.0\.1", page.read_text())

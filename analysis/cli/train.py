@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, Suppress, arg
 
 from analysis.cli.info import metrics_pairs
 from analysis.cli.output import format_pairs, format_table, log_line, print_result
@@ -61,6 +61,7 @@ class Train(TrainConfig):
     """
 
     target: Annotated[Positional[str], arg(metavar="TARGET")] = "lizard"
+    loss: Annotated[None, Suppress] = None
     recipe: Literal["fast", "published"] = "fast"
     out: Path | None = None
     resume: bool = False

@@ -5,7 +5,9 @@ alpha, so that averaging pixels never mixes in the colour of what is invisible.
 """
 
 import difflib
+import hashlib
 import os
+import re
 import warnings
 from contextlib import suppress
 from io import BytesIO
@@ -25,6 +27,42 @@ VISIBLE = 0.1  # alpha of a living cell
 # Colour-emoji fonts, which Pillow finds where systems keep them, and a size that each has.
 _EMOJI_FONTS = {"NotoColorEmoji.ttf": 109, "Apple Color Emoji.ttc": 160, "seguiemj.ttf": 128}
 _NEAR = 32  # largest difference of a colour, in bytes, that still counts as the background
+
+
+class ArrayTarget(str):
+    """The name of a target that is given as an array: `array-` and eight digits of its hash; it carries the array.
+
+    Attributes:
+        pixels: the array, (y, x, 4) float32, centred in a square.
+    """
+
+    pixels: np.ndarray
+
+    def __new__(cls, array: object) -> "ArrayTarget":
+        """Check an array (y, x, 4) of premultiplied RGBA in 0..1, and centre it in a square; raises `UserError`."""
+        needs = "A target is the name of a picture or an array (y, x, 4) of RGBA in 0..1, 4 to 512 cells a side"
+        try:
+            pixels = np.asarray(array, np.float32)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{needs}; got {type(array).__name__}.") from error
+        if pixels.ndim != 3 or pixels.shape[2] != 4 or not SIZES[0] <= max(pixels.shape[:2]) <= SIZES[1]:
+            raise UserError(f"{needs}; got an array of the shape {pixels.shape}.")
+        if not (pixels.min(initial=0) >= 0 and pixels.max(initial=0) <= 1):
+            raise UserError(f"{needs}; got values from {pixels.min():g} to {pixels.max():g}.")
+        if (pixels[..., :3] > pixels[..., 3:] + 1e-3).any():
+            raise UserError("The colours of a target array are multiplied by alpha, so at most alpha; multiply them.")
+        if pixels[..., 3].max(initial=0) <= VISIBLE:
+            raise UserError(f"Nothing in the target array is visible: its largest alpha is {pixels[..., 3].max():g}.")
+        side = max(pixels.shape[:2])
+        before = [(side - length) // 2 for length in pixels.shape[:2]]
+        margins = [(b, side - length - b) for b, length in zip(before, pixels.shape[:2], strict=True)]
+        pixels = np.pad(pixels, [*margins, (0, 0)])
+        name = super().__new__(cls, f"array-{hashlib.sha256(pixels.tobytes()).hexdigest()[:8]}")
+        name.pixels = pixels
+        return name
+
+    def __getnewargs__(self) -> tuple[np.ndarray]:  # type: ignore[override]
+        return (self.pixels,)
 
 
 def names() -> tuple[str, ...]:
@@ -65,6 +103,8 @@ def target(source: str | os.PathLike[str], size: int = 40, *, background: str | 
     """
     if not (isinstance(size, Integral) and SIZES[0] <= size <= SIZES[1]):
         raise UserError(f"A target's size is a whole number from 4 to 512, not {size!r}.")
+    if isinstance(source, ArrayTarget):
+        return source.pixels
     pixels = _pixels(source, int(size), background)
     fitted = _fit(pixels, int(size))
     if fitted[..., 3].max() <= VISIBLE:
@@ -88,6 +128,8 @@ def _pixels(source: str | os.PathLike[str], size: int, background: str | None) -
 def _missing_file(source: str | os.PathLike[str]) -> UserError:
     if os.path.exists(source):
         return UserError(f"A picture file is needed, but {source} is not a file; name one.")
+    if re.fullmatch("array-[0-9a-f]{8}", str(source)):
+        return UserError(f"The target {source} was an array, which is not kept here; pass it again, in Python.")
     if isinstance(source, str) and Path(source).name == source and "." not in source:
         return _unknown_drawing(source)
     return UserError(f"A picture file is needed, but {source} does not exist; check the path.")

@@ -1,6 +1,7 @@
 """The run folder of a training: its configuration, its metrics, the checkpoint to resume from, its organisms.
 
 config.json                         the configuration
+target.safetensors                  the target, where it was given as an array
 metrics.jsonl                       a row per logged step, and a row per rollback
 state.safetensors                   the checkpoint: parameters, optimiser, pool, step
 snapshots/step-000100.safetensors   organisms along the way
@@ -38,14 +39,15 @@ from nca.files import (
 from nca.io import load
 from nca.organism import Organism
 from nca.targets import target
-from nca.training.config import CONFIG_FILE, TrainConfig, read_config
+from nca.training.config import CONFIG_FILE, TARGET_FILE, TrainConfig, read_config
 from nca.training.devices import describe_devices
 from nca.training.step import Task, TrainState, initial_seed
 from nca.versions import modern_keys, versions
 
 CHECKPOINT_FILE = "state.safetensors"
 _METRICS_FILE = "metrics.jsonl"
-_RUN_FILES = (CONFIG_FILE, _METRICS_FILE, "organism.safetensors", "loss.png", "failed.txt", "snapshots", "pool")
+_BEGUN_FILES = (CONFIG_FILE, TARGET_FILE, _METRICS_FILE)
+_RUN_FILES = (*_BEGUN_FILES, "organism.safetensors", "loss.png", "failed.txt", "snapshots", "pool")
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,8 @@ def open_run(folder: Path, config: TrainConfig, state: TrainState, resume: bool)
     for used in (folder, folder / "snapshots", folder / "pool"):
         remove_unfinished(used)
     write_file(folder / CONFIG_FILE, json.dumps(config.to_json(), indent=1))
+    if type(config.target) is not str:
+        write_file(folder / TARGET_FILE, to_bytes({"target": config.target.pixels}))
     if resume:
         return restore_checkpoint(folder, state)
     checkpoint = Checkpoint()
@@ -113,7 +117,7 @@ def _check_unused(folder: Path) -> None:
     if (folder / CHECKPOINT_FILE).exists():
         raise UserError(f"{folder} already holds a training run: continue it with --resume, or name another folder.")
     taken = [name for name in _RUN_FILES if (folder / name).exists()]
-    if taken == [CONFIG_FILE] or taken == [CONFIG_FILE, _METRICS_FILE]:
+    if CONFIG_FILE in taken and set(taken) <= set(_BEGUN_FILES):
         with suppress(UserError):  # a run of ours that was killed before its first checkpoint loses nothing
             is_ours = vars(read_config(folder)).keys() <= read_json(folder / CONFIG_FILE, dict).keys()
             metrics = folder / _METRICS_FILE
@@ -230,5 +234,5 @@ def build_organism(task: Task, parameters: Any, checkpoint: Checkpoint, folder: 
         target=target(config.target, config.size, background=config.background),
         name=config.run_name,
         provenance=provenance,
-        metrics={"training_log10_loss": float(np.log10(np.mean(losses[-20:])))} if losses else {},
+        metrics={"training_log10_loss": float(np.log10(max(np.mean(losses[-20:]), 1e-12)))} if losses else {},
     )

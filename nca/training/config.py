@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from nca.errors import UserError
-from nca.files import describe_error, read_json, reading
+from nca.files import DamagedError, describe_error, read_bytes, read_json, reading
 from nca.spec import Spec
 from nca.validation import check_at_least, convert_to_tuples
 from nca.versions import modern_keys
@@ -18,7 +19,9 @@ Regime = Literal["growing", "persistent", "regenerating"]
 REGIMES: tuple[Regime, ...] = ("growing", "persistent", "regenerating")
 WOUNDS = ("disc", "half", "core")
 CONFIG_FILE = "config.json"
+TARGET_FILE = "target.safetensors"
 _MAX_SNAPSHOTS = 10_000
+_MAX_TARGET_BYTES = 2**23
 # Largest values, beyond which nothing could be computed.
 _MOST = {"size": 512, "margin": 512, "channels": 1024, "hidden_size": 2**16, "batch_size": 2**16, "max_steps": 10_000}
 
@@ -59,7 +62,9 @@ class TrainConfig:
     more wounds. It uses Muon and averages the weights, and takes a sixth of the published recipe's steps.
 
     Attributes:
-        target: a drawing's name, a picture file, or an emoji character.
+        target: a drawing's name, a picture file, an emoji character, or an array (y, x, 4) of red, green, blue and
+            alpha in 0..1, a pixel a cell, the colours multiplied by alpha. An array sets `size` to its longer side;
+            `target` then is a name, `array-` and eight digits of its hash, that carries the array.
         start: picture that growth starts from, named as the target is and scaled to the same size; one cell if none.
         regime: growing (every roll-out starts from the seed), persistent (from a pool of end states) or
             regenerating (from the pool, with wounds).
@@ -109,9 +114,12 @@ class TrainConfig:
             see docs/gpu.md).
         precision: of products on a GPU: float32, or bfloat16 with float32 sums and states (not
             measured here).
+        loss: a function `(states, target)` of jax arrays, (sample, y, x, channel) and the padded picture (y, x, 4),
+            to the loss of each sample, (sample,); the mean squared error of RGBA to the target if none. In files
+            stands its name.
     """
 
-    target: str = "lizard"
+    target: Any = "lizard"
     start: str | None = None
     regime: Regime = "regenerating"
     steps: int = 2500
@@ -153,8 +161,10 @@ class TrainConfig:
     deterministic: bool = False
     kernel: Literal["xla", "pallas"] = "xla"
     precision: Literal["float32", "bfloat16"] = "float32"
+    loss: Callable[..., Any] | str | None = None
 
     def __post_init__(self) -> None:
+        self._take_target()
         if self.regime not in REGIMES:
             raise UserError(f"regime must be one of {', '.join(REGIMES)}; got {self.regime!r}.")
         check_at_least(1, self, "steps", "batch_size", "pool_size", "min_steps", "hidden_size")
@@ -197,6 +207,19 @@ class TrainConfig:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise UserError(f"{name} must be {' or '.join(choices)}; got {getattr(self, name)!r}.")
+
+    def _take_target(self) -> None:
+        """Give an array a name that carries it, and `size` its longer side; make a path a text."""
+        if isinstance(self.target, os.PathLike):
+            object.__setattr__(self, "target", os.fspath(self.target))
+        elif not isinstance(self.target, str):
+            from nca.targets.pictures import ArrayTarget
+
+            object.__setattr__(self, "target", ArrayTarget(self.target))
+        side = self.size if type(self.target) is str else self.target.pixels.shape[0]
+        if self.size not in (side, type(self).size):
+            raise UserError(f"size is {self.size}, but the target is an array of {side} cells; leave size out.")
+        object.__setattr__(self, "size", side)
 
     @classmethod
     def published(cls, **changes: Any) -> Self:
@@ -255,8 +278,11 @@ class TrainConfig:
         return frozenset(step for step in numbers if step <= self.steps)
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as plain JSON values."""
-        return asdict(self)
+        """The fields as plain JSON values; of a loss its name, of an array as target the name with its hash."""
+        loss = self.loss
+        if callable(loss):
+            loss = f"{loss.__module__}.{getattr(loss, '__qualname__', type(loss).__qualname__)}"
+        return vars(self) | {"target": str(self.target), "loss": loss}
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> TrainConfig:
@@ -288,11 +314,21 @@ def _check_type(name: str, default: Any, value: Any) -> None:
 
 def modern_config(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a configuration read from a file; earlier versions knew only variants of the published recipe."""
-    modern = {"start": None} | modern_keys(fields, "config")
+    modern = {"start": None, "loss": None} | modern_keys(fields, "config")
     return modern if _ONE_STAGE.keys() & modern.keys() else PUBLISHED | modern
 
 
 def read_config(folder: Path) -> TrainConfig:
-    """The configuration of the run in a folder."""
+    """The configuration of the run in a folder, with its target where that was given as an array."""
     with reading(folder / CONFIG_FILE, "is no training configuration"):
-        return TrainConfig.from_json(read_json(folder / CONFIG_FILE, dict))
+        config = TrainConfig.from_json(read_json(folder / CONFIG_FILE, dict))
+    path = folder / TARGET_FILE
+    if not (config.target.startswith("array-") and path.is_file()):
+        return config
+    from safetensors.numpy import load
+
+    with reading(path, "is not the target of this run"):
+        given = replace(config, target=load(read_bytes(path, _MAX_TARGET_BYTES))["target"])
+        if given.target != config.target:
+            raise DamagedError(f"it is not {config.target}.")
+    return given

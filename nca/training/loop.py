@@ -454,9 +454,10 @@ def _show_progress(runs: Sequence[_Run], progress: Progress) -> None:
     active = [run for run in runs if _is_active(run)]
     step = min((run.step for run in active), default=progress.total)
     losses = np.array([run.loss for run in runs if run.loss == run.loss] or [float("nan")])
-    losses *= np.prod(runs[0].config.canvas) / 72**2  # as the MSE is given everywhere
+    is_mse = runs[0].config.loss is None
+    losses *= np.prod(runs[0].config.canvas) / 72**2 if is_mse else 1  # as the MSE is given everywhere
     low, median, high = np.quantile(np.log10(np.clip(losses, 1e-12, None)), (0, 0.5, 1))
-    loss = f"log10 MSE {median:+.2f}"
+    loss = f"log10 {'MSE' if is_mse else 'loss'} {median:+.2f}"
     if runs[0].member:
         loss = f"{len(active)} members, {loss} ({low:+.2f} to {high:+.2f})"
     progress.tick(step - progress.done, loss)

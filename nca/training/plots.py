@@ -51,7 +51,7 @@ def _plot_loss(folder: Path) -> None:
     for row in rows:
         if row.get("event") == "rollback":
             axes.axvline(row["step"], color="#D55E00", lw=0.8)
-    axes.set(xlabel="training step", ylabel="log10 MSE")
+    axes.set(xlabel="training step", ylabel="log10 loss")
     axes.spines[["top", "right"]].set_visible(False)
     write_file(folder / "loss.png", lambda path: figure.savefig(path, dpi=150))
 

@@ -73,7 +73,7 @@ def population_configs(
     config: TrainConfig,
     count: int,
     folder: Path,
-    targets: Sequence[str] = (),
+    targets: Sequence[Any] = (),
     regimes: Sequence[str] = (),
 ) -> list[TrainConfig]:
     """The configurations of a population: regime by regime, each target with `count` seeds.
@@ -101,6 +101,7 @@ def population_configs(
         if regime in stages:
             raise UserError(f"Each regime can be trained once, got {' '.join(regimes)}.")
         stages[regime] = int(given) if given else config.steps
+    targets = [replace(config, target=target).target for target in targets]  # an array gets a name
     configs, previous = [], ""
     for regime, steps in stages.items():
         for target in targets or (config.target,):
@@ -147,10 +148,9 @@ def population_members(configs: Sequence[TrainConfig], folder: Path, shards: int
 
 
 def _check_one_population(configs: Sequence[TrainConfig]) -> None:
-    first = configs[0].to_json()
+    first = vars(configs[0])
     for config in configs[1:]:
-        other = config.to_json()
-        differ = [k for k in first if first[k] != other[k] and k not in _MAY_DIFFER]
+        differ = [k for k, value in vars(config).items() if first[k] != value and k not in _MAY_DIFFER]
         if differ:
             raise UserError(f"Members of a population share {', '.join(differ)}; train these separately.")
     if len({c.run_name for c in configs}) < len(configs):
@@ -259,7 +259,8 @@ def _with_ancestor(member: PopulationMember, own: set[str]) -> TrainConfig:
     init_from = member.config.init_from
     if init_from in own:
         return replace(member.config, init_from=str(member.home / str(init_from)))
-    if init_from is not None and (member.folder / CONFIG_FILE).is_file():
+    is_array = member.config.target.startswith("array-")
+    if (init_from is not None or is_array) and (member.folder / CONFIG_FILE).is_file():
         return read_config(member.folder)
     return member.config
 

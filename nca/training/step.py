@@ -1,9 +1,9 @@
 """One training step, as a pure function of train state, key and phase.
 
 A batch is drawn from the pool; its worst sample is replaced by the seed and, when regenerating, its best
-samples are wounded. It grows for a random number of steps. The loss is the mean squared error to the target,
-and every variable's gradient is divided by its own norm (Mordvintsev et al. 2020). What changes in the course of
-training is the phase: how many seeds, how many wounds, what learning rate.
+samples are wounded. It grows for a random number of steps. The loss is the mean squared error to the target, or
+the configuration's own, and every variable's gradient is divided by its own norm (Mordvintsev et al. 2020). What
+changes in the course of training is the phase: how many seeds, how many wounds, what learning rate.
 """
 
 from __future__ import annotations
@@ -115,7 +115,8 @@ def init_training(config: TrainConfig) -> tuple[Task, TrainState]:
     """The task of a configuration, and the train state before the first step.
 
     Raises:
-        UserError: the target cannot be drawn, or the organism to start from has other conventions.
+        UserError: the target cannot be drawn, the organism to start from has other conventions, or the loss is only
+            the name of a function or does not give a number for each sample.
     """
     picture = target(config.target, config.size, background=config.background)
     key = jax.random.fold_in(jax.random.key(config.seed), 0)
@@ -127,6 +128,7 @@ def init_training(config: TrainConfig) -> tuple[Task, TrainState]:
     seed = organism.initial_state()
     padded = jnp.asarray(organism.padded_target())
     task = Task(config, (structure, fixed), seed, padded, _row_capacities(config, rule, padded))
+    _check_loss(task)
     # Growing does not draw from the pool: it is only there to be looked at.
     samples = config.batch_size if config.regime == "growing" else config.pool_size
     pool = jnp.tile(seed[None], (samples, 1, 1, 1))
@@ -178,6 +180,19 @@ def _trained_rule(config: TrainConfig) -> Rule:
         has, asks = (", ".join(f"{name} {values[name]}" for name in differ) for values in (actual, wanted))
         raise UserError(f"{config.init_from} has {has}; the configuration asks for {asks}: set them to match.")
     return rule
+
+
+def _check_loss(task: Task) -> None:
+    """Raise `UserError` where the loss of a configuration is no function, or gives no number for each sample."""
+    if isinstance(task.config.loss, str):
+        raise UserError(
+            f"This run was trained with the loss {task.config.loss}, a function of which only the name is kept; "
+            "resume it in Python: nca.train(TrainConfig(..., loss=FUNCTION), FOLDER, resume=True)."
+        )
+    batch = jax.ShapeDtypeStruct((task.config.batch_size, *task.seed.shape), jnp.float32)
+    shape = jax.eval_shape(partial(_sample_loss, task.config), task.target, batch)
+    if getattr(shape, "shape", None) != batch.shape[:1] or not jnp.issubdtype(shape.dtype, jnp.floating):
+        raise UserError(f"A loss gives one number for each sample, so an array of {batch.shape[:1]}; got {shape}.")
 
 
 def _check_kernel(config: TrainConfig, rule: Rule) -> None:
@@ -281,6 +296,13 @@ def sample_mse(target: Float[Array, "y x 4"], states: Float[Array, "sample y x c
     return jnp.mean((states[..., :4] - target) ** 2, axis=(1, 2, 3))
 
 
+def _sample_loss(
+    config: TrainConfig, target: Float[Array, "y x 4"], states: Float[Array, "sample y x channel"]
+) -> Array:
+    """The loss of each sample: the configuration's own, or the mean squared error."""
+    return config.loss(states, target) if callable(config.loss) else sample_mse(target, states)
+
+
 def _draw_batch(
     task: Task, target: Array, pool: Array, key: Array, phase: Phase
 ) -> tuple[Int[Array, " sample"], Float[Array, "sample y x channel"]]:
@@ -291,7 +313,7 @@ def _draw_batch(
         return jnp.arange(config.batch_size), seeds
     draw_key, wound_key = jax.random.split(key)
     indices = jax.random.choice(draw_key, pool.shape[0], (config.batch_size,), replace=False)
-    worst_first = jnp.argsort(-sample_mse(target, pool[indices]))
+    worst_first = jnp.argsort(-_sample_loss(config, target, pool[indices]))
     indices = indices[worst_first]
     ranks = jnp.arange(config.batch_size)
     states = jnp.where((ranks < phase.seeds)[:, None, None, None], task.seed, pool[indices])
@@ -330,7 +352,7 @@ def _gradient_step(
 
     def loss(parameters: Any) -> tuple[Array, Array]:
         ends = unroll(partial(advance_batch, task), task.config.max_steps, parameters, states, fire_key, steps)
-        return jnp.mean(sample_mse(target, ends)), ends
+        return jnp.mean(_sample_loss(task.config, target, ends)), ends
 
     (error, ends), gradients = jax.value_and_grad(loss, has_aux=True)(parameters)
     updates, optimiser = optimizer(task.config).update(gradients, optimiser, parameters, lr_factor=lr_factor)
@@ -356,7 +378,7 @@ def train_step(task: Task, state: TrainState, key: Array, phase: Phase | None = 
         phase: where the step stands in the course of training; that of the first step if none.
 
     Returns:
-        metrics: loss (mean squared error), dead (number of samples without a mature cell), max_abs (largest
+        metrics: loss (mean over the batch), dead (number of samples without a mature cell), max_abs (largest
         absolute value of any end state), finite (whether loss, parameters and end states are).
     """
     phase = training_phase(task.config, 0) if phase is None else phase

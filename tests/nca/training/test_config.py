@@ -1,12 +1,15 @@
 """The training configuration: snapshot steps, what it refuses, how it is written."""
 
+import copy
 import json
 
+import numpy as np
 import pytest
-from helpers.training import tiny
+from helpers.training import disc_picture, tiny
 
 from nca.errors import UserError
 from nca.spec import Spec
+from nca.targets import target
 from nca.training.config import TrainConfig
 
 
@@ -107,3 +110,45 @@ def test_the_rule_has_the_conventions_of_the_configuration():
     assert config.spec == Spec(8, "steered", 7, "circular", "circular", threshold=0.2, fire_rate=0.3)
     assert config.canvas == (20, 20)
     assert config.run_name == "lizard-persistent-1"
+
+
+def test_an_array_is_a_target_under_a_name_that_its_values_give():
+    config = TrainConfig(target=disc_picture()[:10])
+    assert config.size == 12
+    assert config.canvas == (28, 28)
+    np.testing.assert_array_equal(target(config.target, config.size)[1:11], disc_picture()[:10])  # centred in a square
+    assert (target(config.target, 12)[[0, 11]] == 0).all()
+    assert config == TrainConfig(target=disc_picture()[:10].astype(np.float64))
+    assert config.run_name == f"{config.to_json()['target']}-regenerating-0"
+    assert config != TrainConfig(target=disc_picture(radius=3))
+    assert TrainConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+    assert copy.deepcopy(config).target.pixels.shape == (12, 12, 4)
+
+
+@pytest.mark.parametrize(
+    ("picture", "sentence"),
+    [
+        (disc_picture() * 255, "values from 0 to 255"),
+        (disc_picture() * [1, 1, 1, 0.5], "colours of a target array are multiplied by alpha"),
+        (disc_picture()[..., :3], r"of the shape \(12, 12, 3\)"),
+        (disc_picture() * np.nan, "values from nan"),
+        (disc_picture() * 0, "Nothing in the target array is visible"),
+        (np.ones((600, 2, 4)), "4 to 512 cells a side"),
+        (7, r"of the shape \(\)"),
+        ({}, "got dict"),
+    ],
+)
+def test_an_array_that_is_no_premultiplied_picture_is_refused_in_one_sentence(picture, sentence):
+    with pytest.raises(UserError, match=sentence):
+        TrainConfig(target=picture)
+
+
+def test_an_array_has_its_own_size():
+    with pytest.raises(UserError, match="size is 24, but the target is an array of 12 cells; leave size out"):
+        TrainConfig(target=disc_picture(), size=24)
+
+
+def test_only_the_name_of_a_loss_is_written():
+    config = TrainConfig(loss=disc_picture)
+    assert config.to_json()["loss"].endswith(".disc_picture")
+    assert TrainConfig.from_json(config.to_json()).loss == config.to_json()["loss"]

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.training import no_log, tiny
+from helpers.training import disc_picture, no_log, tiny
 
 from nca.errors import UserError
 from nca.io import load, save
@@ -29,7 +29,7 @@ from nca.training.population import (
     read_members,
     write_population,
 )
-from nca.training.step import init_training
+from nca.training.step import init_training, sample_mse
 
 ROOT = Path(__file__).parents[3]
 SHORT = {"size": 10, "margin": 3, "batch_size": 4, "pool_size": 8, "min_steps": 6, "max_steps": 9, "steps": 4}
@@ -375,3 +375,19 @@ def test_the_reason_of_a_failure_may_be_any_bytes(tmp_path):
 def test_a_population_is_bounded_before_it_is_built(tmp_path):
     with pytest.raises(UserError, match="1 to 10000 networks, seeds x targets x regimes; got 999999999"):
         population_configs(tiny(), 999_999_999, tmp_path)
+
+
+def test_members_may_have_arrays_as_targets_and_share_one_loss_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "compile_population_step", mock_population_step())
+    pictures = [disc_picture(10, radius) for radius in (3, 4)]
+    config = tiny(**SHORT, **OFTEN, loss=lambda states, target: sample_mse(target, states))
+    config = replace(config, size=40)
+    configs = population_configs(config, 1, tmp_path, targets=pictures)
+    members = train_population(configs, tmp_path, log=no_log)
+    for member, picture in zip(members, pictures, strict=True):
+        assert member.status == "trained"
+        np.testing.assert_array_equal(load(member.file).target, picture)
+        assert str(member.config.target) in member.name
+    assert [m.status for m in read_members(tmp_path)] == ["trained", "trained"]
+    with pytest.raises(UserError, match="Members of a population share loss"):
+        population_members([configs[0], replace(configs[1], loss=lambda states, target: 0)], tmp_path)
