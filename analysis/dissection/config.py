@@ -25,15 +25,15 @@ class DissectConfig:
     """Which assays a dissection makes, and how large they are.
 
     Attributes:
-        assays: which assays: axes, lesions, regeneration, grafts, robustness.
+        assays: which assays: axes, lesions, regeneration, grafts, robustness, fate.
         runs: runs of which growth is measured.
         seed: number that all randomness follows from.
         adult_step: step at which the body counts as grown, in every assay; 0 for 200, or for 96 if the organism has
             lost its body by 200.
         follow_up_step: step to which a few runs are followed; 0 for none.
         follow_up_runs: number of runs that are followed.
-        full: make each assay as large as its own command does by default, instead of its quick preset, and
-            write the labelled arrays as .nc files.
+        full: make each assay as large as its own command does by default, instead of its quick preset, add those
+            that a first look leaves out, in their quick preset, and write the labelled arrays as .nc files.
     """
 
     assays: tuple[str, ...] = ASSAY_NAMES
@@ -59,7 +59,10 @@ class DissectConfig:
 
     def assay_configs(self) -> dict[str, Any]:
         """The configuration of each assay, by its name."""
-        configs = {a.name: a.config() if self.full else a.config.quick() for a in ASSAYS if a.name in self.assays}
+        chosen = [a for a in ASSAYS if a.name in self.assays]
+        if not self.full and self.assays == ASSAY_NAMES:
+            chosen = [a for a in chosen if a.first_look]
+        configs = {a.name: a.config() if self.full and a.first_look else a.config.quick() for a in chosen}
         return {name: replace(c, seed=self.seed, adult_step=self.adult_step) for name, c in configs.items()}
 
     def to_json(self, assay_configs: Mapping[str, Any] | None = None) -> dict[str, Any]:

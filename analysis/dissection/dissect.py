@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,8 @@ def dissect(
         log(f"{assay.name}: {assay.question}")
         sections += _assay_sections(assay, organisms, configs[assay.name], log)
     if assay_configs is None and not config.full:
-        sections.append(_not_examined({assay: configs[assay.name] for assay in assays}))
+        absent = [assay for assay in ASSAYS if assay.name in config.assays and assay.name not in configs]
+        sections.append(_not_examined({assay: configs[assay.name] for assay in assays}, absent))
     if alone:
         sections.append(_viewer_section(organisms[0]))
     return Report(
@@ -91,11 +93,11 @@ def _assay_sections(assay: Assay, organisms: Sequence[Organism], config: Any, lo
     if reasons:
         name = f"{assay.name}-skipped" if sections else assay.name
         sections.insert(0, Section(name, assay.name.capitalize(), skipped=reasons))
-    return sections
+    return [replace(sections[0], question=assay.question), *sections[1:]]
 
 
-def _not_examined(configs: Mapping[Assay, Any]) -> Section:
-    """What the configurations of a short dissection leave out, and --full adds."""
+def _not_examined(configs: Mapping[Assay, Any], absent: Sequence[Assay]) -> Section:
+    """What the configurations of a short dissection leave out, and assays that it does not make."""
     reasons = []
     for assay, config in configs.items():
         left_out = []
@@ -107,6 +109,7 @@ def _not_examined(configs: Mapping[Assay, Any]) -> Section:
                 left_out.append(f"{label} {join_words(missing)}")
         if left_out:
             reasons.append(f"{assay.name.capitalize()}: {'; '.join(left_out)}.")
+    reasons += [f"{assay.name.capitalize()}: the whole assay." for assay in absent]
     lead = "This is the short dissection. With --full it also examines these options of the assays:"
     return Section("not-examined", "Not examined here", skipped=[lead, *reasons])
 

@@ -22,7 +22,7 @@ import pandas as pd
 from analysis.recording import save_recording
 from analysis.report.format import NOT_DEFINED
 from analysis.report.html import page_html
-from analysis.report.model import Report
+from analysis.report.model import Claim, Report
 from nca.errors import UserError
 from nca.files import MAX_FILE_BYTES, check_writable, read_json, replace_folder, write_file, writing
 from nca.organism import Organism
@@ -34,7 +34,7 @@ ABOUT = {
     "organisms": "what was examined: name, hash (of rule, seed and canvas), conventions, provenance, metrics",
     "config": "the options; with the hashes and the versions they repeat everything here",
     "warnings": "what limits every finding, in sentences",
-    "claims": "what was found: assay, text, evidence (rows of a table), numbers, note",
+    "claims": "what was found: assay, text, evidence (rows of a table), numbers, note; answer (in short), if it is one",
     "skipped": "by section: what was not examined, and why",
     "files": "what was written; a report that replaces this one keeps all other files of the folder",
     "tables": "every table by its name, a row an object; null is a number that is not defined",
@@ -165,11 +165,15 @@ def _summary(report: Report) -> dict[str, Any]:
             "versions": versions(),
             "seconds": round(report.seconds, 1),
             "warnings": list(report.warnings),
-            "claims": [vars(claim) for section in report.sections for claim in section.claims],
+            "claims": [_claim(claim) for section in report.sections for claim in section.claims],
             "skipped": {section.name: list(section.skipped) for section in report.sections if section.skipped},
             "tables": {name: frame for section in report.sections for name, frame in section.tables.items()},
         }
     )
+
+
+def _claim(claim: Claim) -> dict[str, Any]:
+    return vars(claim) | {"answer": claim.answer and vars(claim.answer)}
 
 
 def _json_value(value: Any) -> Any:

@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -18,11 +19,12 @@ from PIL import Image
 
 from analysis.report import plots
 from analysis.report.format import NOT_DEFINED, number, probability, scientific
-from analysis.report.model import EVIDENCE, Claim, Report, Section, SvgFigure
+from analysis.report.model import EVIDENCE, Answer, Claim, Report, Section, SvgFigure
 from nca.organism import Organism
 from nca.versions import versions
 
 VISIBLE = 0.1  # alpha above which a portrait shows a cell
+OPENING = 3  # answers that a page opens with
 LISTED = 4  # organisms whose facts a page lists; more only have their names in summary.json
 
 
@@ -38,12 +40,39 @@ def page_html(report: Report) -> str:
         heading=names,
         portrait=None if report.portrait is None else _portrait(report.portrait),
         facts=[_facts(organism, with_name=len(report.organisms) > 1) for organism in listed],
+        opening=_opening(report.sections),
+        questions=[(section.question, *_short_answer(section)) for section in report.sections if section.question],
         # Besides its claims, which stand above.
         shown=[s for s in report.sections if s.live or s.films or s.figures or s.lookup or s.skipped],
         methods=_methods(report.sections),
         details=_details(report, listed),
         files=["summary.json", "tables/*.csv", "figures/*.svg", *films],
     )
+
+
+def _opening(sections: Sequence[Section]) -> list[tuple[Answer, Section, SvgFigure | None]]:
+    """The most surprising clear answers, at most one of a section, each with its figure."""
+    best = []
+    for section in sections:
+        answers = [claim.answer for claim in section.claims if claim.answer and claim.answer.verdict == "clear"]
+        if answers:
+            best.append((max(answers, key=lambda answer: answer.surprise), section))
+    best.sort(key=lambda pair: -pair[0].surprise)
+    return [(answer, section, _figure_of(answer, section)) for answer, section in best[:OPENING]]
+
+
+def _figure_of(answer: Answer, section: Section) -> SvgFigure | None:
+    """The figure that an answer names, under the section's prefix or without one."""
+    named = [f for f in section.figures if answer.figure and f"-{f.name}".endswith(f"-{answer.figure}")]
+    return replace(named[0], name=f"opening-{named[0].name}") if named else None
+
+
+def _short_answer(section: Section) -> tuple[str, str]:
+    """The verdict on a section's question, and the answer: its first one, or why there is none."""
+    for claim in section.claims:
+        if claim.answer:
+            return claim.answer.verdict, claim.answer.text
+    return ("", section.claims[0].text) if section.claims else ("cannot tell", " ".join(section.skipped))
 
 
 def cell_html(sections: Sequence[Section]) -> str:

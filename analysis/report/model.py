@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -18,6 +18,27 @@ from nca.organism import Organism
 
 EVIDENCE: tuple[str, ...] = ("quantity", "measure", "value", "low", "high", "null_median", "null_low", "null_high")
 EVIDENCE += ("p", "q", "n", "unit")
+_MAX_SURPRISE = 10.0  # beyond this, how far a value lies from its null means nothing
+Verdict = Literal["clear", "unclear", "cannot tell"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A claim as a reader would repeat it: one sentence with one number, and the picture that shows it.
+
+    Attributes:
+        text: the sentence.
+        verdict: clear: it differs from its null or control, or an effect of stated size would have been found;
+            unclear: runs or parts disagree; cannot tell: too few runs or surrogates, or no body to ask it of.
+        figure: the name of a figure of its section, without the section's prefix.
+        surprise: how far the value lies from the median of its null, in half-widths of the null's interval, 0 to
+            10; 0 where it is not clear or has no null. Pages open with the most surprising answers.
+    """
+
+    text: str
+    verdict: Verdict = "clear"
+    figure: str = ""
+    surprise: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -30,6 +51,7 @@ class Claim:
         evidence: the numbers behind it, a table made by `evidence`.
         numbers: further values for machines.
         note: what the value is compared with, in one sentence, where the table does not show it.
+        answer: the claim as the answer to its assay's question, of the claims that a page may open with.
     """
 
     assay: str
@@ -37,6 +59,7 @@ class Claim:
     evidence: pd.DataFrame = field(default_factory=pd.DataFrame)
     numbers: dict[str, Any] = field(default_factory=dict)
     note: str = ""
+    answer: Answer | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +98,7 @@ class Section:
             separated by empty lines; a page shows each once.
         skipped: why something was not examined, in complete sentences.
         data: labelled arrays behind it all, by the name of a .nc file.
+        question: what its assay asks, where a page lists the questions.
     """
 
     name: str
@@ -88,6 +112,7 @@ class Section:
     method: str = ""
     skipped: Sequence[str] = ()
     data: Mapping[str, xr.Dataset] = field(default_factory=dict)
+    question: str = ""
 
     def _repr_html_(self) -> str:
         from analysis.report.html import cell_html
@@ -153,6 +178,15 @@ def evidence(*rows: Mapping[str, Any], null_interval: str = "range") -> pd.DataF
     frame = pd.DataFrame(list(rows), columns=list(EVIDENCE)).dropna(axis="columns", how="all")
     frame.attrs["null_interval"] = null_interval
     return frame
+
+
+def surprise(row: Mapping[str, Any]) -> float:
+    """How far the value of a row of evidence lies from its null, as `Answer` has it; 0 where it has no null."""
+    value, middle, low, high = (row.get(name, np.nan) for name in ("value", "null_median", "null_low", "null_high"))
+    if not np.isfinite([value, middle, low, high]).all() or value == middle:
+        return 0.0
+    half = (high - low) / 2
+    return _MAX_SURPRISE if half <= 0 else float(min(abs(value - middle) / half, _MAX_SURPRISE))
 
 
 def svg_figure(name: str, figure: Figure, caption: str) -> SvgFigure:

@@ -20,7 +20,7 @@ from analysis.assays.grafts.matching import TOLERANCE
 from analysis.assays.grafts.plots import graft_figures
 from analysis.assays.grafts.run import GraftResult
 from analysis.report.format import number, plural, probability
-from analysis.report.model import Claim, Film, Section, evidence
+from analysis.report.model import Answer, Claim, Film, Section, evidence, surprise
 
 _NAME = "grafts"
 _PRESENT = 0.5  # share of a second body, of the first, or of the graft, from which on it counts as present
@@ -138,7 +138,16 @@ def _second_body(result: GraftResult) -> Claim:
         rows.append({"quantity": "all interventions", "measure": "exploded runs", **exploded})
     least = f", at least {number(floor, 3)}" if np.isfinite(p) else ""
     numbers = {"second_body": second, "sham": sham, "p": p, "p_floor": floor, "first_body": first, "present": present}
-    return Claim(_NAME, text, evidence(*rows), numbers, f"Null: the sham; p by permutation of runs, one-sided{least}.")
+    cells, verb = plural(result.grafts.attrs["cells"], "moved cell"), "grow a" if present else "grow no"
+    undecided = not present and np.nanmedian(second) >= _PRESENT
+    answer = Answer(
+        f"{cells} {verb} second body at their new place {shares}.",
+        "unclear" if undecided else "clear",
+        "grafts",
+        surprise(rows[0]),
+    )
+    note = f"Null: the sham; p by permutation of runs, one-sided{least}."
+    return Claim(_NAME, text, evidence(*rows), numbers, note, answer)
 
 
 def _reaches_edge(result: GraftResult) -> bool:

@@ -18,7 +18,7 @@ from analysis.assays.lesions.plots import lesion_figures
 from analysis.assays.lesions.run import LesionResult
 from analysis.report import plots
 from analysis.report.format import number, percent, plural, probability, scientific
-from analysis.report.model import Claim, Section, evidence, svg_figure
+from analysis.report.model import Answer, Claim, Section, evidence, svg_figure
 from analysis.stats.nulls import p_value
 from nca.basis import change_basis
 from nca.errors import UserError
@@ -313,7 +313,12 @@ def _inner_targets(result: LesionResult) -> Iterator[Claim]:
                 "without it."
             )
             numbers = {"target_type": target_type, "unharmed": spared, "n": len(shown)}
-            yield Claim(_NAME, text, evidence(*_fitness_rows(shown.head(_MAX_ROWS))), numbers)
+            short = (
+                f"{len(shown) - spared} of {len(shown)} {name} are needed one by one: silencing any other is harmless."
+            )
+            sure = spared == len(shown) or worst.fitness_high < _INTACT
+            answer = Answer(short, "clear" if sure else "unclear", "gallery")
+            yield Claim(_NAME, text, evidence(*_fitness_rows(shown.head(_MAX_ROWS))), numbers, answer=answer)
 
 
 def _components(result: LesionResult) -> Iterator[Claim]:

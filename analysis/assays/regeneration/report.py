@@ -15,7 +15,7 @@ from analysis.assays.regeneration.plots import regeneration_figures
 from analysis.assays.regeneration.recovery_time import wound_table
 from analysis.assays.regeneration.run import RegenerationResult
 from analysis.report.format import number, percent, plural
-from analysis.report.model import Claim, Section, evidence
+from analysis.report.model import Answer, Claim, Section, evidence
 from nca.damage import CUTS
 
 _NAME = "regeneration"
@@ -99,8 +99,18 @@ def _five_cuts(result: RegenerationResult) -> Claim:
         for cut, n in zip(CUTS, whole.sum(1), strict=True)
         if n
     ]
-    table = evidence(*rows)
-    return Claim(_NAME, text, table, numbers, note if split else "")
+    answer = _answer(name, wounds, len(regenerated))
+    return Claim(_NAME, text, evidence(*rows), numbers, note if split else "", answer)
+
+
+def _answer(name: str, wounds: pd.DataFrame, regenerated: int) -> Answer:
+    """How many cuts heal: unclear where an interval holds the limit, so that runs disagree."""
+    defined = wounds[wounds.recovered.notna()]
+    if defined.empty:
+        return Answer(f"{name} has no body to regenerate.", "cannot tell", "cut-portraits")
+    text = f"{name} regrows after {regenerated} of {plural(len(defined), 'cut')} that remove half of it or its centre."
+    within = (defined.recovered_low < REGENERATED) & (defined.recovered_high >= REGENERATED)
+    return Answer(text, "unclear" if within.any() else "clear", "cut-portraits")
 
 
 def _follow_up(result: RegenerationResult) -> Claim:

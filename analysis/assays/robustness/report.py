@@ -14,7 +14,7 @@ from analysis.assays.robustness.dose_response import PERTURBATIONS, dose_summary
 from analysis.assays.robustness.plots import robustness_figures
 from analysis.assays.robustness.run import RobustnessResult
 from analysis.report.format import as_given, interval_label, number, plural
-from analysis.report.model import Claim, Section, evidence
+from analysis.report.model import Answer, Claim, Section, Verdict, evidence
 
 _NAME = "robustness"
 _TOLERATED = 0.9  # fitness from which on a dose counts as tolerated
@@ -64,7 +64,10 @@ def _dose_claims(result: RobustnessResult) -> list[Claim]:
         )
         numbers = {"organism": result.organism.name, "perturbation": name, "doses": summary.to_dict("records")}
         text = f"{result.organism.name} {_tolerance(name, summary)}."
-        claims.append(Claim(_NAME, text, evidence(*rows), numbers, note))
+        limit = summary[(summary.fitness_low < _TOLERATED) & (summary.fitness_high >= _TOLERATED)]
+        verdict: Verdict = "cannot tell" if summary.fitness.isna().all() else "unclear" if len(limit) else "clear"
+        answer = Answer(text, verdict, "dose-response")
+        claims.append(Claim(_NAME, text, evidence(*rows), numbers, note, answer))
     return claims
 
 

@@ -17,7 +17,7 @@ from analysis.report import plots
 from analysis.report.folder import check_folder, is_current, write_report
 from analysis.report.format import number
 from analysis.report.html import cell_html, page_html
-from analysis.report.model import Claim, Film, Report, Section, evidence, svg_figure
+from analysis.report.model import Answer, Claim, Film, Report, Section, evidence, surprise, svg_figure
 from analysis.report.notebook import DPI, ReportHtml, compare, show_figure
 from nca.errors import UserError
 
@@ -80,7 +80,8 @@ def report(**changes):
     skipped = Section("lesions", "Lesions", skipped=["There is no body to lesion."], method="Shared.")
     portrait = np.ones((4, 4, 4))
     fields = {"config": CONFIG, "portrait": portrait, "seconds": 1.26, "caveat": "One network."}
-    return Report("nca dissect", [organism], [growth(), cuts(), skipped], **(fields | changes))
+    fields["sections"] = [growth(), cuts(), skipped]
+    return Report("nca dissect", [organism], **(fields | changes))
 
 
 @pytest.fixture(scope="module")
@@ -197,6 +198,59 @@ def test_a_claim_stands_over_its_note_and_its_folded_evidence(page):
     assert cells[14:] == ["right &lt;half&gt;", "recovered", "−12.2", "", "", "", ""]
 
 
+def answering(name, *answers, figures=()):
+    """A section whose claims answer its question."""
+    claims = [Claim(name, f"{answer.text} At length.", answer=answer) for answer in answers]
+    drawn = [drawing(figure) for figure in figures]
+    return Section(name, name.capitalize(), claims, figures=drawn, question=f"What of {name}?")
+
+
+def test_a_page_opens_with_its_three_most_surprising_clear_answers_one_of_a_section():
+    sections = [
+        answering(
+            "cuts", Answer("Four heal."), Answer("One does not.", surprise=0.5, figure="left"), figures=["2-left"]
+        ),
+        answering("axes", Answer("It is radial.", surprise=1.6), Answer("It is long.", surprise=1.5)),
+        answering("grafts", Answer("Two runs differ.", "unclear", surprise=9.0)),
+        answering("noise", Answer("It withstands noise.")),
+        answering("last", Answer("It lasts.")),
+    ]
+    text = page_html(report(sections=sections))
+    opening = [block.split("</p>")[0] for block in text.split('<div class="opening')[1:]]
+    assert [re.sub("<.*?>|.*?>", "", block) for block in opening] == [
+        "It is radial.",
+        "One does not.",
+        "It withstands noise.",
+    ]
+    assert text.count('href="#cuts" aria-label') == 1  # its figure; the others have none
+    ids = Parser(text).ids
+    assert len(ids) == len(set(ids))
+
+
+def test_every_question_has_one_line_with_its_verdict():
+    sections = [
+        answering("cuts", Answer("Four heal."), Answer("One does not.")),
+        answering("grafts", Answer("Runs differ.", "unclear")),
+        Section("axes", "Axes", skipped=["There is no body."], question="What of axes?"),
+        Section("growth", "Growth", [Claim("growth", "It grows.")]),
+    ]
+    table = page_html(report(sections=sections)).split('class="questions">')[1].split("</table>")[0]
+    rows = [re.findall(r"<td>(.*?)</td>", row) for row in table.split("</tr>")[:-1]]
+    assert [[re.sub("<.*?>", "", cell) for cell in row] for row in rows] == [
+        ["What of cuts?", "clear", "Four heal."],
+        ["What of grafts?", "unclear", "Runs differ."],
+        ["What of axes?", "cannot tell", "There is no body."],
+    ]
+
+
+def test_surprise_counts_half_widths_of_the_null():
+    row = {"value": 0.9, "null_median": 0.3, "null_low": 0.1, "null_high": 0.5}
+    assert surprise(row) == pytest.approx(3)
+    assert surprise(row | {"value": -0.3}) == pytest.approx(3)
+    assert surprise(row | {"null_low": 0.3, "null_high": 0.3}) == 10
+    assert surprise({"value": 0.9}) == 0
+
+
 def test_numbers_stand_at_the_right_of_a_table_and_words_at_the_left(page):
     table = page[page.index("All cuts") :]
     assert re.findall(r"<th( class=\"number\")?>(\w+)</th>", table)[:3] == [
@@ -244,6 +298,7 @@ def test_the_summary_explains_its_keys_and_holds_every_number(folder):
     assert claim["note"] == "As uncut."
     assert [row["value"] for row in claim["evidence"]] == [0.512, -12.25]
     assert claim["evidence"][1]["p"] is None
+    assert claim["answer"] is None
     assert summary["tables"]["cuts"][1] == {"cut": "right", "recovered": None, "cells": 3}
 
 
