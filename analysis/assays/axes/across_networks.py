@@ -9,19 +9,19 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float
 
-from analysis.assays.axes.decoding import QUANTITIES, residual_products, ridge_weights
+from analysis.assays.axes.decoding import QUANTITIES, residual_products
 from analysis.assays.axes.pca import body_states
 from analysis.geometry import positions
 from analysis.lineage import same_training_run, training_step
 from analysis.stats.nulls import fdr, p_value, with_surrogates
-from analysis.stats.surrogates import haar_frames
 from nca.errors import UserError
 
 if TYPE_CHECKING:
     from analysis.assays.axes.run import AxesResult
 
 _MIN_NETWORKS = 3
-CODES = {"x and y": ("x", "y"), "radius and edge": ("radius", "edge")}
+_STATE_DRAWS = 99  # surrogates of the states of all networks
+_CELLS_PER_CHANNEL = 3  # matched cells of two networks, at least; fewer correlate by themselves
 
 
 def decoder_direction(
@@ -45,8 +45,7 @@ def decoder_direction(
     Returns:
         Dataset: angle, degrees modulo 180 from the x axis towards y (down), of the direction decoded best;
         best_r2 and worst_r2, R² along and across it; body_angle, of the body's long axis; elongation, its
-        length over its width; null_angle and null_r2 (surrogate,). Over (code, axis): decoder (channel),
-        orthonormal directions of the decoders of x and y, and of radius and edge, in sd of each channel.
+        length over its width; null_angle and null_r2 (surrogate,); states (y, x, channel), NaN outside the body.
     """
     states, mask = body_states(recording, components, run)
     position = positions(mask)
@@ -56,12 +55,8 @@ def decoder_direction(
     centred = xy - xy.mean(0)
     angle, best, worst = _best_direction(errors, centred.T @ centred)
     body_angle, elongation = _long_axis(mask)
-    sd = np.where(states.std(0) > 0, states.std(0), 1.0)
-    frames = []
-    for pair in CODES.values():
-        weights = ridge_weights(states, np.stack([position[q] for q in pair], 1)) * sd[:, None]
-        frames.append(np.linalg.qr(weights)[0].T)
-    size = min(len(frame) for frame in frames)
+    placed = np.full((*mask.shape, states.shape[1]), np.nan)
+    placed[mask] = states
     data = {
         "angle": float(angle[0]),
         "best_r2": float(best[0]),
@@ -70,9 +65,9 @@ def decoder_direction(
         "elongation": elongation,
         "null_angle": ("surrogate", angle[1:]),
         "null_r2": ("surrogate", best[1:]),
-        "decoder": (("code", "axis", "channel"), np.stack([frame[:size] for frame in frames])),
+        "states": (("y", "x", "channel"), placed),
     }
-    coords = {"code": list(CODES), "channel": components.channel.values}
+    coords = {"channel": components.channel.values}
     attrs = {"organism": recording.attrs["organism"], "hash": recording.attrs["hash"], "cells": len(states)}
     attrs |= {"step": components.attrs["step"], "run": run, "cv_repeats": cv_repeats, "seed": seed}
     return xr.Dataset(data, coords, attrs)
@@ -123,7 +118,7 @@ def _rayleigh_test(angles: Float[np.ndarray, "*draw network"]) -> tuple[np.ndarr
 def direction_agreement(
     directions: Sequence[xr.Dataset], frame: Literal["canvas", "body"] = "canvas", *, draws: int = 1999, seed: int = 0
 ) -> xr.Dataset:
-    """Whether independent networks agree in the direction of their code, and in the channels that carry it.
+    """Whether independent networks agree in the direction of their code, and in their states at the same places.
 
     Args:
         directions: `decoder_direction` of each network.
@@ -133,10 +128,11 @@ def direction_agreement(
     Returns:
         Dataset over network: angle (in the frame), best_r2, worst_r2, elongation; scalars: length of the mean
         axial vector, direction (its angle), p_uniform (Rayleigh, against uniform angles), p_surrogates (against
-        one surrogate of each network, which allows for the bodies' shapes); null_length (draw,). Over code:
-        similarity, the mean over pairs of the Procrustes similarity of the decoders (1 if they span the same
-        channels), with p_similarity and null_similarity (draw, code) of randomly rotated decoders; NaN where
-        the networks differ in their channels.
+        one surrogate of each network, which allows for the bodies' shapes); null_length (draw,). shared, the mean
+        squared canonical correlation of the states of two networks at the same places, averaged over pairs (1: one is a
+        linear image of the other; it does not depend on the bases of their channels), with p_shared and null_shared
+        (state_draw,) between surrogates of each; NaN in the frame "body", or where canvases differ or bodies share
+        too few cells.
 
     Raises:
         UserError: fewer than three networks.
@@ -152,7 +148,7 @@ def direction_agreement(
         for d, o in zip(directions, origin, strict=True)
     ]
     null_length = _rayleigh_test(np.stack(null_angles, 1))[0]
-    similarity, null_similarity = _decoder_similarity([d.decoder.values for d in directions], draws, rng)
+    shared = _shared_variance([d.states.values for d in directions] if frame == "canvas" else [], seed)
     mean = np.exp(2j * np.radians(angles)).mean()
     data = {k: ("network", [float(d[k]) for d in directions]) for k in ("best_r2", "worst_r2", "elongation")} | {
         "angle": ("network", angles),
@@ -161,32 +157,47 @@ def direction_agreement(
         "p_uniform": float(p_uniform),
         "p_surrogates": p_value(float(length), null_length),
         "null_length": ("draw", null_length),
-        "similarity": ("code", similarity),
-        "null_similarity": (("draw", "code"), null_similarity),
-        "p_similarity": ("code", [p_value(s, n) for s, n in zip(similarity, null_similarity.T, strict=True)]),
+        "shared": shared[0],
+        "null_shared": ("state_draw", shared[1:]),
+        "p_shared": p_value(shared[0], shared[1:]),
     }
-    coords = {"network": [d.attrs["organism"] for d in directions], "code": list(CODES)}
+    coords = {"network": [d.attrs["organism"] for d in directions]}
     return xr.Dataset(data, coords, {"frame": frame, "draws": draws, "seed": seed})
 
 
-def _decoder_similarity(
-    decoders: Sequence[Float[np.ndarray, "code axis channel"]], draws: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Similarity of the decoders of each code, averaged over pairs of networks, and that of random directions."""
-    if len({d.shape for d in decoders}) > 1:
-        return np.full(len(CODES), np.nan), np.full((draws, len(CODES)), np.nan)
-    _, axes, channels = decoders[0].shape
-    observed = np.asarray([_procrustes(np.stack(decoders)[:, k]) for k in range(len(CODES))])
-    random = haar_frames(rng, channels, axes, draws * len(decoders)).swapaxes(1, 2)
-    null = _procrustes(random.reshape(draws, len(decoders), axes, channels).swapaxes(0, 1))
-    return observed, np.repeat(null[:, None], len(CODES), 1)
+def _shared_variance(states: Sequence[Float[np.ndarray, "y x channel"]], seed: int) -> Float[np.ndarray, " field"]:
+    """Mean squared canonical correlation over matched cells, averaged over pairs of networks, then that of surrogates.
+
+    Canonical correlations compare what two networks represent whatever their bases (Raghu et al. 2017).
+    """
+    nothing = np.full(1 + _STATE_DRAWS, np.nan)
+    if len({values.shape[:2] for values in states}) != 1:
+        return nothing
+    masks = [np.isfinite(values[..., 0]) for values in states]
+    fields = [
+        with_surrogates(values[mask], mask, _STATE_DRAWS, seed + number)
+        for number, (values, mask) in enumerate(zip(states, masks, strict=True))
+    ]
+    pairs = []
+    for i in range(len(states)):
+        for j in range(i):
+            both = masks[i] & masks[j]
+            if both.sum() >= _CELLS_PER_CHANNEL * (states[i].shape[-1] + states[j].shape[-1]):
+                pairs.append(_canonical(fields[i][:, both[masks[i]]], fields[j][:, both[masks[j]]]))
+    return np.mean(pairs, 0) if pairs else nothing
 
 
-def _procrustes(frames: Float[np.ndarray, "network *draw axis channel"]) -> np.ndarray:
-    """Procrustes similarity of two frames, the mean singular value of their product, averaged over pairs."""
-    pairs = [(i, j) for i in range(len(frames)) for j in range(i)]
-    values = [np.linalg.svd(frames[i] @ frames[j].swapaxes(-1, -2), compute_uv=False).mean(-1) for i, j in pairs]
-    return np.asarray(np.mean(values, 0))
+def _canonical(
+    a: Float[np.ndarray, "field cell channel"], b: Float[np.ndarray, "field cell other"]
+) -> Float[np.ndarray, " field"]:
+    """Mean squared canonical correlation of two sets of channels over the same cells; channels that are constant there
+    count for nothing."""
+    a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
+    within = [np.linalg.pinv(x.swapaxes(1, 2) @ x, rcond=1e-10, hermitian=True) for x in (a, b)]
+    between = a.swapaxes(1, 2) @ b
+    squared = np.einsum("fij,fjk,fkl,fil->f", within[0], between, within[1], between, optimize=True)
+    ranks = [np.linalg.matrix_rank(x.swapaxes(1, 2) @ x, rtol=1e-10, hermitian=True) for x in (a, b)]
+    return np.asarray(squared / np.minimum(*ranks))
 
 
 def compare_networks(results: Sequence[AxesResult]) -> xr.Dataset:

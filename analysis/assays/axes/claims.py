@@ -16,11 +16,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from analysis.assays.axes.across_networks import CODES
 from analysis.assays.axes.decoding import PLANTED_SHARES
 from analysis.assays.axes.pca import SHOWN
 from analysis.report.format import join_words, number, percent, plural, probability
-from analysis.report.model import Claim, evidence
+from analysis.report.model import Answer, Claim, evidence, surprise
 
 Results = Mapping[str, Any]
 _ALPHA = 0.05
@@ -32,6 +31,10 @@ _LABELS = {
     "radius": "distance from the seed",
     "edge": "distance to the edge",
 }
+_RADIAL = {  # by whether training makes PC1 more radial than shuffled weights do
+    True: "Training makes PC1 radial: |ρ| = {} with the trained weights, {} with shuffled ones (median).",
+    False: "PC1 needs no training to be radial: |ρ| = {} with the trained weights, {} with shuffled ones (median).",
+}
 _HEADLINES = {
     ("PC1", "rank_correlation"): {
         "clear": "PC1 is radial: its rank correlation with the distance from the seed is |ρ| = {} (q = {})",
@@ -42,7 +45,7 @@ _HEADLINES = {
     ("s", "r2"): {
         "clear": "position along the body is decodable beyond what smooth fields allow (R² = {}, q = {})",
         "undecided": "{n} surrogates cannot tell whether position along the body is encoded (R² = {}, q = {})",
-        "none": "position along the body is decodable, but as well from smooth fields (R² = {}, q = {})",
+        "none": "position along the body is decoded no better than from smooth fields (R² = {}, q = {})",
         "below 0": "position along the body cannot be decoded linearly (R² = {})",
     },
 }
@@ -211,7 +214,30 @@ def _position_claims(results: Results) -> Iterator[Claim]:
         shares = [f"{percent(s) if s == s else _NONE_FOUND} along {direction}" for direction, s in least.items()]
         note += f" The least linear code of x that these tests find alone holds {' and '.join(shares)} of the variance."
         records += _rows({(f"x planted along {d}", "least share of the variance found"): s for d, s in least.items()})
-    yield _claim(text, records, note, decodable=_clear(decoders), least_found=least)
+    claim = _claim(text, records, note, decodable=_clear(decoders), least_found=least)
+    yield replace(claim, answer=_position_answer(decoders, least))
+
+
+def _position_answer(decoders: pd.DataFrame, least: Mapping[str, float]) -> Answer:
+    """Which position a cell's state encodes most clearly, or how large a code would have been found."""
+    figure, known = "position", decoders[decoders.quantity.isin(clear := _clear(decoders))]
+    if clear:
+        row = max(known.to_dict("records"), key=surprise)
+        values = f"R² = {number(row['value'])} against {number(row['null_median'])}"
+        straight = "" if {"x", "y", "s"} & {*clear, *_undecided(decoders)} else "; a straight axis was not found"
+        text = f"Cells encode {_LABELS[row['quantity']]} better than smooth random fields do ({values}){straight}."
+        return Answer(text, "clear", figure, surprise(row))
+    if undecided := _undecided(decoders):
+        return Answer(f"{decoders.n.iloc[0]} surrogates cannot tell about {_join(undecided)}.", "cannot tell", figure)
+    text, missed = (
+        "Cells encode no position better than smooth random fields do",
+        [share for share in least.values() if share != share],
+    )
+    if not least or missed:
+        detail = f", but a code of {percent(PLANTED_SHARES[-1])} of the variance could be missed" if missed else ""
+        return Answer(f"{text} that this test could find{detail}.", "cannot tell", figure)
+    text += f"; a linear code of {percent(max(least.values()))} of the variance would have been found."
+    return Answer(text, "clear", figure)
 
 
 def _reproducibility(results: Results) -> Iterator[Claim]:
@@ -277,8 +303,12 @@ def _weight_shuffle_claim(results: Results) -> Iterator[Claim]:
     )
     if free:
         text += f" Shuffled weights encode {_join(free)} better than the trained ones."
-    rows = _null_rows(tests, "weight_shuffles")
+    rows = _null_rows(tests, "weight_shuffles", "r2", "excess")
     yield _claim(text, rows, _origin(tests), trained=clear, beyond_smoothness=beyond, free=free)
+    radial = _null_rows(tests, "weight_shuffles", "rank_correlation")
+    if len(radial):
+        values = (number(radial.value.iloc[0]), number(radial.null_median.iloc[0]))
+        yield _claim(_RADIAL[bool(_clear(radial))].format(*values), radial, _origin(tests))
 
 
 def _clock_claim(results: Results) -> Iterator[Claim]:
@@ -469,29 +499,22 @@ def _agreement_claim(results: Results) -> Iterator[Claim]:
     yield _claim(text, rows, f"Angles are counted from {origin}.", **numbers)
 
 
-def _similarity_claim(results: Results) -> Iterator[Claim]:
-    """A5: whether networks encode position in the same channels."""
-    agreement, rows = results["agreement"], []
-    if not np.isfinite(agreement.similarity).all():
+def _shared_claim(results: Results) -> Iterator[Claim]:
+    """A5: whether the states of networks are alike at the same places, whatever their bases."""
+    agreement = results["agreement"]
+    shared, p = float(agreement.shared), float(agreement.p_shared)
+    if not np.isfinite(shared):
         return
-    for code in agreement.code.values:
-        similarity, p, null = (agreement[f"{name}similarity"].sel(code=code) for name in ("", "p_", "null_"))
-        columns = _null_ends(null) | {"p": float(p), "n": agreement.sizes["network"], "unit": "networks"}
-        rows += _rows({(str(code), "Procrustes similarity"): float(similarity)}, **columns)
-    r2 = results["networks"].r2 if results["networks"] else None
-    decoded = [
-        c for c, quantities in CODES.items() if r2 is None or bool((r2.sel(quantity=list(quantities)) > 0).all())
-    ]
-    clear = [row["quantity"] for row in rows if row["p"] <= _ALPHA and row["quantity"] in decoded]
+    null = _null_ends(agreement.null_shared)
+    columns = null | {"p": p, "n": agreement.sizes["network"], "unit": "networks"}
+    rows = _rows({("states at the same places", "squared canonical correlation, mean over pairs"): shared}, **columns)
     expected = ", as expected of networks that were trained from each other" if results["relatives"] else ""
-    text = (
-        f"The code of {' and that of '.join(clear)} lies in the same channels in these networks{expected}."
-        if clear
-        else "The networks keep their codes in different channels, as independent ones should."
-        if decoded
-        else "Not every network has a linear code of position (R² ≤ 0), so that their channels are not compared."
-    )
-    yield _claim(text, rows, "Null: randomly rotated decoders.", same_channels=clear)
+    more = "more alike" if p <= _ALPHA else "no more alike"
+    text = f"States of cells at the same place are {more} in these networks than smooth fields would be"
+    text += expected if p <= _ALPHA else ""
+    text += f" (mean squared canonical correlation {number(shared)}, surrogates {number(null['null_median'])})."
+    note = "In any basis of the channels. A body’s outline and its growth from one seed make states alike, too."
+    yield _claim(text, rows, note, shared=shared, p=p)
 
 
 _CLAIMS = {  # by section: a part, and the claims that are made where it was run
@@ -510,7 +533,7 @@ _CLAIMS = {  # by section: a part, and the claims that are made where it was run
     ),
     "interventions": (("pushes", _push_claim), ("projections", _projection_claim)),
     "rotation-test": (("rotated_perception", _perception_claim), ("rotated_states", _state_claim)),
-    "networks": (("networks", _network_claim), ("agreement", _agreement_claim), ("agreement", _similarity_claim)),
+    "networks": (("networks", _network_claim), ("agreement", _agreement_claim), ("agreement", _shared_claim)),
 }
 
 

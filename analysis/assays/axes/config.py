@@ -69,8 +69,8 @@ class AxesConfig:
 
     @classmethod
     def quick(cls) -> AxesConfig:
-        """Components, decoders, and what shape and colour explain (A0 to A3), without what costs more."""
-        return cls(weight_shuffles=0, time_course_surrogates=0, random_directions=0, angles=())
+        """Components, decoders, what shape and colour explain, and few weight shuffles, which decide on PC1 alone."""
+        return cls(weight_shuffles=19, time_course_surrogates=0, random_directions=0, angles=())
 
     def filled(self) -> AxesConfig:
         """With `full`, the larger preset in every option that has its default value."""

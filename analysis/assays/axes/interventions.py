@@ -16,7 +16,6 @@ import xarray as xr
 from jaxtyping import Bool, Float
 
 from analysis import metrics
-from analysis.assays.axes.across_networks import CODES
 from analysis.assays.axes.decoding import QUANTITIES, ridge_weights
 from analysis.assays.axes.pca import PCA_MIN_CELLS
 from analysis.geometry import geodesic, positions
@@ -31,6 +30,7 @@ from nca.perception import mature
 from nca.spec import channel_role
 
 _CEILING = 10.0  # of an outcome: a run that floods the canvas counts as this much
+_CODES = {"x and y": ("x", "y"), "radius and edge": ("radius", "edge")}
 
 
 @dataclass(frozen=True)
@@ -149,14 +149,14 @@ def projection_tests(runs: _CodeRuns, *, null_planes: int = 39, seed: int = 0) -
         raise UserError(f"Removing a plane needs three or more hidden channels; the rule has {len(runs.channels)}.")
     directions, mask = _decoder_directions(runs), runs.masks[0]
     planes = {}
-    for code, pair in CODES.items():
+    for code, pair in _CODES.items():
         if all(q in directions for q in pair):
             true = np.stack([positions(mask)[q] for q in pair], 1)
             fields = np.concatenate([true[None], rotate_bands(true, laplacian_modes(mask), null_planes, seed + 1)])
             weights = np.stack([ridge_weights(runs.states, field) for field in fields])
             planes[code] = np.linalg.qr(weights / np.linalg.norm(weights, axis=1, keepdims=True))[0]
     if not planes:
-        raise UserError(f"No plane is removed: neither {' nor '.join(CODES)} are both decoded linearly (R² above 0).")
+        raise UserError(f"No plane is removed: neither {' nor '.join(_CODES)} are both decoded linearly (R² above 0).")
     stacked = np.concatenate(list(planes.values()))
     complements = [np.linalg.svd(plane, full_matrices=True)[0][:, plane.shape[1] :] for plane in stacked]
     shape = (len(planes), null_planes + 1)

@@ -229,9 +229,12 @@ def _plot_shape_and_colour(tests: xr.Dataset) -> Drawn:
 
 def _plot_weight_shuffle(tests: xr.Dataset) -> Drawn:
     """A4: the trained rule and rules with shuffled weights."""
-    figure, axes = _null_panels(2, 2.5)
-    for ax, measure, label in zip(axes, ("r2", "excess"), ("R²", "R² above the surrogates’ median"), strict=True):
+    figure, axes = _null_panels(3, 2.5)
+    for ax, measure, label in zip(axes, ("r2", "excess"), ("R²", "R² above surrogates’ median"), strict=False):
         _plot_null_tests(ax, tests, {(q, measure): q for q in _LABELS}, label)
+    _plot_null_tests(axes[2], tests, {("PC1", "rank_correlation"): "PC1"}, "|ρ| with the radius")
+    axes[2].set_ylim(axes[0].get_ylim())
+    axes[2].xaxis.set_major_locator(MaxNLocator(3))
     return figure, (
         f"{_NULL} The null: {tests.attrs['weight_shuffles']} rules with shuffled weights, guided by the trained run "
         "(same alive sites, fire masks and size of updates). What they encode as well was not made by training. s: "

@@ -60,8 +60,8 @@ _SECTIONS = {  # title, parts of the result, method
         ("networks",),
         "One run of each organism at the adult step; q over all organisms and quantities. Networks are the unit, and "
         "only independent ones count. Agreement of directions: axial Rayleigh test, against one surrogate of each "
-        "network, which allows for the shape of the body. Agreement of decoders: Procrustes similarity in channel "
-        "space (A5).",
+        "network, which allows for the shape of the body. Agreement of states: canonical correlations over cells at "
+        "the same places, against surrogates of both networks (A5).",
     ),
 }
 
@@ -176,8 +176,8 @@ def _comparison_section(results: Sequence[AxesResult]) -> Section:
         else:
             relatives = related(organisms)
             drawn |= {"agreement": data["agreement"], "directions": directions}
-            if not np.isfinite(data["agreement"].similarity).all():
-                skipped.append("Decoders were not compared by channel: the networks differ in their channels.")
+            if not np.isfinite(data["agreement"].shared):
+                skipped.append("States were not compared place by place: targets or canvases differ.")
     section = _section("networks", {**data, "relatives": relatives}, skipped, drawn)
     title = "Axes across training" if training else section.title
     return replace(section, title=title, lookup={"R² of position in each organism": _lookup(table)}, data=data)

@@ -19,7 +19,8 @@ import xarray as xr
 from jaxtyping import Array, Bool, Float
 
 from analysis.assays.axes.decoding import decode_position
-from analysis.assays.axes.pca import body_states
+from analysis.assays.axes.pca import body_states, layout
+from analysis.geometry import positions
 from analysis.rollouts import fire_masks
 from analysis.stats.nulls import null_tests
 from analysis.stats.surrogates import laplacian_modes, rotate_bands
@@ -51,9 +52,10 @@ def weight_shuffle_tests(
         surrogates: band-rotated surrogates of each rule's states, for the excess.
 
     Returns:
-        Dataset of `null_tests` over statistic, indexed by (quantity, measure): r2, and excess, which is r2 minus
-        its median over surrogates. The null is the shuffled rules. Each measure is FDR-corrected by itself, since
-        both ask the same question. A shuffled rule whose states are all equal decodes nothing: its R² is
+        Dataset of `null_tests` over statistic, indexed by (quantity, measure): r2; excess, which is r2 minus
+        its median over surrogates; and rank_correlation, that of PC1 with the radius, each rule's states having
+        components of their own. The null is the shuffled rules. Each measure is FDR-corrected by itself, since
+        all ask the same question. A shuffled rule whose states are all equal decodes nothing: its R² is
         that of no features.
 
     Raises:
@@ -66,17 +68,30 @@ def weight_shuffle_tests(
     states = _shuffled_states(organism, step, key, weight_shuffles, seed)[:, mask]
     channels = [channel_names(organism.rule.spec).index(n) for n in components.channel.values]
     body_modes = laplacian_modes(mask)
-    measures: dict[str, dict[tuple[str, str], list[float]]] = {"r2": {}, "excess": {}}
+    scaling, position = str(components.attrs["scaling"]), positions(mask)
+    radial: tuple[str, str] = ("PC1", "rank_correlation")
+    measures: dict[str, dict[tuple[str, str], list[float]]] = {"r2": {}, "excess": {}, "radial": {radial: []}}
     for k, values in enumerate([trained, *states[..., channels].astype(np.float64)]):
         fields = np.concatenate([values[None], rotate_bands(values, body_modes, surrogates, seed + k)])
         for quantity, repeats in decode_position(fields, mask, cv_repeats).items():
             r2 = repeats.mean(1)
             measures["r2"].setdefault((quantity, "r2"), []).append(r2[0])
             measures["excess"].setdefault((quantity, "excess"), []).append(r2[0] - np.median(r2[1:]))
+        first = _first_component(values, scaling)[:, None]
+        measures["radial"][radial].append(np.nan_to_num(layout(first, position)["radius_correlation"][0]))
     families = [null_tests({k: np.asarray(v) for k, v in m.items()}) for m in measures.values()]
     attrs = {"step": step, "run": run, "cells": len(trained), "weight_shuffles": weight_shuffles}
     attrs |= {"surrogates": surrogates, "cv_repeats": cv_repeats, "seed": seed}
     return xr.concat(families, "statistic").assign_attrs(attrs)
+
+
+def _first_component(states: Float[np.ndarray, "cell channel"], scaling: str) -> Float[np.ndarray, " cell"]:
+    """Scores of the first principal component of these states."""
+    centred = states - states.mean(0)
+    if scaling == "zscore":
+        centred = centred / np.where(states.std(0) > 0, states.std(0), 1.0)
+    left, size, _ = np.linalg.svd(centred, full_matrices=False)
+    return left[:, 0] * size[0]
 
 
 def _shuffled_states(

@@ -7,6 +7,7 @@ from helpers.fields import record_fields
 
 from analysis.assays.axes.across_networks import (
     _best_direction,
+    _canonical,
     _long_axis,
     _rayleigh_test,
     decoder_direction,
@@ -76,23 +77,42 @@ def test_the_axial_rayleigh_test_has_its_known_values_and_size():
     assert np.mean(p <= 0.05) == pytest.approx(0.05, abs=0.01)
 
 
-def test_decoders_in_the_same_channels_are_similar_and_rotated_ones_are_not():
-    mask = bodies.disc((40, 40), 12)
-    position = positions(mask)
-    code = np.stack([position[q] / position[q].std() for q in ("x", "y", "radius", "edge")], 1)
+def network(number, mask, mixing, code=0.0):
+    """A network whose states are one and the same field, and one of its own, in a basis of its own."""
+    common = code * bodies.smooth_fields(1000, mask, 5)
+    recording = record_fields((common + bodies.smooth_fields(number, mask, 5)) @ mixing, mask)
+    return decoder_direction(recording, pca(recording), surrogates=19, cv_repeats=1)
 
-    def network(number, mixing):
-        values = code @ mixing + 0.1 * bodies.smooth_fields(number, mask, 8)
-        recording = record_fields(values, mask)
-        return decoder_direction(recording, pca(recording), surrogates=19, cv_repeats=1)
 
+def test_states_that_networks_share_are_found_in_any_basis_and_independent_ones_are_not():
+    mask, rng = bodies.disc((40, 40), 12), np.random.default_rng(0)
+    mixings = [rng.normal(size=(5, 5)) for _ in range(4)]
+    mixed = direction_agreement([network(k, mask, mixing, 1) for k, mixing in enumerate(mixings)], draws=19)
+    assert float(mixed.p_shared) == pytest.approx(1 / 100)
+    plain = direction_agreement([network(k, mask, np.eye(5), 1) for k in range(4)], draws=19)
+    assert float(mixed.shared) == pytest.approx(float(plain.shared), rel=1e-6)
+    none = direction_agreement([network(k, mask, mixing) for k, mixing in enumerate(mixings)], draws=19)
+    assert float(none.p_shared) > 0.05
+    assert float(none.shared) < 0.6 * float(mixed.shared)
+
+
+def test_the_canonical_correlation_of_known_fields_is_worked_out():
     rng = np.random.default_rng(0)
-    mixing = np.linalg.qr(rng.normal(size=(8, 4)))[0].T
-    same = direction_agreement([network(k, mixing) for k in range(4)], draws=199)
-    assert (same.similarity > 0.9).all()
-    assert (same.p_similarity <= 1 / 200 + 1e-9).all()
-    rotated = [network(k, np.linalg.qr(rng.normal(size=(8, 4)))[0].T) for k in range(4)]
-    assert (direction_agreement(rotated, draws=199).p_similarity > 0.05).all()
+    a = np.linalg.qr(rng.normal(size=(60, 6)))[0]
+    a -= a.mean(0)
+    b = np.concatenate([a[:, :2] @ rng.normal(size=(2, 2)), np.zeros((60, 1))], 1)
+    assert _canonical(a[None], b[None]) == pytest.approx(1)
+    basis = np.linalg.qr(np.c_[np.ones(60), rng.normal(size=(60, 3))])[0][:, 1:]
+    c = np.cos(np.radians(60)) * basis[:, :1] + np.sin(np.radians(60)) * basis[:, 1:2]
+    assert _canonical(basis[None, :, :1], c[None]) == pytest.approx(0.25)
+    assert _canonical(basis[None, :, :1], basis[None, :, 2:]) == pytest.approx(0, abs=1e-12)
+
+
+def test_states_are_not_compared_between_targets_or_canvases():
+    agreement = direction_agreement([direction_of(k, bodies.disc()) for k in range(3)], "body")
+    assert np.isnan(float(agreement.shared))
+    canvases = [direction_of(k, bodies.disc((40 + k, 40), 12)) for k in range(3)]
+    assert np.isnan(float(direction_agreement(canvases).p_shared))
 
 
 def test_fewer_than_three_networks_make_no_claim():

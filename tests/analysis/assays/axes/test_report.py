@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from helpers import bodies, codes
 
 import analysis
@@ -164,6 +165,15 @@ def test_of_codes_that_are_there_those_that_needed_no_training_are_named():
     values = {("x", "r2"): (0.3, 0.4, 0.4), ("y", "r2"): (-0.3, 0.4, 0.4), ("x", "excess"): (0.1, 0.4, 0.4)}
     (claim,) = axes_claims("weight-shuffle", {"weight_shuffle": results_of(values)})
     assert claim.text.startswith("The code of left-right position (x) needed no training")
+
+
+@pytest.mark.parametrize(("p", "says"), [(0.05, "Training makes PC1 radial"), (0.9, "PC1 needs no training to be")])
+def test_whether_training_makes_pc1_radial_is_said_beside_the_codes(p, says):
+    shuffle = results_of({("x", "r2"): (0.3, 0.4, 0.4), ("x", "excess"): (0.1, 0.4, 0.4)})
+    radial = results_of({("PC1", "rank_correlation"): (0.73, p, p)})
+    claims = axes_claims("weight-shuffle", {"weight_shuffle": xr.concat([shuffle, radial], "statistic")})
+    assert claims[1].text.startswith(says)
+    assert claims[1].evidence.value.tolist() == [0.73]
 
 
 def test_few_draws_cannot_tell_and_many_can(complete):

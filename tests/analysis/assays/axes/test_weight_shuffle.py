@@ -68,7 +68,10 @@ def test_training_is_found_to_have_made_a_positional_counter():
     organism = codes.counter()
     recording = record(organism, 50, every=50)
     options = {"weight_shuffles": 39, "surrogates": 9, "cv_repeats": 2}
-    tests = weight_shuffle_tests(organism, recording, pca(recording), run_keys(0, 1)[0], **options)
+    components = pca(recording)
+    tests = weight_shuffle_tests(organism, recording, components, run_keys(0, 1)[0], **options)
+    radial = tests.sel(quantity="PC1", measure="rank_correlation")
+    assert float(radial.observed) == pytest.approx(float(components.radius_correlation[0, 0]), abs=1e-6)
     assert float(tests.observed.sel(quantity="x", measure="r2")) == pytest.approx(1, abs=0.01)
     assert float(tests.p.sel(quantity="x", measure="r2")) <= 0.05
     assert float(tests.p.sel(quantity="x", measure="excess")) <= 0.05
