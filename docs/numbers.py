@@ -65,7 +65,8 @@ def organism_table() -> None:
     import nca
 
     columns = (
-        "organism | training steps | log10 MSE at step 96 | 200 | 2,000 | recovered: bottom, top, right, left, centre"
+        "organism | training steps | log10 MSE at step 96 | at step 200 | at step 2,000 | "
+        "recovered: bottom, top, right, left, centre"
     )
     _print(f"| {columns} |", "|---|---|---|---|---|---|")
     for name in ORGANISMS:

@@ -8,14 +8,14 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, Suppress, arg
 
 from analysis.cli.info import metrics_pairs
 from analysis.cli.output import format_pairs, format_table, log_line, print_result
 from nca.errors import UserError
-from nca.training.config import TrainConfig, read_config
+from nca.training.config import TrackerName, TrainConfig, read_config
 from nca.versions import OLD_KEYS
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ class Train(TrainConfig):
         targets: of a population: several pictures, each with all seeds.
         regimes: of a population: several regimes in order, each starting from the members of the one
             before; REGIME:STEPS gives a regime its own number of steps.
+        log_to: also log metrics and pictures to TensorBoard or Weights & Biases (wandb), in the run folder; wandb
+            sends nothing unless WANDB_MODE is online.
         shard: of a population: train only shard k/n of its lineages; nca merge joins the shards.
         coordinator: HOST:PORT of the first of several processes that train together, or auto where a
             scheduler knows it.
@@ -70,6 +72,7 @@ class Train(TrainConfig):
     population: int = 0
     targets: tuple[str, ...] = ()
     regimes: tuple[str, ...] = ()
+    log_to: TrackerName = "none"
     shard: str = ""
     coordinator: str = ""
     processes: int | None = None
@@ -113,7 +116,8 @@ def _train_one(command: Train) -> None:
     config = _config(command)
     folder = command.out or Path("runs") / config.run_name
     with _resume_hint(folder / "state.safetensors", f"--out {folder}"):
-        organism = train(config, folder, resume=command.resume, minutes=command.minutes, log=log_line)
+        how: Any = {"resume": command.resume, "log": log_line, "log_to": command.log_to}
+        organism = train(config, folder, minutes=command.minutes, **how)
     if jax.process_index() > 0:
         return
     if command.out and folder.name:
@@ -139,7 +143,8 @@ def _train_population(command: Train) -> None:
     if command.minutes:
         raise UserError("--minutes is for a single organism; a population takes --steps, or --regimes REGIME:STEPS.")
     with _resume_hint(folder / POPULATION_FILE, f"--population {command.population} --out {folder}"):
-        members = train_population(configs, folder, resume=command.resume, shard=shard, log=log_line)
+        how: Any = {"resume": command.resume, "log": log_line, "log_to": command.log_to}
+        members = train_population(configs, folder, shard=shard, **how)
     if command.eval_runs and jax.process_index() == 0:
         members = _measure_members(members, command.eval_runs, shard)
     rows: list[tuple[str, ...]] = [("member", "status", "steps", "log10 MSE at 96", "at 200", "reason")]

@@ -16,6 +16,7 @@ from nca.validation import check_at_least, convert_to_tuples
 from nca.versions import modern_keys
 
 Regime = Literal["growing", "persistent", "regenerating"]
+TrackerName = Literal["none", "tensorboard", "wandb"]
 REGIMES: tuple[Regime, ...] = ("growing", "persistent", "regenerating")
 WOUNDS = ("disc", "half", "core")
 CONFIG_FILE = "config.json"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
@@ -38,7 +38,7 @@ from nca.training.checkpoint import (
     restore_checkpoint,
     save_checkpoint,
 )
-from nca.training.config import TrainConfig
+from nca.training.config import TrackerName, TrainConfig
 from nca.training.interrupts import interrupts_between_steps
 from nca.training.plots import plot_training
 from nca.training.population import PopulationMember, population_members, write_population
@@ -53,6 +53,7 @@ from nca.training.step import (
     step_key,
     training_phase,
 )
+from nca.training.trackers import Tracker, import_tracker
 
 _FIRST_PLOT = 50  # so that a mistaken target is seen soon
 
@@ -67,6 +68,7 @@ def train(
     resume: bool = False,
     minutes: float = 0,
     log: Log | None = None,
+    log_to: TrackerName = "none",
 ) -> Organism:
     """Train an organism.
 
@@ -78,11 +80,14 @@ def train(
         minutes: wall time for training, which sets the number of training steps by the time that a few of them take
             before the first; the configuration's number if 0.
         log: called with each line of progress; standard error if none.
+        log_to: none, tensorboard or wandb: where metrics and pictures of the pool are logged as well.
 
     Raises:
-        UserError: the configuration is impossible, the folder is in use, or training keeps failing.
+        UserError: the configuration is impossible, the folder is in use, a package is missing, or training keeps
+            failing.
     """
     log = log or log_line
+    import_tracker(log_to)
     folder = Path(folder) if folder is not None else Path("runs") / config.run_name
     is_first = jax.process_index() == 0
     if not is_first:
@@ -111,7 +116,7 @@ def train(
             checkpoint = replace(checkpoint, step=int(step), rollbacks=int(rollbacks))
             save_checkpoint(own_folder, state, checkpoint)
         run, states = _Run(task, own_folder, checkpoint), _SingleState(task, state, compiled)
-        _train_runs([run], states, log)
+        _train_runs([run], states, log, log_to if is_first else "none")
         if run.failure:
             raise UserError(run.failure)
         return _save_organism(run, states[0])
@@ -137,6 +142,7 @@ def train_population(
     resume: bool = False,
     shard: Shard | None = None,
     log: Log | None = None,
+    log_to: TrackerName = "none",
 ) -> list[PopulationMember]:
     """Train several organisms: those of one regime at once, regime after regime.
 
@@ -147,6 +153,7 @@ def train_population(
         shard: which share of the population to train here; all of it if none, or the share of this process
             where several train together.
         log: called with each line of progress; standard error if none.
+        log_to: as for a single network, with a run for each member.
 
     Returns:
         All members, with the status of each.
@@ -155,6 +162,7 @@ def train_population(
         UserError: the configurations do not go together, or the folder holds another population.
     """
     log, folder = log or log_line, Path(folder)
+    import_tracker(log_to)
     shard = shard or Shard(jax.process_index() + 1, jax.process_count())
     members = population_members(configs, folder, shard.n)
     own = [m for m in members if m.shard == str(shard)]
@@ -162,18 +170,14 @@ def train_population(
         raise UserError(f"{folder} already holds members: continue with --resume, or name another folder.")
     write_population(members)
     with lock_folder(own[0].folder):  # a shard has one writer; other shards may share its folder
-        return _train_members(configs, folder, members, resume, shard, log)
+        return _train_members(members, resume, shard, log, log_to)
 
 
 def _train_members(
-    configs: Sequence[TrainConfig],
-    folder: Path,
-    members: list[PopulationMember],
-    resume: bool,
-    shard: Shard,
-    log: Log,
+    members: list[PopulationMember], resume: bool, shard: Shard, log: Log, log_to: TrackerName
 ) -> list[PopulationMember]:
     """The members after those of a shard were trained, regime after regime."""
+    configs, folder = [m.config for m in members], members[0].home
     own = [m for m in members if m.shard == str(shard)]
     for (regime, steps), group in groupby(own, key=lambda m: (m.config.regime, m.config.steps)):
         ready = [m for m in group if m.status == "waiting" and _ancestor_exists(m, log)]
@@ -181,7 +185,7 @@ def _train_members(
             log(f"training {len(ready)} members, {regime}, {steps} steps, on {devices.describe_devices()}")
             with devices.explain_out_of_memory(configs[0], len(ready)):
                 runs, states = _open_members(ready, resume, log)
-                _train_runs(runs, states, log)
+                _train_runs(runs, states, log, log_to)
             for i, (member, run) in enumerate(zip(ready, runs, strict=True)):
                 if not run.failure:
                     save(_save_organism(run, states[i]), member.file)
@@ -244,6 +248,7 @@ class _Run:
         metrics: of each step since the last row.
         loss: mean loss of the last row.
         failure: why it gave up; empty while it trains.
+        tracker: where its metrics are logged.
     """
 
     task: Task
@@ -254,6 +259,7 @@ class _Run:
     metrics: list[dict[str, Any]] = field(default_factory=list)
     loss: float = float("nan")
     failure: str = ""
+    tracker: Tracker = field(init=False)
 
     def __post_init__(self) -> None:
         self.config, self.snapshot_steps = self.task.config, self.task.config.snapshot_steps
@@ -316,8 +322,15 @@ class _StackedState:
 # --- The loop ---
 
 
-def _train_runs(runs: Sequence[_Run], states: _SingleState | _StackedState, log: Log) -> None:
+def _train_runs(runs: Sequence[_Run], states: _SingleState | _StackedState, log: Log, log_to: TrackerName) -> None:
     """Train until every network is done or has given up."""
+    with ExitStack() as opened:
+        for run in runs:
+            run.tracker = opened.enter_context(closing(Tracker(log_to, run.folder, run.config, run.step)))
+        _take_steps(runs, states, log)
+
+
+def _take_steps(runs: Sequence[_Run], states: _SingleState | _StackedState, log: Log) -> None:
     for i, run in enumerate(runs):
         if run.checkpoint == Checkpoint() and 0 in run.snapshot_steps:
             _save_snapshot(run, states[i])
@@ -388,11 +401,12 @@ def _record(run: _Run, states: _SingleState | _StackedState, number: int) -> Non
     run.metrics = []
     row = {"step": step, "loss": run.loss, "log10_loss": float(np.log10(max(run.loss, 1e-12)))}
     size = append_metrics(folder, row)
+    run.tracker.log(row)
     is_last = step == config.steps
     if step in run.snapshot_steps:
         _save_snapshot(run, states[number])
     if config.plot_every and (step == _FIRST_PLOT or step % config.plot_every == 0 or is_last):
-        plot_training(states[number].pool, folder, step)
+        run.tracker.log_picture(step, plot_training(states[number].pool, folder, step))
     if is_last or step % config.save_every == 0:
         run.checkpoint = Checkpoint(step, run.checkpoint.rollbacks, size)
         save_checkpoint(folder, states[number], run.checkpoint)
@@ -416,7 +430,9 @@ def _roll_back(run: _Run, states: _SingleState | _StackedState, number: int, fai
     state, reseeded = _reseed_pool(run.task, state)
     rollbacks = checkpoint.rollbacks + 1
     row = {"event": "rollback", "reason": failure, "failed_at": run.step, "step": checkpoint.step}
-    size = append_metrics(run.folder, row | {"reseeded": reseeded, "rollbacks": rollbacks})
+    row |= {"reseeded": reseeded, "rollbacks": rollbacks}
+    size = append_metrics(run.folder, row)
+    run.tracker.log(row)
     log(f"{prefix}step {run.step}: {failure}; back to step {checkpoint.step} with another key, {reseeded} reseeded")
     run.checkpoint, run.step = Checkpoint(checkpoint.step, rollbacks, size), checkpoint.step
     states[number] = state

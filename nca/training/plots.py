@@ -15,10 +15,12 @@ _COLUMNS, _ROWS = 8, 4
 _CELL = 3  # pixels
 
 
-def plot_training(pool: jax.Array, folder: Path, step: int) -> None:
-    """Write pool/STEP.png, the pool's first samples on white, and loss.png."""
-    _plot_pool(np.asarray(pool[: _COLUMNS * _ROWS, ..., :4]), folder / "pool" / f"{step:06d}.png")
+def plot_training(pool: jax.Array, folder: Path, step: int) -> Path:
+    """Write pool/STEP.png, the pool's first samples on white, and loss.png; returns the former."""
+    path = folder / "pool" / f"{step:06d}.png"
+    _plot_pool(np.asarray(pool[: _COLUMNS * _ROWS, ..., :4]), path)
     _plot_loss(folder)
+    return path
 
 
 def _plot_pool(states: np.ndarray, path: Path) -> None:
