@@ -17,8 +17,8 @@ class Export:
     """Write an organism for other programs.
 
     Attributes:
-        to: npz, arrays by name; torch, a state_dict of convolutions with its config; web-json, bytes as
-            the demo of Mordvintsev et al. 2020 reads them; onnx, one step as a graph.
+        to: format of the file: npz, arrays by name; torch, a state_dict of convolutions with its config; web-json, as
+            the demo of Mordvintsev et al. 2020 reads it; onnx, one step as a graph.
         out: the file; NAME with the format's suffix if not given.
         force: overwrite a file that exists.
     """
@@ -48,8 +48,8 @@ class View:
     Attributes:
         out: the page, an .html file; it needs no network and no other file.
         canvas: height and width in cells, instead of the organism's own.
-        seed: number that the randomness follows from, at first.
-        run: which run of that seed, at first.
+        seed: seed of all random numbers; it can be changed on the page.
+        run: number of the run with this seed, from 0; it can be changed on the page.
         force: overwrite a file that exists.
     """
 

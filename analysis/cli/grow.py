@@ -37,34 +37,34 @@ class Grow:
 
     Attributes:
         out: the film: .gif, .png (animated), .webp or .mp4.
-        steps: steps to grow.
+        steps: number of steps to grow.
         start: picture that growth starts from, instead of the organism's seed: a drawing's name, a picture file with a
             transparent background, or an emoji; scaled to the size of the organism's target.
-        seed: number that the randomness follows from.
-        run: which run of that seed.
-        view: body; alive, cells of the body dark and living sites around them light; channels; or
-            pca, the first three principal components of the cells' states as red, green and blue.
-        channels: channels to show (then the view is channels), by name or number, such as h0 12.
+        seed: seed of all random numbers.
+        run: number of the run with this seed, from 0; each run has its own random numbers.
+        view: what the film shows: the body; alive, cells of the body dark and living sites around them light; channels;
+            or pca, the first three principal components of the cells' states as red, green and blue.
+        channels: channels to show, by name or number, such as h0 12; sets the view to channels.
         canvas: height and width in cells, instead of the organism's own.
-        crop: show only the part of the canvas where anything ever lives.
-        scale: pixels to a cell's side; if none, what makes some 450 pixels.
-        every: show every so many-th step.
-        fps: frames a second.
+        crop: show only the part of the canvas where something lives at some step.
+        scale: pixels on a cell's side; by default as many as make the film about 450 pixels wide.
+        every: steps between two frames.
+        fps: frames per second.
         background: colour behind the body.
-        no_caption: leave out the strip that gives the step.
+        no_caption: leave out the strip below the film that says which step it shows.
         wound: what to cut away once: a disc, a box, a half plane, or one of five cuts: top, bottom,
             left or right half, or the centre (16x16 cells).
-        wound_step: step of the wound.
+        wound_step: step at which the wound is made.
         centre: middle of a disc or box, as y and x in cells; the canvas's middle if none.
-        radius: of a disc, in cells.
+        radius: radius of a disc, in cells.
         size: height and width of a box, in cells.
-        angle: direction of a half plane from the middle, in degrees: 0 is right, 90 is down.
-        offset: of a half plane from the middle in that direction, in cells.
+        angle: direction in which a half plane is cut away, in degrees: 0 is right, 90 is down.
+        offset: distance of the cut from the canvas's middle in that direction, in cells.
         lesion: channels to multiply in every step, such as h3=0.9; 0 removes a channel.
-        lesion_steps: first step of the lesions, and the step before which they end; always if none.
-        edits: JSON file with a list of further edits, or a session saved by `nca view`, whose seed, run
-            and canvas are taken too.
-        with_control: show the control, the run of the same key without the intervention, at the left.
+        lesion_steps: first step of the lesions, and the step before which they end; all steps by default.
+        edits: JSON file with a list of further edits; or a session saved by `nca view`, which also sets the seed, the
+            run and the canvas.
+        with_control: show the control at the left: the same run without the intervention.
         force: overwrite a file that exists.
     """
 

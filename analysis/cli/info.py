@@ -27,7 +27,7 @@ class Info:
     """Print what is known of an organism (conventions, size, provenance, metrics) or of a population.
 
     Attributes:
-        json: as JSON.
+        json: print it as JSON.
     """
 
     organism: Positional[Source]
@@ -67,8 +67,8 @@ class Targets:
     """List the drawings that come with the package.
 
     Attributes:
-        out: also draw them all into this PNG.
-        size: cells of a drawing's longer side, on that sheet.
+        out: PNG file to draw all of them into.
+        size: longer side of a drawing in that file, in cells.
         force: overwrite a file that exists.
     """
 

@@ -43,15 +43,16 @@ class Sweep:
     merge makes one table of the shards.
 
     Attributes:
-        out: folder for rows.jsonl, table.csv and sweep.json; of a shard for rows.K-of-N.jsonl alone, so
-            that shards can share a folder.
+        out: folder for rows.jsonl, table.csv and sweep.json. A shard writes only rows.K-of-N.jsonl, so that shards can
+            share a folder.
         site: the site of the step that is edited.
-        channels: what is edited, one at a time: channels by name or number, such as h0 h1; for the sites pre and
-            post, hidden units by number; each in turn if none is named.
-        mode: multiply by the dose, set to it, add it, or add noise of that standard deviation.
-        doses: such as 0 0.5 0.9; 0 if none is given and there are no edits from a file.
-        window: first step of the edits and the step before which they end, such as 100 160; from the adult
-            step to the end if not given.
+        channels: what is edited, one at a time: channels by name or number, such as h0 h1, or hidden units by number at
+            the sites pre and post; all of them by default.
+        mode: scale (multiply by the dose), set (to the dose), add (the dose), or noise (whose standard deviation is the
+            dose).
+        doses: doses of the edit, such as 0 0.5 0.9; 0 by default, unless there are edits from a file.
+        window: first step of the edits and the step before which they end, such as 100 160; by default from the adult
+            step to the end.
         edits: JSON file with a list of further edits, each an experiment of its own.
         shard: compute only this shard of the rows, such as 2/8.
     """

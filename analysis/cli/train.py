@@ -35,8 +35,8 @@ RENAMED_OPTIONS = {
 class Train(TrainConfig):
     """Train an organism, or a population of them, and measure the result.
 
-    By default the organism regenerates: it is trained in stages by the fast recipe, about 25 minutes for a picture of
-    40 cells on two CPU cores. --recipe published sets every option to the recipe of Mordvintsev et al. (2020).
+    By default the organism regenerates: it is trained in stages by the fast recipe. A picture of 40 cells takes about
+    25 minutes on two CPU cores. --recipe published sets every option to the recipe of Mordvintsev et al. (2020).
 
     Several devices share the batch of one organism, or the members of a population. To train on several
     machines, run the same command on each with --coordinator.
@@ -46,7 +46,7 @@ class Train(TrainConfig):
         recipe: fast or published; it sets the defaults of all other options.
         out: the run folder; runs/TARGET-REGIME-SEED if none.
         resume: continue the run in the folder; options that differ from their defaults replace those of the run.
-        minutes: wall time for training, instead of --steps: as many steps as it allows here.
+        minutes: minutes of training, instead of --steps: as many training steps are taken as fit in them here.
         eval_runs: runs on which the result is measured; 0 skips the measurement.
         population: number of seeds, from --seed on: one network is trained for each seed, target and regime; 0 trains
             a single organism.

@@ -27,13 +27,13 @@ class DissectConfig:
     Attributes:
         assays: which assays: axes, lesions, regeneration, grafts, robustness, fate.
         runs: runs of which growth is measured.
-        seed: number that all randomness follows from.
+        seed: seed of all random numbers.
         adult_step: step at which the body counts as grown, in every assay; 0 for 200, or for 96 if the organism has
             lost its body by 200.
         follow_up_step: step to which a few runs are followed; 0 for none.
         follow_up_runs: number of runs that are followed.
-        full: make each assay as large as its own command does by default, instead of its quick preset, add those
-            that a first look leaves out, in their quick preset, and write the labelled arrays as .nc files.
+        full: give each assay the defaults of its own command instead of its quick preset, add the quick presets of the
+            assays that a first look leaves out, and write the labelled arrays as .nc files.
     """
 
     assays: tuple[str, ...] = ASSAY_NAMES

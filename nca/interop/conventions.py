@@ -37,14 +37,14 @@ class Conventions:
         boundary: what perception reads beyond the canvas.
         alive_boundary: what the alive test reads beyond the canvas.
         alpha: channel of the alive test; negative numbers count from the last channel.
-        threshold: a cell is alive where alpha is above this.
+        threshold: alpha above which a cell is alive.
         inclusive: a cell is alive also where alpha equals the threshold (>=).
         alive: alive test before and after the update, before or after it only, before it to gate the update only, or
             never.
-        reads: perception of the state, or of the state with dead cells set to zero.
-        fire: comparison of a uniform number u with the rate r that lets a cell update.
-        fire_rate: the rate r.
-        activation: of the hidden layers; gelu-tanh is gelu approximated by tanh.
+        reads: what a cell perceives: the state, or the state with dead cells set to zero.
+        fire: condition on a uniform random number u and the fire rate r under which a cell updates.
+        fire_rate: the fire rate r, from 0 to 1.
+        activation: activation of the hidden layers; gelu-tanh is gelu approximated by tanh.
         negative_slope: slope of relu below zero; 0 is relu as usual, more is leaky relu.
         squash: function applied to the update.
         clip: range of the state after the update.
@@ -53,7 +53,7 @@ class Conventions:
         seed: one cell with alpha and hidden channels at 1 ("hidden"), with "alpha" alone, with red, green, blue
             and alpha ("rgba"), with all channels ("ones"); its values by channel, as 0,0,0,1,0.5 and so on, or one
             value for all channels; the "file"'s own patch; or the path of an .npz or .npy with a patch.
-        seed_index: which seed, where a file holds several; counted from 0.
+        seed_index: number of the seed, from 0, where a file holds several.
         canvas: height and width in cells.
     """
 

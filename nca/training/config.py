@@ -82,8 +82,8 @@ class TrainConfig:
         persistent_share: share of the training steps, the next ones, in which nothing is wounded.
         damage_ramp_share: share of the training steps, the next ones, over which the wounded samples of a batch rise
             from 1 to damage_per_batch.
-        reseed_per_batch: samples with the highest loss in a batch that are replaced by the seed.
-        damage_per_batch: samples with the lowest loss in a batch that are wounded; regenerating only.
+        reseed_per_batch: number of samples of a batch, those with the highest loss, that are replaced by the seed.
+        damage_per_batch: number of samples of a batch, those with the lowest loss, that are wounded; regenerating only.
         wounds: kinds of wound, drawn at random: disc (published), half (a half plane), core (a disc near
             the centre).
         min_steps: fewest steps of a roll-out.
@@ -92,9 +92,9 @@ class TrainConfig:
         learning_rate: learning rate of the optimizer.
         lr_schedule: step (the learning rate drops at once) or linear (it falls until the last step).
         lr_drop_step: training step from which the learning rate drops or falls; 0 for half of all steps.
-        lr_drop_factor: factor of the whole drop.
-        ema_decay: decay per step of the moving average of the weights that becomes the organism; 0 for the last
-            weights.
+        lr_drop_factor: learning rate after the drop or fall, as a share of that before.
+        ema_decay: decay per training step of the moving average of the weights, which the organism gets; with 0 it gets
+            the last weights.
         channels: channels of a cell's state.
         hidden_size: hidden units of the rule.
         perception: sobel, laplacian, isotropic, sobel-laplacian, steered or learned.
@@ -105,15 +105,15 @@ class TrainConfig:
         log_every: training steps between rows of metrics.
         save_every: training steps between checkpoints; training resumes from the last one, or rolls back to it.
         plot_every: training steps between pictures of the pool, the first of which comes at step 50; 0 for none.
-        snapshots: training steps at which to save the organism: "" for none, "log" for 0, 1, 2, 5, 10,
-            20, 50 ..., a number n for every n steps, or a list such as 100,200,400.
+        snapshots: training steps at which to save the organism: "" for none, "log" for 0, 1, 2, 5, 10, 20, 50 and so
+            on, a number n for every n steps, or a list such as 100,200,400.
         max_rollbacks: number of rollbacks after which training gives up.
         max_abs_state: largest absolute state value; a state beyond it counts as exploded.
         dense: compute every cell in every step (slower on a CPU; the default on a GPU).
-        deterministic: on a GPU, choose reproducible kernels.
+        deterministic: on a GPU, compute in an order that repeats to the bit, which may be slower.
         kernel: on a GPU, how a step is computed: xla, or pallas, one fused kernel (not measured here;
             see docs/gpu.md).
-        precision: of products on a GPU: float32, or bfloat16 with float32 sums and states (not
+        precision: precision of products on a GPU: float32, or bfloat16 with float32 sums and states (not
             measured here).
         loss: a function `(states, target)` of jax arrays, (sample, y, x, channel) and the padded picture (y, x, 4),
             to the loss of each sample, (sample,); the mean squared error of RGBA to the target if none. In files

@@ -25,17 +25,16 @@ class AxesConfig:
 
     Attributes:
         runs: number of runs; the first is tested, the others show how far results repeat.
-        seed: seed of all randomness.
-        adult_step: step at which the body counts as grown; 0 for 200, or for 96 if the organism has lost its body by
-            200.
-        surrogates: smooth random fields that every statistic of position is compared with.
-        cv_repeats: assignments of cells to cross-validation folds; R² is their mean.
-        channels: use the hidden channels, or all of them.
-        scaling: use raw states, or z-score every channel.
-        weight_shuffles: rules with shuffled weights that the trained rule is compared with; 0 for none.
-        time_course_surrogates: surrogates at each step of the time course; 0 for no time course.
-        random_directions: random directions that pushes along the code are compared with, and twice as many as the
-            null planes of each code; 0 for no interventions.
+        seed: seed of all random numbers.
+        adult_step: step at which the body counts as grown; 0 means 200, or 96 if the organism has lost its body by 200.
+        surrogates: number of smooth random fields that every statistic of position is compared with.
+        cv_repeats: number of assignments of cells to cross-validation folds; R² is the mean over them.
+        channels: channels that are analysed: the hidden ones, or all.
+        scaling: raw states, or zscore, which gives every channel unit variance first.
+        weight_shuffles: number of rules with shuffled weights that the trained rule is compared with; 0 for none.
+        time_course_surrogates: number of surrogates at each step of the time course; 0 for no time course.
+        random_directions: number of random directions that pushes along the code are compared with; projections are
+            compared with half as many null planes. 0 for no interventions.
         eval_steps: steps after an intervention at which the outcome is measured.
         angles: rotations of the perception during growth, in degrees; none for no rotation test.
         full: use 8 runs, unless the number of runs is set, and write the labelled arrays as .nc files.

@@ -25,14 +25,14 @@ class GraftConfig:
 
     Attributes:
         source: centre of the disc in the donor, row and column in cells; the middle of its body if none.
-        target: where the centre goes in the host; the far end of its body if none.
+        target: row and column in the host that the disc's centre is moved to; the far end of its body if none.
         radius: radius of the disc, in cells.
-        adult_step: step of the graft; 0 for 200, or for 96 if the organism has lost its body by 200.
+        adult_step: step at which the graft is made; 0 for 200, or for 96 if the organism has lost its body by 200.
         eval_steps: steps after the graft at which the outcome is measured.
         turn: degrees by which the disc is turned, clockwise as seen.
         runs: number of runs that are grafted.
-        seed: seed of all randomness.
-        map_runs: runs that the isolation map and the organizer map are made on; 0 for no maps.
+        seed: seed of all random numbers.
+        map_runs: number of runs for the isolation map and the organizer map; 0 for no maps.
         map_points: approximate number of points of the body on a map.
         fragments: radii of the discs that are left alone for the isolation map, in cells.
         full: use the larger preset for every option you did not set: 16 runs, 4 of them for maps of some 100 points.

@@ -48,13 +48,13 @@ class LesionConfig:
         methods: atlas: single lesions by target, intervention, dose and phase; epistasis: double lesions;
             critical-periods: when a channel is needed; self-repair: what the other channels make up for.
         runs: number of runs of the atlas.
-        seed: number that all randomness follows from.
-        adult_step: step at which the body counts as grown; 0 for 200, or for 96 if the organism has lost its body by
-            200.
+        seed: seed of all random numbers.
+        adult_step: step at which the body counts as grown; 0 means 200, or 96 if the organism has lost its body by 200.
         eval_steps: steps after a lesion of the adult body at which its outcome is measured.
         phases: phases of life in which the atlas makes lesions.
-        targets: what the atlas lesions: hidden units each alone (unit) or by the channel that they write to most
-            (units), filters of the perception, principal and random directions of the hidden channels, channels.
+        targets: parts that the atlas ablates: single hidden units (unit), hidden units together that write most to one
+            channel (units), filters of the perception, principal and random directions of the hidden channels, and
+            channels.
         interventions: what the atlas does to a target. partial: multiply by 1 - dose at every step; erase: set to
             zero once; resample and random-direction: the nulls of erase; zero, mean, clamp: hold at zero, at the
             body's mean, at another run's values; noise: add noise at every step; freeze: leave out the updates.
@@ -72,8 +72,8 @@ class LesionConfig:
         period_spacing: steps between two beginnings, or two ends, of a lesion.
         repair_runs: number of runs of self-repair.
         repair_eval_steps: steps after a lesion at which self-repair is measured.
-        basis_controls: number of other bases of the hidden channels in which partial ablation at the middle dose, and
-            double lesions, are repeated, the former on two runs: whether the trained basis is special (0 for none).
+        basis_controls: number of other bases of the hidden channels, which show whether the trained basis is special;
+            partial ablation at the middle dose (on two runs) and double lesions are repeated in each. 0 for none.
         full: use the larger preset for every option you did not set, and every intervention on channels in every
             phase.
     """

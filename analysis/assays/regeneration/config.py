@@ -26,16 +26,16 @@ class RegenerationConfig:
 
     Attributes:
         runs: number of runs of the five cuts.
-        seed: number that all randomness follows from.
+        seed: seed of all random numbers.
         adult_step: step at which the body counts as grown, and is wounded; 0 for 200, or for 96 if the organism has
             lost its body by 200.
         eval_steps: steps after the wound at which its outcome is measured.
-        map_runs: how many of the runs half planes and holes are made on.
+        map_runs: number of runs in which half planes and holes are cut.
         angles: number of directions of half planes, evenly spaced; 0 for none.
-        radii: of holes, in cells; none for no map.
+        radii: radii of the holes, in cells; none for no map.
         map_points: approximate number of holes of each radius, spread over the body.
         follow_up_step: step to which the cut bodies are followed; 0 for no follow-up.
-        follow_up_runs: how many of the runs are followed.
+        follow_up_runs: number of runs that are followed.
         full: use the larger preset for every option you did not set.
     """
 

@@ -27,13 +27,12 @@ class RobustnessConfig:
 
     Attributes:
         runs: number of runs that are perturbed.
-        seed: seed of all randomness.
-        adult_step: step at which the body counts as grown; 0 for 200, or for 96 if the organism has lost its body by
-            200.
+        seed: seed of all random numbers.
+        adult_step: step at which the body counts as grown; 0 means 200, or 96 if the organism has lost its body by 200.
         eval_steps: steps after state noise at which the outcome is measured.
         state_noise: state noise added once at the adult step, in standard deviations of each channel over the
             mature cells.
-        state_noise_per_step: the same, added at every step from the adult step on.
+        state_noise_per_step: state noise added at every step from the adult step on, in the same units.
         weight_noise: noise on the weights, from the seed on, as shares of each array's norm.
         fire_rates: fire rates, from the seed on.
         canvas_margins: cells between the grown body and the edge of the canvas, from the seed on; below 0 the body
