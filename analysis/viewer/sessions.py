@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -72,13 +72,16 @@ class Session:
                 raise ValueError("an angle of the compass is not finite")
             arrays = {str(k): _on_canvas(v, canvas) for k, v in fields["arrays"].items()}
             listed = list(fields["edits"])
+            if not all(isinstance(entry, Mapping) for entry in listed):
+                raise ValueError("an entry of its edits is not an object")
         except UserError:
             raise
         except Exception as error:  # values from a file may be of any type
             raise UserError(f"This is not a session of the viewer: {describe_error(error)}.") from error
         if compass and organism.rule.spec.perception == "learned":
             raise UserError("This session rotates the perception, but a learned perception has no compass.")
-        return cls(seed, run, canvas, steps, compass, tuple(_edits(listed, organism, arrays)))
+        parsed = [edits.from_json(entry, [organism], arrays) for entry in listed]
+        return cls(seed, run, canvas, steps, compass, tuple(_check_entries(parsed, organism)))
 
     def rotate(self, organism: Organism, step: int) -> Organism:
         """The organism with its perception rotated as it is at a step."""
@@ -99,13 +102,11 @@ def read_session(path: Path, organism: Organism) -> Session | list[Edit]:
             return Session.from_json(content, organism)
         if not isinstance(content, list) or not all(isinstance(e, dict) for e in content):
             raise UserError("it must hold a list of edits, each a JSON object, or a session of the viewer.")
-        return _edits(content, organism, {})
+        return _check_entries(edits.load(path, [organism]), organism)
 
 
-def _edits(listed: Sequence[Mapping[str, Any]], organism: Organism, arrays: Mapping[str, np.ndarray]) -> list[Edit]:
-    if not all(isinstance(entry, Mapping) for entry in listed):
-        raise UserError("an entry is not an edit.")
-    parsed = [edits.from_json(entry, [organism], arrays) for entry in listed]
+def _check_entries(parsed: list[Edit], organism: Organism) -> list[Edit]:
+    """Edits, each of which must be one of this organism's entries."""
     for edit in parsed:
         expected = edits.entries(organism.rule, edit.site).size
         if (size := edit.entries.size) != expected:

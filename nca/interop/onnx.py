@@ -47,7 +47,7 @@ def read_onnx(raw: bytes) -> Contents:
         raise DamagedError("it holds no graph with weights.")
     texts = [entry.text(2) for entry in model.messages(14) if entry.text(1) == "conventions"]
     conventions = parse_json(texts[0], dict) if texts else None
-    return Contents("ONNX model", arrays, operations=graph_operations(nodes), conventions=conventions)
+    return Contents("ONNX model", arrays, operations=graph_operations(nodes, arrays), conventions=conventions)
 
 
 def _attributes(node: Message) -> dict[str, Any]:

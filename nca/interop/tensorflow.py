@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
@@ -36,6 +37,8 @@ def read_checkpoint(path: Path) -> Contents | None:
     Args:
         path: the `.index` file, any data file, or their common prefix.
     """
+    if not path.name:  # of "." and "/"
+        return None
     stem = path.name.split(".data-")[0].removesuffix(".index")
     index = path.with_name(stem + ".index")
     if not index.is_file() or not (path == index or not path.is_file() or ".data-" in path.name):
@@ -104,6 +107,9 @@ def _block_entries(raw: memoryview, offset: int, size: int) -> Iterator[tuple[by
         position += length
 
 
+_GRAPH_LAYERS = ("Conv2D", "MatMul", "DepthwiseConv2dNative")
+
+
 def read_saved_model(folder: Path) -> Contents:
     """The checkpoint in a SavedModel folder, with the activations that its graphs name, in no known order."""
     checkpoint = read_checkpoint(folder / "variables" / "variables")
@@ -116,7 +122,7 @@ def read_saved_model(folder: Path) -> Contents:
             nodes = [n for f in functions for n in f.messages(3)] + graph.messages(1)
             kinds |= dict.fromkeys(node.text(2) for node in nodes)
     # Layers first, so that no activation seems to lie between them. A compass has its sine.
-    listed = sorted(kinds.keys() - {"Sin", "Exp", "Pow"}, key=lambda kind: (kind not in ("Conv2D", "MatMul"), kind))
+    listed = sorted(kinds.keys() - {"Sin", "Exp", "Pow"}, key=lambda kind: (kind not in _GRAPH_LAYERS, kind))
     operations = tuple(Operation(kind) for kind in listed)
     return replace(checkpoint, container="TensorFlow SavedModel", operations=operations)
 
@@ -137,7 +143,7 @@ def read_tensorflow_js(model: dict[str, Any], path: Path) -> Contents:
     for node in nodes:
         if isinstance(node, dict) and node.get("op") == "Const":
             _add_constant(arrays, node)
-    operations = graph_operations(_graph_nodes(nodes))
+    operations = graph_operations(_graph_nodes(nodes), arrays)
     if isinstance(topology, dict) and not nodes:
         operations = _keras_operations(topology.get("model_config", topology))
     manifest = model.get("weightsManifest") or []
@@ -173,10 +179,12 @@ def _add_constant(arrays: BoundedArrays, node: dict[str, Any]) -> None:
     try:
         tensor = node["attr"]["value"]["tensor"]
         dtype, sizes = tensor.get("dtype"), tensor.get("tensorShape", {}).get("dim", [])
+        if dtype == "DT_FLOAT" and not sizes and isinstance(tensor.get("floatVal"), list):
+            arrays[name] = np.asarray(tensor["floatVal"][0], np.float32)
         if dtype not in _GRAPH_DTYPES or "tensorContent" not in tensor:
             return
         shape = [int(str(d["size"])[:20]) for d in sizes]
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise DamagedError(f"its constant {name[:40]!r} has no array.") from error
     arrays[name] = float_array(str(tensor["tensorContent"]), _GRAPH_DTYPES[dtype], shape)
 
@@ -274,7 +282,8 @@ def _keras_operations(config: Any) -> tuple[Operation, ...]:
             named = activation.get("config")
             activation = named if isinstance(named, str) else activation.get("class_name")
         if kind != "Activation":
-            found.append(Operation(kind, fields))
+            called = '"training": true' in json.dumps(layer.get("inbound_nodes"))
+            found.append(Operation(kind, {**fields, "training": called}))
         if activation not in (None, "linear"):
             slope = {"negative_slope": 0.2} if activation == "leaky_relu" else {}
             found.append(Operation(f"activation {activation}", slope))

@@ -72,6 +72,8 @@ def read_torch(file: Archive | bytes) -> Contents:
         elif isinstance(value, _Inert) and value.name.startswith(("torch.nn.modules", "__torch__.torch.nn")):
             state = value.state if isinstance(value.state, dict) else {}
             operations.append(Operation(value.name.split(".")[-1], {k: v for k, v in state.items() if k != "training"}))
+        elif isinstance(value, _Inert) and _is_plain_module(value.state):
+            operations.append(Operation(value.name.split(".")[-1]))
         elif isinstance(value, _Inert) and value.name.startswith("torch._utils._rebuild_"):
             kind = value.name.removeprefix("torch._utils._rebuild_")[:40]
             raise DamagedError(
@@ -92,6 +94,12 @@ def read_torch(file: Archive | bytes) -> Contents:
         unread=tuple(unread),
         conventions=conventions,
     )
+
+
+def _is_plain_module(state: Any) -> bool:
+    """Whether this is the state of a module without parameters and modules, as of an activation of somebody's own."""
+    names = ("_modules", "_parameters", "_buffers")
+    return isinstance(state, dict) and "_modules" in state and not any(state.get(name) for name in names)
 
 
 def _functions_in_code(archive: Archive) -> list[Operation]:

@@ -48,6 +48,15 @@ def test_a_bare_list_of_edits_is_read_as_before(host, tmp_path):
     assert edit.mode == "scale"
 
 
+def test_a_list_of_edits_with_arrays_beside_it_is_read(host, tmp_path):
+    values = np.random.default_rng(0).random((*host.canvas, 6), np.float32)
+    fields = edits.to_json(edits.clamp(host, 0.0)) | {"value": {"npz": "edit0"}}
+    (tmp_path / "e.json").write_text(json.dumps([fields]))
+    np.savez(tmp_path / "e.npz", edit0=values)
+    (edit,) = sessions.read_session(tmp_path / "e.json", host)
+    assert (np.asarray(edit.value) == values).all()
+
+
 PATCH = {"corner": [3, 4], "shape": [2, 1, 6], "float32": _encode_floats(np.arange(12))}
 
 

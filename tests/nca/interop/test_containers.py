@@ -9,6 +9,7 @@ import re
 import resource
 import struct
 import zipfile
+from pathlib import Path
 
 import msgpack
 import numpy as np
@@ -120,8 +121,11 @@ def test_a_tensorflow_js_model_with_its_weights_beside_is_read(tmp_path):
         read_contents(path)
 
 
-def test_a_whole_module_is_read_without_its_class(tmp_path):
-    # A module is a call of its class and a state that holds parameters, buffers and modules by name.
+def module_file(tmp_path, kind, **settings):
+    """A file of a whole PyTorch module, with a module of this kind between its first two layers.
+
+    A module is a call of its class and a state that holds parameters, buffers and modules by name.
+    """
     storages = []
 
     def module(name, **state):
@@ -147,7 +151,7 @@ def test_a_whole_module_is_read_without_its_class(tmp_path):
         module("torch.nn.modules.linear.Linear", _parameters={"weight": w.T, "bias": b}, in_features=len(w))
         for w, b in LAYERS
     ]
-    act = module("torch.nn.modules.activation.LeakyReLU", negative_slope=0.2, inplace=False)
+    act = module(kind, **settings)
     inner = module("torch.nn.modules.container.Sequential", _modules={"0": linear[0], "1": act, "2": linear[1]})
     root = module("my.own.Model", _modules={"net": inner, "last": linear[2]}, fire_rate=0.25)
     out = io.BytesIO()
@@ -157,19 +161,31 @@ def test_a_whole_module_is_read_without_its_class(tmp_path):
             archive.writestr(f"m/data/{i}", values.tobytes())
     path = tmp_path / "module.pth"
     path.write_bytes(out.getvalue())
-    file = open_weights(path)
+    return path
+
+
+def test_a_whole_module_is_read_without_its_class(tmp_path):
+    file = open_weights(
+        module_file(tmp_path, "torch.nn.modules.activation.LeakyReLU", negative_slope=0.2, inplace=False)
+    )
     assert_same(file.layers)
     assert (file.conventions.values.negative_slope, file.conventions.values.fire_rate) == (0.2, 0.25)
     assert "Linear" in [operation.name for operation in file.contents.operations]
+
+
+@pytest.mark.parametrize("kind", ["my.own.Sine", "torch.nn.modules.pooling.AvgPool2d", "torch.nn.modules.fold.Unfold"])
+def test_a_module_between_the_layers_that_no_rule_has_is_refused_by_its_name(tmp_path, kind):
+    with pytest.raises(UserError, match=f"has {kind.split('.')[-1]},"):
+        open_weights(module_file(tmp_path, kind))
 
 
 # What a file says of its computation is expressed, or refused by its name.
 
 
 def keras_file(tmp_path, *configs, layers=LAYERS):
-    """A `.keras` file whose configuration lists these (class name, fields)."""
+    """A `.keras` file whose configuration lists these (class name, fields, perhaps how it is called)."""
     path = tmp_path / "model.keras"
-    listed = [{"class_name": name, "config": fields} for name, fields in configs]
+    listed = [dict(zip(("class_name", "config", "inbound_nodes"), config, strict=False)) for config in configs]
     with zipfile.ZipFile(io.BytesIO(authors.keras(layers))) as plain, zipfile.ZipFile(path, "w") as archive:
         archive.writestr("config.json", json.dumps({"class_name": "Sequential", "config": {"layers": listed}}))
         archive.writestr("model.weights.h5", plain.read("model.weights.h5"))
@@ -177,7 +193,10 @@ def keras_file(tmp_path, *configs, layers=LAYERS):
 
 
 def onnx_file(tmp_path, *between, last=()):
-    """A model of three layers; the two gaps and the end are lists of (operation, inputs, attributes), `x` the value."""
+    """A model of three layers; the two gaps and the end are lists of (operation, inputs, attributes).
+
+    Inputs are `x`, the value of the layer, `y`, of the operation before, and `s`, a constant of 0.5.
+    """
     nodes, number = [], 0
 
     def add(operation, inputs, attributes=b""):
@@ -190,11 +209,12 @@ def onnx_file(tmp_path, *between, last=()):
     value = "state"
     for i, gap in enumerate((*between, last)):
         value = add("Gemm", [value, f"fc{i}.weight", f"fc{i}.bias"])
-        inside = {"x": value}
+        inside = {"x": value, "s": "scalar"}
         for operation, inputs, attributes in gap:
             inside["y"] = value = add(operation, [inside[name] for name in inputs], attributes)
     plain = authors.onnx(LAYERS)
-    arrays = plain[plain.index(b"*", 14) :]
+    half = encode_field(2, 1) + encode_field(8, "scalar") + encode_field(9, np.float32(0.5).tobytes())
+    arrays = plain[plain.index(b"*", 14) :] + encode_field(5, half)
     graph = b"".join(encode_field(1, node) for node in nodes) + arrays
     path = tmp_path / "model.onnx"
     path.write_bytes(encode_field(1, 8) + encode_field(7, graph))
@@ -205,11 +225,12 @@ def number_attribute(name, value):
     return encode_field(5, encode_field(1, name) + encode_field(2, value))
 
 
-DENSE = ("Dense", {"activation": "linear"})
+DENSE, RELU, TANH = (("Dense", {"activation": name}) for name in ("linear", "relu", "tanh"))
 KERAS = {
     "swish": ([("Conv2D", {"activation": "swish"}), ("Conv2D", {"activation": "swish"}), DENSE], "swish", 0, "none"),
     "own layers": ([DENSE, ("ELU", {"alpha": 1.0}), DENSE, ("ELU", {"alpha": 1.0}), DENSE], "elu", 0, "none"),
     "leaky": ([DENSE, ("LeakyReLU", {"negative_slope": 0.3})] * 2 + [DENSE], "relu", 0.3, "none"),
+    "dropout": ([("InputLayer", {}), RELU, ("Dropout", {}, [{"kwargs": {}}]), RELU, DENSE], "relu", 0, "none"),
     "squashed": ([("Dense", {"activation": "gelu"})] * 2 + [("Dense", {"activation": "tanh"})], "gelu", 0, "tanh"),
 }
 
@@ -228,6 +249,7 @@ ONNX = {
     "Tanh": ([("Tanh", "x", b"")], "tanh", 0),
     "swish of two nodes": ([("Sigmoid", "x", b""), ("Mul", "xy", b"")], "swish", 0),
     "gelu of several nodes": ([("Erf", "x", b""), ("Mul", "xy", b"")], "gelu", 0),
+    "relu between reshaped values": ([("Reshape", "xs", b""), *X, ("Dropout", "y", b"")], "relu", 0),
 }
 
 
@@ -250,11 +272,20 @@ def test_the_activations_of_an_onnx_graph_are_read(tmp_path, kind):
         ((X, [("Tanh", "x", b"")]), "different activations, Relu and Tanh"),
         (([*X, ("Softmax", "y", b"")],) * 2, "Softmax"),
         (([("Elu", "x", number_attribute("alpha", 0.5))],) * 2, "Elu with {'alpha': 0.5}"),
+        (([*X, ("Abs", "y", b"")],) * 2, "has Abs,"),
+        (([*X, ("Mul", "ys", b"")],) * 2, "has Mul,"),
+        (([("Tanh", "x", b""), ("Mul", "ys", b"")],) * 2, "has Mul,"),
+        (([("Sigmoid", "x", b""), ("Mul", "yy", b"")],) * 2, "has Mul,"),
+        (([("Erf", "x", b""), *[("Mul", "yx", b"")] * 4],) * 2, "has Mul,"),
+        (([*X, ("Add", "xy", b"")],) * 2, "has Add,"),
+        (([*X, ("ReduceMean", "y", b"")],) * 2, "has ReduceMean,"),
+        (([("Tanh", "x", b""), ("Tanh", "y", b"")],) * 2, "has Tanh,"),
+        ((X, X, [("Mul", "xs", b"")]), "has Mul,"),
     ],
 )
 def test_an_activation_that_no_rule_has_is_refused_by_its_name(tmp_path, gaps, words):
     with pytest.raises(UserError, match=re.escape(words)):
-        open_weights(onnx_file(tmp_path, *gaps))
+        open_weights(onnx_file(tmp_path, *gaps[:2], last=gaps[2] if len(gaps) > 2 else ()))
 
 
 @pytest.mark.parametrize(
@@ -266,6 +297,17 @@ def test_an_activation_that_no_rule_has_is_refused_by_its_name(tmp_path, gaps, w
         ([DENSE, ("ReLU", {"max_value": 6.0}), DENSE, ("ReLU", {"max_value": 6.0}), DENSE], "ReLU with"),
         ([("Conv2D", {"activation": "relu", "dilation_rate": [2, 2]}), DENSE, DENSE], "dilated"),
         ([("Dense", {"activation": "relu"})] * 3, "ends in activation relu"),
+        ([RELU, ("Lambda", {}), RELU, DENSE], "has Lambda,"),
+        ([RELU, ("mine>Sharpen", {}), RELU, DENSE], "has mine>Sharpen,"),
+        ([RELU, ("BatchNormalization", {}), RELU, DENSE], "has BatchNorm"),
+        ([RELU, ("LayerNormalization", {}), RELU, DENSE], "has LayerNorm"),
+        ([RELU, RELU, DENSE, ("Rescaling", {"scale": 0.1})], "has Rescaling,"),
+        ([RELU, ("Dropout", {}, [{"args": [], "kwargs": {"training": True}}]), RELU, DENSE], "has Dropout,"),
+        (
+            [TANH, ("Activation", {"activation": "tanh"}), RELU, DENSE],
+            "after activation tanh",
+        ),
+        ([("Conv2D", {"activation": "relu", "strides": [2, 2]}), RELU, DENSE], "strided"),
     ],
 )
 def test_a_layer_of_keras_that_no_rule_has_is_refused_by_its_name(tmp_path, configs, words):
@@ -539,6 +581,14 @@ def test_a_tensor_beyond_its_storage_is_refused(tmp_path, offset, sizes, strides
     path.write_bytes(tensor_of(offset, sizes, strides))
     with pytest.raises(UserError, match="cannot be read"):
         read_contents(path)
+
+
+@pytest.mark.parametrize("path", [".", "/", "folder"])
+def test_a_folder_is_refused_as_one(tmp_path, monkeypatch, path):
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=f"^{re.escape(path)} is a folder; give the file"):
+        open_weights(Path(path))
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
