@@ -26,6 +26,11 @@ FORMATS = "PNG", "GIF", "WEBP", "JPEG", "BMP"
 VISIBLE = 0.1  # alpha of a living cell
 # Colour-emoji fonts, which Pillow finds where systems keep them, and a size that each has.
 _EMOJI_FONTS = {"NotoColorEmoji.ttf": 109, "Apple Color Emoji.ttc": 160, "seguiemj.ttf": 128}
+# x and y of white, red, green and blue; and what the codes of a PNG's cICP mean, with the curve of sRGB (ITU-T H.273).
+_SRGB = np.array([[0.3127, 0.3290], [0.64, 0.33], [0.30, 0.60], [0.15, 0.06]])
+_DISPLAY_P3 = np.array([[0.3127, 0.3290], [0.680, 0.320], [0.265, 0.690], [0.15, 0.06]])
+_CODINGS = {b"\x01\x0d": _SRGB, b"\x0c\x0d": _DISPLAY_P3}
+_BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 _NEAR = 32  # largest difference of a colour, in bytes, that still counts as the background
 
 
@@ -188,7 +193,7 @@ def _read_picture(path: str | os.PathLike[str]) -> np.ndarray:
             image.load()
             with suppress(SyntaxError):  # damaged metadata is ignored
                 ImageOps.exif_transpose(image, in_place=True)
-            return np.asarray(_convert_to_srgb(image))
+            return np.asarray(_convert_to_srgb(image, _coded_primaries(path) if image.format == "PNG" else None))
     except UserError:
         raise
     except PermissionError as error:
@@ -199,14 +204,33 @@ def _read_picture(path: str | os.PathLike[str]) -> np.ndarray:
         raise UserError(f"{path} is not a readable picture or is cut short; save it again as a PNG file.") from error
 
 
-def _convert_to_srgb(image: Image.Image) -> Image.Image:
-    """An RGBA picture in sRGB, by the colour profile or gamma of the file; without one it is taken as sRGB."""
+def _coded_primaries(path: str | os.PathLike[str]) -> np.ndarray | None:
+    """The primaries that a PNG's cICP chunk names, which Pillow does not read; raises `UserError` for other codings."""
+    with open(path, "rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":
+            if head[4:] == b"cICP":
+                code = file.read(2)
+                if code not in _CODINGS:
+                    numbers = " and ".join(map(str, code))
+                    raise UserError(
+                        f"{path} has colours that are not read, such as those of HDR (cICP {numbers}); save it as sRGB."
+                    )
+                return _CODINGS[code]
+            file.seek(int.from_bytes(head[:4], "big") + 4, os.SEEK_CUR)
+    return None
+
+
+def _convert_to_srgb(image: Image.Image, coded: np.ndarray | None) -> Image.Image:
+    """An RGBA picture in sRGB, by coded primaries, else by the colour profile or gamma of the file; else as it is."""
     info = image.info
     if image.mode.startswith("I"):  # 16-bit greys, one of which may mean transparent
         greys = np.asarray(image).astype(np.float32)
         planes = greys / 257, 255 * (greys != info.get("transparency", -1))
         image = Image.merge("LA", [Image.fromarray(plane.round().astype(np.uint8)) for plane in planes])
     rgba = image.convert("RGBA")
+    if coded is not None:
+        return _from_primaries(rgba, coded, 0)
     if profile := info.get("icc_profile"):
         mode = {"L": "L", "LA": "L", "1": "L", "CMYK": "CMYK"}.get(image.mode, "RGB")
         with suppress(ImageCms.PyCMSError, OSError):  # a damaged profile, or one for other colours, is ignored
@@ -216,9 +240,45 @@ def _convert_to_srgb(image: Image.Image) -> Image.Image:
                 shown.putalpha(rgba.getchannel("A"))
                 return shown
     elif (gamma := info.get("gamma", 0)) > 0 and "srgb" not in info:
-        table = [round(255 * (value / 255) ** (1 / (2.2 * gamma))) for value in range(256)]
-        return rgba.point(3 * table + list(range(256)))
+        return _from_primaries(rgba, np.reshape(info.get("chromaticity", _SRGB), (4, 2)), gamma)
     return rgba
+
+
+def _from_primaries(rgba: Image.Image, primaries: np.ndarray, gamma: float) -> Image.Image:
+    """An RGBA picture in sRGB; what sRGB cannot show is clipped, as by a viewer.
+
+    Args:
+        rgba: the picture.
+        primaries: x and y of its white, red, green and blue, (4, 2); impossible ones are taken as those of sRGB.
+        gamma: of the file, for a display of gamma 2.2; 0 for the curve of sRGB.
+    """
+    codes = np.arange(256) / 255
+    curve = (
+        codes ** (1 / gamma) if gamma else np.where(codes <= 0.04045, codes / 12.92, ((codes + 0.055) / 1.055) ** 2.4)
+    )
+    triangle = np.linalg.det(np.column_stack([primaries[1:], np.ones(3)]))
+    possible = (primaries > 0).all() and (primaries.sum(1) <= 1).all() and abs(triangle) > 1e-3
+    matrix = np.linalg.inv(_to_xyz(_SRGB)) @ _to_xyz(primaries) if possible else np.eye(3)
+    shown = np.array(rgba)
+    for row in shown:  # row by row, since a picture of many pixels would take much memory
+        linear = (curve[row[:, :3]] @ matrix.T).clip(0, 1)
+        bent = (
+            linear ** (1 / 2.2)
+            if gamma
+            else np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+        )
+        row[:, :3] = (255 * bent).round()
+    return Image.fromarray(shown)
+
+
+def _to_xyz(primaries: np.ndarray) -> np.ndarray:
+    """The (3, 3) XYZ of red, green and blue, in columns, adapted to a white of D65 by Bradford's method."""
+    xyz = np.stack([primaries[:, 0], primaries[:, 1], 1 - primaries.sum(1)]) / primaries[:, 1]
+    white, colours = xyz[:, 0], xyz[:, 1:]
+    d65 = np.array([0.3127, 0.3290, 0.3583]) / 0.3290
+    cones = _BRADFORD @ np.stack([white, d65], 1)
+    adapted = np.linalg.inv(_BRADFORD) @ np.diag(cones[:, 1] / cones[:, 0]) @ _BRADFORD
+    return adapted @ (colours * np.linalg.solve(colours, white))
 
 
 def _too_large(path: object, size: str) -> UserError:

@@ -371,6 +371,53 @@ def test_the_gamma_of_a_png_counts_unless_it_says_srgb(tmp_path, gamma, srgb, sh
     assert colour_of(tmp_path / "gamma.png") == [shown, shown, shown, 255]  # 255 * (55 / 255) ** (1 / 2.2) = 127
 
 
+P3 = [0.3127, 0.3290, 0.680, 0.320, 0.265, 0.690, 0.15, 0.06]  # x and y of white, red, green and blue
+P3_AT_D50 = np.array([[0.5151, 0.2412, -0.0011], [0.2920, 0.6922, 0.0419], [0.1571, 0.0666, 0.7841]])
+
+
+def coloured(path, colour, icc=None, **chunks):
+    """A disc of a colour in a PNG with these chunks."""
+    info = PngImagePlugin.PngInfo()
+    for name, value in chunks.items():
+        info.add(
+            name.encode(), value if name == "cICP" else struct.pack(f">{len(value)}I", *(round(v * 1e5) for v in value))
+        )
+    options = {} if icc is None else {"icc_profile": icc}
+    Image.fromarray(disc(64, (*colour, 255)).astype(np.uint8)).save(path, pnginfo=info, **options)
+    return path
+
+
+def test_wide_colours_are_converted_to_srgb(tmp_path):
+    """By the matrix of CSS Color 4, linear Display P3 (0.578, 0.127, 0.032) is (0.679, 0.108, 0.014) in sRGB."""
+    path, colour = tmp_path / "wide.png", (200, 100, 50)
+    coded = coloured(path, colour, cICP=bytes([12, 13, 0, 1]), gAMA=[1.0])  # the coding goes before the gamma
+    assert colour_of(coded) == pytest.approx([215, 93, 31, 255], abs=1)
+    # With a gamma of 2.2, dark colours differ a little.
+    assert colour_of(coloured(path, colour, gAMA=[0.45455], cHRM=P3)) == pytest.approx([215, 93, 30, 255], abs=1)
+    assert colour_of(coloured(path, colour, icc=icc_profile(P3_AT_D50, 2.2))) == pytest.approx(
+        [216, 92, 24, 255], abs=2
+    )
+    assert colour_of(coloured(path, (0, 255, 0), cICP=bytes([12, 13, 0, 1]))) == [0, 255, 0, 255]  # beyond sRGB
+
+
+@pytest.mark.parametrize(
+    "chunks", [{"cICP": bytes([1, 13, 0, 1])}, {"cHRM": [*P3[:2], 0.64, 0.33, 0.3, 0.6, 0.15, 0.06]}]
+)
+def test_the_primaries_of_srgb_change_nothing(tmp_path, chunks):
+    assert colour_of(coloured(tmp_path / "same.png", (200, 100, 50), gAMA=[0.45455], **chunks)) == [200, 100, 50, 255]
+
+
+def test_white_stays_white_and_impossible_primaries_are_ignored(tmp_path):
+    path, d50 = tmp_path / "white.png", [0.3457, 0.3585, *P3[2:]]
+    assert colour_of(coloured(path, (255, 255, 255), gAMA=[0.45455], cHRM=d50)) == [255, 255, 255, 255]
+    assert colour_of(coloured(path, (200, 100, 50), gAMA=[0.45455], cHRM=[0.0] * 8)) == [200, 100, 50, 255]
+
+
+def test_a_picture_of_hdr_is_refused_in_one_sentence(tmp_path):
+    with pytest.raises(UserError, match=r"those of HDR \(cICP 9 and 16\); save it as sRGB"):
+        target(coloured(tmp_path / "hdr.png", (200, 100, 50), cICP=bytes([9, 16, 0, 1])))
+
+
 def test_16_bit_greys_keep_their_brightness_and_their_transparent_grey(tmp_path):
     greys = np.where(disc(64)[..., 3] > 0, 40000, 12).astype(np.uint16)
     Image.fromarray(greys).save(tmp_path / "grey.png")
