@@ -335,7 +335,7 @@ def _take_steps(runs: Sequence[_Run], states: _SingleState | _StackedState, log:
         if run.checkpoint == Checkpoint() and 0 in run.snapshot_steps:
             _save_snapshot(run, states[i])
     progress, unread = Progress(log, pause=0.0, counts=True), []
-    name = f"{len(runs)} members" if runs[0].member else runs[0].config.run_name
+    name = f"{len(runs)} members" if runs[0].member else runs[0].folder.name
     progress.start(f"training {name}", runs[0].config.steps, min(run.step for run in runs))
     with closing(progress), interrupts_between_steps() as is_interrupted:
         while active := [i for i, run in enumerate(runs) if _is_active(run)]:

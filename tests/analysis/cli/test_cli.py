@@ -276,7 +276,11 @@ def test_training_saves_an_organism_with_what_was_measured(here, capsys, monkeyp
     monkeypatch.setattr("analysis.assays.regeneration.cuts.report_card", report_card)
     assert nca_("train", "flag", *SHORT, "--steps", 2, "--out", "run", "--eval-runs", 3) == 0
     streams = capsys.readouterr()
-    assert streams.out.splitlines()[-1] == "run/organism.safetensors"
+    assert streams.out.splitlines()[-2:] == [
+        "run: log10 MSE -1.00 at step 96 (at -3.5 a picture is hard to tell from its target). It has no body left at "
+        "step 700, so that recovery from cuts is not defined.",
+        "run/organism.safetensors",
+    ]
     assert "left" in streams.err
     assert "-1.00 at step 96" in streams.out
     saved = nca.load("run/organism.safetensors")
