@@ -184,7 +184,7 @@ def _report_folder(command: str, source: str, out: Path | None = None) -> Path:
 class Dissect:
     """Take an organism apart: growth, axes, lesions, regeneration, grafts, robustness, in one report.
 
-    Several organisms are compared. So are the regimes of a population, with its networks as units.
+    Several organisms are compared. Of a population, its regimes are compared, with networks as units.
 
     Attributes:
         out: folder for the report; NAME-dissection if none.
@@ -235,11 +235,11 @@ class Pca:
     """Show the principal components of an organism's states: maps, colours, variance, loadings.
 
     Attributes:
-        adult_step: step that they are fitted on, and growth is shown up to; 0 for 200, or for 96 if the organism has
-            lost its body by 200.
-        channels: the hidden channels, or all.
-        scaling: raw states, or z-scored.
-        seed: number that the randomness follows from.
+        adult_step: step whose states the components are fitted on; growth is shown up to it. 0 means 200, or 96 if the
+            organism has lost its body by 200.
+        channels: channels that are analysed: the hidden ones, or all.
+        scaling: raw states, or zscore, which gives every channel unit variance first.
+        seed: seed of all random numbers.
         out: folder for the report; NAME-pca if none.
         force: replace a finished report; other files in its folder stay.
         max_log_mse: largest log10 MSE, at the adult step, with which a network of a population enters the statistics.

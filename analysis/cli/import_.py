@@ -57,10 +57,10 @@ class Import:
         sidecar: JSON file of conventions; FILE.conventions.json beside the file if not given.
         check: reference npz to compare states with; nothing is written if they differ.
         list: list the presets.
-        sizes: of the arrays in a headerless file, such as w1:48x128,b1:128,w2:128x16.
-        name: of the organism; the file's name if not given.
+        sizes: shapes of the arrays in a headerless file, such as w1:48x128,b1:128,w2:128x16.
+        name: name of the organism; the file's name by default.
         target: picture file that it was trained for.
-        target_size: cells of that picture's longer side.
+        target_size: longer side of that picture, in cells.
         sheet: PNG of the trials; OUT.trials.png beside the organism if not given.
         no_probe: grow no trials; conventions that nothing states take the published default.
         anyway: write the organism though nothing grew in the trials.
