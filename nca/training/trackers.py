@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from nca.errors import UserError
+from nca.files import describe_error
 from nca.training.config import TrackerName, TrainConfig
 
 _PACKAGES = {"tensorboard": "tensorboardX", "wandb": "wandb"}
@@ -52,7 +53,12 @@ class Tracker:
         elif name == "wandb":
             options = {"project": "nca-dissection", "name": config.run_name, "config": config.to_json()}
             settings = self._package.Settings(console="off", silent=True)
-            self._log = self._package.init(dir=str(folder), reinit="create_new", settings=settings, **options)
+            try:
+                self._log = self._package.init(dir=str(folder), reinit="create_new", settings=settings, **options)
+            except Exception as error:  # such as no login, or no network
+                raise UserError(
+                    f"wandb cannot begin a run ({describe_error(error)}); set WANDB_MODE=offline, and use --resume."
+                ) from error
             self._log.define_metric("*", step_metric="step")  # a rollback goes back, which wandb's own steps cannot
 
     def log(self, row: Mapping[str, Any]) -> None:

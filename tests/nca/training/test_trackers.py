@@ -4,6 +4,7 @@ import json
 import struct
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from helpers.training import disc_picture, failing_step, mock_step, no_log, tiny
@@ -73,3 +74,13 @@ def test_a_package_is_imported_only_when_it_is_asked_for():
     code = "import sys, json, nca.training.loop; print(json.dumps(sorted(sys.modules)))"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
     assert not {"tensorboardX", "wandb"} & set(json.loads(modules))
+
+
+def test_wandb_that_cannot_begin_is_told_in_one_sentence(monkeypatch, tmp_path):
+    def init(**options):
+        raise RuntimeError("no API key")
+
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init, Settings=dict))
+    monkeypatch.setattr(loop, "compile_step", mock_step)
+    with pytest.raises(UserError, match=r"wandb cannot begin a run .*no API key.*; set WANDB_MODE=offline"):
+        train(CONFIG, tmp_path, log=no_log, log_to="wandb")
