@@ -48,7 +48,7 @@ function drawFitness(svg, unit) {
   const length = (w) => 100 * Math.min(1.1, Math.max(0, w));
   data.phases.forEach((phase, n) => {
     const y = 34 + 11 * n, label = svgNode("text", { x: 0, y: y + 8, "font-size": 8, fill: "var(--soft)" });
-    label.textContent = phase.slice(0, 7);
+    label.textContent = phase === "regenerating" ? "cut" : phase;
     svg.append(label, svgNode("rect", { x: 36, y: y + 1, width: 100, height: 8, fill: "var(--line)", opacity: 0.6 }));
     const mean = unit[`fitness_${phase}_mean`] ?? null, zero = unit[`fitness_${phase}_zero`] ?? null;
     const colour = (w) => (w < 0.95 ? "var(--accent)" : "var(--green)");
@@ -73,7 +73,7 @@ function drawWiring(svg, unit) {
 const pinned = new Set();
 function makeCard(unit) {
   const card = element("button", "card"), head = element("div", "head", `unit ${unit.unit}`);
-  head.append(element("small", "", unit.family ? `family ${unit.family}` : "silent"));
+  head.append(element("small", "", unit.family ? `family ${unit.family}` : "quiet in the adult"));
   const canvas = element("canvas", "");
   [canvas.width, canvas.height] = [width, height];
   const rows = Math.max(26, 9 * (data.read[unit.unit].length || 1));

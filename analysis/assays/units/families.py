@@ -31,7 +31,7 @@ _WOUND_STEPS = 20  # steps after the cut in which a response to it is looked for
 _YOUNG = 10  # steps for which a cell counts as new
 _REGIONS = 4  # colour regions
 _MIN_CELLS = 20
-STANDS_OUT = 1.0  # mean z score from which on a number names a family
+STANDS_OUT = 0.5  # mean z score from which on a number names a family
 LABELS = {  # of a column: where it is high, where it is low
     "edge": ("active at the body’s edge", "active inside the body"),
     "seed": ("active near the seed", "active far from the seed"),
@@ -180,9 +180,12 @@ def unit_profiles(features: pd.DataFrame, read: xr.Dataset, write: xr.Dataset) -
 def find_families(profiles: pd.DataFrame, surrogates: int, seed: int = 0) -> tuple[np.ndarray, dict[str, Any]]:
     """Cluster units by their profiles, and compare the clusters with those of shuffled tables.
 
+    The number of families is that whose silhouette lies most standard deviations above those of shuffled tables of the
+    same number; p compares this excess with the largest excess of each shuffled table.
+
     Returns:
-        the family of each unit, 1 the largest (0: never active); and silhouette of the best number of families, null
-        (surrogate,), p, families, silhouettes by number of families.
+        the family of each unit, 1 the largest (0: never active in the adult body); and families, their number, silhouette, null
+        (surrogate,), silhouettes of as many families of shuffled tables, and p.
     """
     rows = profiles.notna().all(axis=1).to_numpy()
     values = profiles.to_numpy()[rows]
@@ -191,18 +194,16 @@ def find_families(profiles: pd.DataFrame, surrogates: int, seed: int = 0) -> tup
     if not counts or not values.shape[1] or np.unique(values, axis=0).shape[0] <= max(counts):
         return family, {"silhouette": float("nan"), "null": np.zeros(0), "p": float("nan"), "families": 0}
     labels, scores = _cluster(values, counts)
-    best = int(np.argmax(scores))
     draw = np.random.default_rng(seed)
-    null = [max(_cluster(draw.permuted(values, axis=0), counts)[1]) for _ in range(surrogates)]
+    null = np.asarray([_cluster(draw.permuted(values, axis=0), counts)[1] for _ in range(surrogates)])
+    excess = (np.vstack([scores, null]) - null.mean(0)) / np.maximum(null.std(0), 1e-9)
+    best = int(np.argmax(excess[0]))
     order = np.argsort(-np.bincount(labels[best])[1:], kind="stable")
     rank = np.empty(len(order), int)
     rank[order] = 1 + np.arange(len(order))
     family[rows] = rank[labels[best] - 1]
-    found: dict[str, Any] = {"silhouette": scores[best], "null": np.asarray(null), "families": counts[best]}
-    return family, found | {
-        "p": p_value(scores[best], np.asarray(null)),
-        "silhouettes": dict(zip(counts, scores, strict=True)),
-    }
+    p = p_value(float(excess[0].max()), excess[1:].max(1))
+    return family, {"families": counts[best], "silhouette": scores[best], "null": null[:, best], "p": p}
 
 
 def _cluster(values: np.ndarray, counts: list[int]) -> tuple[list[np.ndarray], list[float]]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -23,11 +23,13 @@ PHASE_COLOURS: dict[str, str] = dict(zip(PHASES, (GREEN, BLUE, ORANGE), strict=T
 _ORDER_COLOURS = {"effect": ORANGE, "variance": BLUE, "random": MUTED}
 _ORDER_LABELS = {"effect": "by effect", "variance": "by variance written", "random": "at random"}
 _COLUMNS = 16  # maps in a row
-_MAX_LOSS = 0.5  # where the scale of losses ends
+_MAX_LOSS = 0.3  # where the scale of losses ends
 _MIN_DRAWN = -1.0  # lower fitness is drawn here
 _LABELLED = 5
+_SHORT = {"growing": "growing", "adult": "adult", "regenerating": "cut"}
 _FAMILIES = 8  # drawn, the largest
 _MAPS = plots.RECOVERED["cmap"]
+_LOSSES = LinearSegmentedColormap.from_list("losses", plots.DIVERGING(np.linspace(0.5, 1, 9)))
 
 
 def unit_figures(result: UnitResult) -> dict[str, tuple[Figure, str]]:
@@ -71,7 +73,7 @@ def _plot_maps(result: UnitResult) -> tuple[Figure, str]:
     rows = -(-len(order) // _COLUMNS)
     height, width = inside.shape
     bar = round(0.17 * width) if losses else 0
-    cell_y, cell_x = height + bar + round(0.36 * width), round(1.12 * width) + 1
+    cell_y, cell_x = height + bar + round(0.46 * width), round(1.12 * width) + 1
     figure = Figure(figsize=(plots.WIDTH, min(plots.WIDTH * rows * cell_y / (_COLUMNS * cell_x) + 0.5, 13)))
     ax = figure.subplots()
     mosaic = np.full((rows * cell_y, _COLUMNS * cell_x), np.nan)
@@ -81,16 +83,16 @@ def _plot_maps(result: UnitResult) -> tuple[Figure, str]:
         mosaic[top : top + height, left : left + width] = np.where(inside, maps[unit] / (peak or 1.0), np.nan)
         ax.text(left + width / 2, top - 1, str(unit), ha="center", va="bottom", fontsize=5.5, color=INK)
         for n, loss in enumerate(losses.values()):
-            share = float(np.clip(np.nan_to_num(loss[unit], posinf=9) / _MAX_LOSS, -1, 1))
+            share = float(np.clip(np.nan_to_num(loss[unit], posinf=9) / _MAX_LOSS, 0, 1))
             size = width / len(losses)
             corner = (left + n * size - 0.5, top + height + 1)
-            ax.add_patch(Rectangle(corner, 0.9 * size, bar, color=plots.DIVERGING(0.5 + share / 2), lw=0))
+            ax.add_patch(Rectangle(corner, 0.9 * size, bar, color=_LOSSES(share), lw=0))
     ax.imshow(mosaic, cmap=_MAPS, vmin=0, vmax=1)
     ax.set_ylim(rows * cell_y, -0.3 * width)
     plots.hide_frame(ax)
     if losses:
         scale = figure.colorbar(
-            ScalarMappable(Normalize(-_MAX_LOSS, _MAX_LOSS), plots.DIVERGING),
+            ScalarMappable(Normalize(0, _MAX_LOSS), _LOSSES),
             ax=ax, location="bottom", shrink=0.35, aspect=28, pad=0.01,
         )  # fmt: skip
         scale.outline.set_visible(False)
@@ -186,7 +188,9 @@ def _plot_kept(result: UnitResult) -> tuple[Figure, str]:
         f"Fitness when so many units work and all others are held at their mean over the body: every one of "
         f"{plural(config.kept_runs, 'run')} (thin), and the median. Units are kept in the order of their effect, "
         f"measured in {config.runs} other runs; of the variance that they write; and in "
-        f"{plural(config.random_orders, 'random order')}. Dotted: where fitness {ENOUGH} is reached for good. Fitness "
+        f"{plural(config.random_orders, 'random order')}. With none kept, every cell does the same and a grown body "
+        "stands "
+        f"still. Dotted: where fitness {ENOUGH} is reached for good. Fitness "
         f"below {number(_MIN_DRAWN, 0)} is drawn there. Phases: {_phase_text(result)}."
     )
 
@@ -201,9 +205,12 @@ def _plot_families(result: UnitResult) -> tuple[Figure, str]:
     scale = maps.max((0, 1, 2))
     member = result.units.family.to_numpy()
     height, width = (span.stop - span.start for span in window)
-    wide = plots.WIDTH / (len(frames) + 0.4)
-    tall = wide * height / width * 1.2 + 0.12
-    figure, axes = plots.new_figure(len(families), len(frames), min(tall * len(families) + 0.3, 13))
+    wide = plots.WIDTH / len(frames)
+    tall = wide * height / width + 0.24
+    top = tall * len(families) + 0.35
+    figure = Figure(figsize=(plots.WIDTH, top), layout="none")
+    axes = figure.subplots(len(families), len(frames), squeeze=False)
+    figure.subplots_adjust(0.005, 0.35 / top, 0.995, 1 - 0.22 / top, wspace=0.06, hspace=0.24 / (tall - 0.24))
     for row, family in zip(axes, families.itertuples(index=False), strict=True):
         units = (member == family.family) & (scale > 0)
         shares = (maps[..., units] / scale[units]).mean(-1)
@@ -211,14 +218,14 @@ def _plot_families(result: UnitResult) -> tuple[Figure, str]:
             ax.imshow(np.where(body[frame], shares[frame], np.nan)[window], cmap=_MAPS, vmin=0, vmax=0.6)
             plots.hide_frame(ax)
         title = f"family {family.family} ({plural(family.units, 'unit')}): {family.name}"
-        row[0].text(0, 1.06, title, transform=row[0].transAxes, fontsize=7.5, va="bottom", color=INK)
+        row[0].text(0, 1.02, title, transform=row[0].transAxes, fontsize=7.5, va="bottom", color=INK)
     for ax, phase, step in zip(axes[-1], result.activity.phase.values, result.activity.step.values, strict=True):
-        ax.set_xlabel(f"{str(phase)[:7]}\n{step}", fontsize=7)
+        ax.set_xlabel(f"{_SHORT[str(phase)]}\n{step}", fontsize=7)
     return figure, (
         "Mean activity of the units of each family on the body, of each unit as a share of its largest: growing, "
         "adult, "
         f"and after the {result.config.cut} cut (step below). The {len(families)} largest families of "
-        f"{result.clusters['families']}; each is named by the numbers in which it lies a standard deviation or more "
+        f"{result.clusters['families']}; each is named by the numbers in which it lies half a standard deviation or more "
         "from the mean of all units."
     )
 
@@ -244,7 +251,7 @@ def _plot_backup(result: UnitResult) -> tuple[Figure, str]:
         ax.axvline(0, color=MUTED, lw=0.8, zorder=0)
         ax.set_yticks(place, [f"unit {u}" for u in judged.unit])
         ax.tick_params(axis="y", length=0)
-        ax.set_title(f"{phase}: without unit {judged.primary.iloc[0]}", fontsize=9)
+        ax.set_title(f"{phase}, without unit {judged.primary.iloc[0]}", fontsize=8.5)
         ax.set_xlabel("fitness")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2)

@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 
 from analysis import metrics
+from analysis.assays.units.backup import MIN_BACKUP
 from analysis.assays.units.cards import HARMLESS
 from analysis.assays.units.config import UnitConfig
 from analysis.assays.units.faithfulness import ENOUGH, needed_intervals, units_needed
 from analysis.assays.units.page import cards_frame
 from analysis.assays.units.plots import unit_figures
 from analysis.assays.units.run import UnitResult
-from analysis.report.format import interval_label, join_words, number, probability
+from analysis.report.format import interval_label, join_words, number, percent, plural, probability
 from analysis.report.model import Answer, Claim, Section, evidence, surprise, svg_figure
 from analysis.stats.nulls import p_value
 
@@ -25,7 +26,6 @@ _MAX_Q = 0.05
 _MIN_RUNS = 4  # for a difference between phases
 _ORDERS = {"effect": "ranked by effect", "variance": "ranked by variance written", "random": "at random"}
 _PHASE_VERBS = {"growing": "to grow", "adult": "to stay", "regenerating": "to regenerate"}
-_SUPPRESSES = 0.1  # opposition times the share beyond a leak from which a unit is listed
 
 
 def sections(results: Sequence[UnitResult]) -> list[Section]:
@@ -158,7 +158,8 @@ def _phases_differ(result: UnitResult) -> list[Claim]:
         return []
     clear = low > 0 or high < 0
     text = (
-        f"A regenerating {result.organism.name} needs {number(abs(value), 0)} units {'more' if value > 0 else 'fewer'} "
+        f"A regenerating {result.organism.name} needs {plural(round(abs(value)), 'unit')} "
+        f"{'more' if value > 0 else 'fewer'} "
         "than a "
         f"growing one ({number(low, 0)} to {number(high, 0)})"
     )
@@ -181,18 +182,22 @@ def _backup(result: UnitResult) -> list[Claim]:
             rows.append(_row(f"unit {unit.unit}", "response", response, runs, p=unit.p_response, q=unit.q_response))
         loss = number(judged.fitness_primary.iloc[0])
         lead = f"When {phase}, without unit {primary} (fitness {loss}),"
-        backs_up = judged[judged.backs_up]
+        backs_up, more = judged[judged.backs_up], judged[(judged.backup >= MIN_BACKUP) & (judged.q <= _MAX_Q)]
         if len(backs_up):
             responding = int(backs_up.responds.sum())
-            how = f"{responding} of them respond to it, so that holding them to the control undoes the repair"
-            if not responding:
-                how = "this does not depend on a response of theirs"
-            names = join_words([f"unit {u}" for u in backs_up.unit])
-            text = f"{lead} the loss of {names} costs more than before; {how}."
-        else:
+            how = "what they do in the control would repair as much"
+            if responding:
+                how = f"{responding} of {len(backs_up)} respond: held to what they do in the control, they repair less"
             text = (
-                f"{lead} none of the {len(judged)} best candidates matters more than before (all q or sizes unclear)."
+                f"{lead} the loss of {join_words([f'unit {u}' for u in backs_up.unit])} costs more than before; {how}."
             )
+        elif len(more):
+            text = (
+                f"{lead} the loss of {len(more)} of the {len(judged)} best candidates costs more than before, by up to "
+                f"{number(more.backup.max())}, but no more than changes of colour that merely add: no backup is shown."
+            )
+        else:
+            text = f"{lead} none of the {len(judged)} best candidates for backup costs more than before."
         note = (
             f"Candidates were proposed by {result.config.backup_screen_runs} runs and judged in {runs} others. Backup: "
             "0.05 of fitness or more, q ≤ 0.05, and more than two changes that merely add. Response: what is lost by "
@@ -233,33 +238,33 @@ def _suppression(result: UnitResult) -> list[Claim]:
     if not data:
         return []
     own, null = data.opposition.values, data.null.values
-    mean, null_means = float(own.mean()), null.mean(0)
+    clear = (data.q.values <= _MAX_Q) & (own > 0)
     draw = np.random.default_rng(result.config.seed)
-    picks = draw.integers(null.shape[1], size=(999, null.shape[0])) if null.shape[1] else np.zeros((0, len(own)), int)
-    shuffled = null[np.arange(len(own)), picks].mean(1) if len(picks) else null_means
-    p = min(1.0, 2 * min(p_value(mean, shuffled), p_value(-mean, -shuffled))) if len(shuffled) else float("nan")
-    clear = int(((data.q.values <= _MAX_Q) & (own > 0)).sum())
-    listed = int((data.suppression.values >= _SUPPRESSES).sum())
-    low, median, high = np.quantile(shuffled, [0.025, 0.5, 0.975]) if len(shuffled) else (np.nan,) * 3
-    rows = [
-        {"quantity": "opposition of reading and writing", "measure": "mean over units", "value": mean, "p": p}
-        | {"null_median": median, "null_low": low, "null_high": high, "n": len(own), "unit": "units"},
-        {"quantity": "opposition", "measure": "units with q ≤ 0.05", "value": clear, "n": len(own), "unit": "units"},
-    ]
+    picks = draw.integers(null.shape[1], size=(999, null.shape[0]))
+    shuffled, mean = null[np.arange(len(own)), picks].mean(1), float(own.mean())
+    p = min(1.0, 2 * min(p_value(mean, shuffled), p_value(-mean, -shuffled)))
+    low, median, high = np.quantile(shuffled, [0.025, 0.5, 0.975])
+    leak, leak_null = (float(np.median(v)) for v in (data.leak.values, data.leak_null.values))
+    row = {"quantity": "opposition of reading and writing", "measure": "mean over units", "value": mean, "p": p}
+    row |= {"null_median": median, "null_low": low, "null_high": high, "n": len(own), "unit": "units"}
+    rows = [row, {"quantity": "opposition", "measure": "units with q ≤ 0.05", "value": clear.sum(), "n": len(own)}]
+    rows.append({"quantity": "a plain leak", "measure": "share of activity explained, median", "value": leak})
+    low, high = np.quantile(data.leak_null.values, [0.025, 0.975])
+    rows[-1] |= {"null_median": leak_null, "null_low": low, "null_high": high, "n": len(own), "unit": "units"}
     for unit in np.argsort(-data.suppression.values)[:5]:
-        measure = "opposition × share beyond a leak"
         value = float(data.suppression.values[unit])
-        rows.append({"quantity": f"unit {unit}", "measure": measure, "value": value, "q": float(data.q.values[unit])})
+        rows.append({"quantity": f"unit {unit}", "measure": "opposition × share beyond a leak", "value": value})
+        rows[-1]["q"] = float(data.q.values[unit])
     verb = "write against" if mean > median else "add to"
     text = (
         f"On average units {verb} what they read of their own cell {'more' if p <= _MAX_Q else 'no more'} than chance "
-        f"(opposition {number(mean)}, of mismatched units {number(median)}, p = {probability(p)}); {clear} of "
-        f"{len(own)} do so "
-        f"one by one (q ≤ 0.05), and in {listed} the product of opposition and what is more than a plain leak is "
-        f"{_SUPPRESSES} or more."
+        f"(opposition {number(mean)}, of mismatched units {number(median)}, p = {probability(p)}); {clear.sum()} of "
+        f"{len(own)} do so one by one (q ≤ 0.05). A plain leak explains {percent(leak)} of a unit’s activity (median; "
+        "of "
+        f"another unit’s, {percent(leak_null)})."
     )
-    note = "Null: the reading of a unit with the writing of another. A pure leak scores 0."
-    return [Claim(_NAME, text, evidence(*rows, null_interval="2.5 to 97.5 %"), {"mean": mean, "clear": clear}, note)]
+    note = "Null: the reading of a unit with the writing, or the activity, of another."
+    return [Claim(_NAME, text, evidence(*rows, null_interval="2.5 to 97.5 %"), {"mean": mean}, note)]
 
 
 def _kept_table(result: UnitResult) -> pd.DataFrame:
@@ -288,6 +293,7 @@ def _method(config: UnitConfig) -> str:
         "counts as −1. The response compares the run without i with one in which j is also held, cell by cell and "
         "step by step, to what it does in the control.\n\n"
         "Families: z scores of what units read, of when and where they are active and of what they write, clustered by "
-        "Ward’s method; the number of clusters has the best silhouette, which is compared with the best of "
+        "Ward’s method; the number of clusters is that whose silhouette exceeds those of shuffled tables most, which "
+        "is compared with the same of "
         f"{config.surrogates} tables with shuffled columns."
     )

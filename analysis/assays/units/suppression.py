@@ -38,8 +38,9 @@ def copy_suppression(
         Dataset over unit: opposition, minus the whitened cosine between reading and writing (1: it takes away exactly
         what it reads, 0: something else, below 0: it adds to it), with null (unit, other), the same of its reading and
         the writing of every other unit, p (two-sided) and q; leak, the share of the square of its activity that a
-        plain leak explains; beyond_leak, the share of its activity, where it lowers what it reads, that is more than
-        the leak's; suppression, opposition times beyond_leak where both are above 0, else 0.
+        plain leak explains, with leak_null (unit, other), the same of every other unit's activity; beyond_leak, the
+        share of its activity, where it lowers what it reads, that is more than the leak's; suppression, opposition
+        times beyond_leak where both are above 0, else 0.
     """
     cells = cells.astype(np.float64)
     covariance = np.atleast_2d(np.cov(cells.T))
@@ -53,16 +54,20 @@ def copy_suppression(
     null = np.asarray([np.delete(opposition[n], n) for n in range(units)]).reshape(units, -1)
     p = (1 + (np.abs(null) >= np.abs(own)[:, None]).sum(1)) / (null.shape[1] + 1)
     reading = np.maximum(cells @ read.T, 0)
-    total = np.square(reading).sum(0)
-    slope = np.divide((reading * activity).sum(0), total, out=np.zeros(units), where=total > 0)
+    total, square = np.square(reading).sum(0), np.square(activity).sum(0)
+    together = reading.T @ activity  # (reading of a unit, activity of another)
+    squares = np.outer(total, square)
+    explained = np.divide(np.square(together), squares, out=np.zeros_like(squares), where=squares > 0)
+    leak = np.diagonal(explained).copy()
+    leak_null = np.asarray([np.delete(explained[n], n) for n in range(units)]).reshape(units, -1)
+    slope = np.divide(np.diagonal(together), total, out=np.zeros(units), where=total > 0)
     rest = activity - slope * reading
-    square = np.square(activity).sum(0)
-    leak = 1 - np.divide(np.square(rest).sum(0), square, out=np.ones(units), where=square > 0)
     lowered = (cells @ read.T > 0) & (activity > 0)
     amount = np.where(lowered, activity, 0).sum(0)
     more = np.where(lowered, np.maximum(rest, 0), 0).sum(0)
     beyond = np.divide(more, amount, out=np.zeros(units), where=amount > 0)
     data: dict[str, Any] = {"opposition": ("unit", own), "null": (("unit", "other"), null), "p": ("unit", p)}
+    data |= {"leak_null": (("unit", "other"), leak_null)}
     data |= {"q": ("unit", fdr(p)), "leak": ("unit", leak), "beyond_leak": ("unit", beyond)}
     data["suppression"] = ("unit", np.maximum(own, 0) * beyond)
     return xr.Dataset(data)
