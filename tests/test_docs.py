@@ -177,7 +177,7 @@ EXAMPLES = {
     },
     "guides/axes.md": {
         "analysis.AxesConfig.quick()": "analysis.AxesConfig(surrogates=19, runs=2, cv_repeats=1, weight_shuffles=0, "
-        "time_course_surrogates=0, random_directions=0, angles=())",
+        "long_wave_surrogates=0, time_course_surrogates=0, random_directions=0, angles=())",
         "steps=200, runs=4": "steps=200, runs=2, every=50",
         "surrogates=249": "surrogates=19, cv_repeats=1",
         "(hidden, pooled)": "(hidden, pooled, cv_repeats=1)",

@@ -11,23 +11,35 @@ import scipy.stats
 import xarray as xr
 from jaxtyping import Bool, Float
 
+from analysis.stats.spectrum import extrapolate_surrogates
 from analysis.stats.surrogates import draw_surrogates
 from nca.errors import UserError
 
+Spectrum = Literal["own", "extrapolated"]
 MIN_CELLS = 40  # with fewer cells, a band of the longest modes mixes gradients with what is hardly smooth
 
 
 def with_surrogates(
-    values: Float[np.ndarray, "cell channel"], mask: Bool[np.ndarray, "y x"], number: int, seed: int
+    values: Float[np.ndarray, "cell channel"],
+    mask: Bool[np.ndarray, "y x"],
+    number: int,
+    seed: int,
+    spectrum: Spectrum = "own",
 ) -> Float[np.ndarray, "field cell channel"]:
-    """The states of a body's cells, followed by band-rotated surrogates of them.
+    """The states of a body's cells, followed by surrogates of them.
+
+    Args:
+        spectrum: of the surrogates: their "own" power at every scale (`draw_surrogates`), or long waves as strong as
+            shorter ones predict, "extrapolated" (`extrapolate_surrogates`).
 
     Raises:
         UserError: fewer than 40 cells: on a body of 11, 82 % of smooth fields had a significant gradient.
     """
     if len(values) < MIN_CELLS:
         raise UserError(f"Comparing with smooth random fields needs {MIN_CELLS} or more cells, got {len(values)}.")
-    return np.concatenate([values[None], draw_surrogates(values, mask, number, seed)])
+    if spectrum == "own":
+        return np.concatenate([values[None], draw_surrogates(values, mask, number, seed)])
+    return np.concatenate([values[None], extrapolate_surrogates(values, mask, number, seed)[0]])
 
 
 def p_value(observed: float, null: Float[np.ndarray, " surrogate"]) -> float:

@@ -86,6 +86,13 @@ def laplacian_modes(mask: Bool[np.ndarray, "y x"]) -> Float[np.ndarray, "cell mo
     return modes
 
 
+def laplacian_eigenvalues(
+    modes: Float[np.ndarray, "cell mode"], mask: Bool[np.ndarray, "y x"]
+) -> Float[np.ndarray, " mode"]:
+    """The eigenvalue of each mode of `laplacian_modes`: about the squared wave number per cell, 0 of the constant."""
+    return np.asarray(np.einsum("cm,cm->m", modes, _laplacian(mask) @ modes))
+
+
 def _laplacian(mask: Bool[np.ndarray, "y x"]) -> Float[np.ndarray, "cell cell"]:
     """D - A of the graph that joins cells that share a side, and the `_bridges` between islands; nothing wraps."""
     number = np.where(mask, np.cumsum(mask).reshape(mask.shape) - 1, -1)

@@ -240,6 +240,22 @@ def _position_answer(decoders: pd.DataFrame, least: Mapping[str, float]) -> Answ
     return Answer(text, "clear", figure)
 
 
+def _long_wave_claim(results: Results) -> Iterator[Claim]:
+    """A2, second null: whether long waves are stronger than smoothness would have them."""
+    tests = results["long_waves"]
+    decoders = _null_rows(tests, "surrogates", "r2")
+    text = _verdict(
+        decoders,
+        "Compared with fields whose long waves are only as strong as their shorter waves predict, cells encode {}.",
+        "Even compared with fields whose long waves are only as strong as their shorter waves predict, cells encode no "
+        "position.",
+    )
+    note = (
+        "A gradient, a growth clock or a trunk unlike the limbs make long waves strong: this null names none of them."
+    )
+    yield _claim(text, decoders, f"{note} {_origin(tests)}", decodable=_clear(decoders))
+
+
 def _reproducibility(results: Results) -> Iterator[Claim]:
     """A1: how far runs repeat each other."""
     runs = results["runs"]
@@ -523,6 +539,7 @@ _CLAIMS = {  # by section: a part, and the claims that are made where it was run
         ("position", _headline),
         ("pca", _pca_claim),
         ("position", _position_claims),
+        ("long_waves", _long_wave_claim),
         ("runs", _reproducibility),
         ("shape_and_colour", _shape_and_colour_claims),
     ),

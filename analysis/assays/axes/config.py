@@ -44,6 +44,7 @@ class AxesConfig:
     seed: int = 0
     adult_step: int = 0
     surrogates: int = 249
+    long_wave_surrogates: int = 249
     cv_repeats: int = 10
     channels: Literal["hidden", "all"] = "hidden"
     scaling: Literal["raw", "zscore"] = "raw"
@@ -60,7 +61,7 @@ class AxesConfig:
         convert_to_tuples(self, "angles")
         if self.surrogates < 19:
             raise UserError(f"surrogates must be 19 or more for p to reach 0.05; got {self.surrogates}.")
-        for name in ("weight_shuffles", "time_course_surrogates", "random_directions"):
+        for name in ("long_wave_surrogates", "weight_shuffles", "time_course_surrogates", "random_directions"):
             if getattr(self, name) < 19 and getattr(self, name) != 0:
                 raise UserError(f"{name} must be 19 or more for p to reach 0.05, or 0; got {getattr(self, name)}.")
         if self.angles and self.runs < 2:
@@ -69,7 +70,7 @@ class AxesConfig:
     @classmethod
     def quick(cls) -> AxesConfig:
         """Components, decoders, what shape and colour explain, and few weight shuffles, which decide on PC1 alone."""
-        return cls(weight_shuffles=19, time_course_surrogates=0, random_directions=0, angles=())
+        return cls(long_wave_surrogates=0, weight_shuffles=19, time_course_surrogates=0, random_directions=0, angles=())
 
     def filled(self) -> AxesConfig:
         """With `full`, the larger preset in every option that has its default value."""

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 
 from analysis.assays.axes.pca import SHOWN, body_states, layout
 from analysis.geometry import count_islands, geodesic, positions
-from analysis.stats.nulls import null_tests, with_surrogates
+from analysis.stats.nulls import Spectrum, null_tests, with_surrogates
 from analysis.stats.surrogates import draw_surrogates
 from nca.errors import UserError
 
@@ -222,6 +222,7 @@ def position_tests(
     surrogates: int = 99,
     cv_repeats: int = 10,
     seed: int = 0,
+    spectrum: Spectrum = "own",
 ) -> xr.Dataset:
     """Compare gradients and decoders in one run with those of surrogate fields.
 
@@ -229,6 +230,7 @@ def position_tests(
         recording: as given to `pca`.
         components: result of `pca`; its step, channels and scaling are used.
         cv_repeats: assignments of cells to folds, in the data and in every surrogate.
+        spectrum: of the surrogates, as for `with_surrogates`.
 
     Returns:
         Dataset of `null_tests` over statistic, indexed by (quantity, measure): plane_r2 and
@@ -240,7 +242,7 @@ def position_tests(
         UserError: a body too small or too large.
     """
     states, mask = body_states(recording, components, run)
-    fields = with_surrogates(states, mask, surrogates, seed)
+    fields = with_surrogates(states, mask, surrogates, seed, spectrum)
     scaled = (fields - components["mean"].values) / components.scale.values
     maps = scaled @ components.loadings.values[:SHOWN].T
     on_body, measures = layout(maps, positions(mask)), {}

@@ -17,6 +17,7 @@ from analysis.assays.axes.pca import SHOWN
 from analysis.recording import spec_of
 from analysis.report import plots
 from analysis.report.format import number
+from analysis.report.labels import add_legend
 from nca.spec import channel_names
 
 if TYPE_CHECKING:
@@ -499,7 +500,7 @@ def _label_rows(ax: Axes, names: Sequence[str]) -> None:
 
 def _add_legend(figure: Figure, ax: Axes) -> None:
     handles, labels = ax.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    add_legend(figure, handles, labels)
 
 
 def _short_label(quantity: object) -> str:

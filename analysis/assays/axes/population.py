@@ -44,7 +44,7 @@ def _measure_position(
     """
     log(f"{organism.name}: decoders and surrogates at step {config.adult_step}")
     recording, components = _components_of(organism, states, config)
-    options = {"surrogates": config.surrogates, "cv_repeats": config.cv_repeats, "seed": config.seed}
+    options: Any = {"surrogates": config.surrogates, "cv_repeats": config.cv_repeats, "seed": config.seed}
     tests = [
         position_tests(recording, components, run=run, **options)
         .sel(measure="r2")

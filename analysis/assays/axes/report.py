@@ -25,9 +25,10 @@ _DOCS = " More in the methods of the documentation, under “Axes”."
 _SECTIONS = {  # title, parts of the result, method
     "axes": (
         "Body axes",
-        ("pca", "pca_runs", "position", "sensitivity", "runs", "shape_and_colour", "direction"),
+        ("pca", "pca_runs", "position", "long_waves", "sensitivity", "runs", "shape_and_colour", "direction"),
         "PCA of the states of mature cells of one run (A0); ridge decoders of position, with cells held out by blocks "
-        "of 8×8 (A1), compared with band-rotated surrogates: fields as smooth, with scrambled positions (A2); "
+        "of 8×8 (A1), compared with band-rotated surrogates: fields as smooth, with scrambled positions, and "
+        "with fields whose long waves have the power that their shorter ones predict (A2); "
         "decoders of shape or colour, and what hidden states add to them (A3). p is one-sided, q FDR-corrected.",
     ),
     "components": (

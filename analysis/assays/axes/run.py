@@ -41,6 +41,7 @@ class AxesResult(ReportHtml):
         pca: `pca` of it (A0).
         pca_runs: `pca` of all runs at the adult step, without those that have no body.
         position: `position_tests` (A0, A1, A2).
+        long_waves: the same, of surrogates whose long waves are as strong as shorter ones predict.
         sensitivity: `sensitivity` of these tests.
         runs: `decode_runs` (A1).
         shape_and_colour: `shape_and_colour_tests` (A3).
@@ -62,6 +63,7 @@ class AxesResult(ReportHtml):
     pca: xr.Dataset = field(default_factory=xr.Dataset)
     pca_runs: xr.Dataset = field(default_factory=xr.Dataset)
     position: xr.Dataset = field(default_factory=xr.Dataset)
+    long_waves: xr.Dataset = field(default_factory=xr.Dataset)
     sensitivity: xr.Dataset = field(default_factory=xr.Dataset)
     runs: xr.Dataset = field(default_factory=xr.Dataset)
     shape_and_colour: xr.Dataset = field(default_factory=xr.Dataset)
@@ -123,6 +125,9 @@ def run(
     first = (recording, results.get("pca", xr.Dataset()))
     repeats, all_runs = config.cv_repeats, (grown, results.get("pca_runs", xr.Dataset()))
     _attempt("position", "gradients and decoders", lambda: position_tests(*first, **tests), "pca")
+    if config.long_wave_surrogates:
+        long_waves = tests | {"surrogates": config.long_wave_surrogates, "spectrum": "extrapolated"}
+        _attempt("long_waves", "long waves", lambda: position_tests(*first, **long_waves), "position")
     tested = partial(sensitivity, *first, cv_repeats=repeats, **seed)
     _attempt("sensitivity", "planted codes", lambda: tested(tests=results["position"]), "position")
     _attempt("runs", "decoders run by run", lambda: decode_runs(*all_runs, cv_repeats=repeats), "pca_runs")

@@ -49,7 +49,7 @@ def test_one_organism_goes_through_growth_every_assay_and_the_viewer(assays):
     organism, lines = bodies.static_organism(), []
     configs = CONFIG.assay_configs()
     report = dissect(organism, CONFIG, log=lines.append)
-    names = [assay.name for assay in ASSAYS]
+    names = [assay.name for assay in ASSAYS if assay.first_look]
     assert [s.name for s in report.sections] == ["growth", *names, "not-examined", "viewer"]
     donor = {"grafts": (organism,)}
     assert assays == [(name, "standing", *donor.get(name, ()), configs[name]) for name in names]
@@ -62,16 +62,20 @@ def test_one_organism_goes_through_growth_every_assay_and_the_viewer(assays):
 def test_a_short_dissection_says_what_the_full_one_adds(assays):
     report = dissect(bodies.static_organism(), CONFIG)
     assert report.sections[-2].skipped[1:] == [
-        "Axes: weight shuffles; time course surrogates; random directions; angles.",
+        "Axes: long wave surrogates; time course surrogates; random directions; angles.",
         "Lesions: methods epistasis, critical-periods and self-repair; phases growing and regenerating; targets "
         "units and direction; interventions noise, mean, clamp and freeze; doses 0.02 and 0.05.",
         "Regeneration: angles; radii; follow up step.",
         "Grafts: map runs.",
         "Robustness: state noise 0.1, 0.5 and 2.0; state noise per step 0.01 and 0.2; weight noise 0.01 and 0.2; fire "
         "rates 0.2, 0.4 and 0.6; canvas margins.",
+        "Fate: fill; film.",
+        "Units: the whole assay.",
     ]
     full = dissect(bodies.static_organism(), replace(CONFIG, full=True))
     assert "not-examined" not in [section.name for section in full.sections]
+    assert [call[0] for call in assays][-1] == "units"
+    assert replace(CONFIG, full=True).assay_configs()["units"].runs == 2  # its quick preset
 
 
 def test_assays_can_be_left_out_and_given_options(assays):
@@ -83,7 +87,7 @@ def test_assays_can_be_left_out_and_given_options(assays):
 def test_several_organisms_are_compared_by_the_assays_that_compare(assays):
     organisms = [bodies.static_organism(), bodies.static_organism(radius=5).rename("small")]
     report = dissect(organisms, CONFIG)
-    names = [assay.name for assay in ASSAYS if assay.several]
+    names = [assay.name for assay in ASSAYS if assay.several and assay.first_look]
     assert [s.name for s in report.sections] == [*names, "not-examined"]
     assert [s.method for s in report.sections[:-1]] == ["2 organisms"] * len(names)
     assert "Networks are the units" in report.caveat

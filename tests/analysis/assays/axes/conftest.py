@@ -12,6 +12,7 @@ SMALL = AxesConfig(
     runs=2,
     adult_step=40,
     surrogates=19,
+    long_wave_surrogates=19,
     cv_repeats=2,
     weight_shuffles=19,
     time_course_surrogates=19,

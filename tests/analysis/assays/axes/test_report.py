@@ -8,17 +8,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from helpers import bodies, codes
+from helpers import bodies, codes, figures
 
 import analysis
+from analysis.assays.axes.across_networks import compare_networks
 from analysis.assays.axes.claims import axes_claims
-from analysis.assays.axes.plots import plot_pca_maps
+from analysis.assays.axes.plots import axes_figures, plot_pca_maps
 from analysis.assays.axes.report import pca_section, sections
 from analysis.assays.axes.run import run
 from analysis.cli import main as cli
 from analysis.lineage import related, same_training_run
 from analysis.recording import record
 from analysis.report import plots
+from analysis.report.model import svg_figure
 from analysis.stats.nulls import null_tests
 from nca.io import save
 
@@ -36,6 +38,8 @@ def test_every_section_has_claims_figures_tables_and_a_method(complete):
         assert section.tables
         assert {claim.assay for claim in section.claims} == {section.name}
         assert all(isinstance(claim.evidence, pd.DataFrame) for claim in section.claims)
+        for claim in section.claims:  # no sentence has a gap where a value should be
+            assert not re.search(r" [;,.:)]|\(\s*[;,)]|  |\bnan\b|\bNone\b", f"{claim.text} {claim.note}"), claim.text
         assert all("statistic" not in d.indexes for d in section.data.values())
 
 
@@ -369,3 +373,13 @@ def test_a_body_that_a_command_cannot_use_is_reported(tmp_path, capsys):
     assert "10 or more mature cells" in capsys.readouterr().err
     assert cli.main(["axes", str(path), "--adult-step", "30", "--out", str(tmp_path / "out")]) == 0
     assert "no mature cell" in (tmp_path / "out" / "report.html").read_text()
+
+
+@pytest.mark.filterwarnings("error")
+def test_labels_of_many_organisms_do_not_overprint(brief):
+    result = run(codes.read_code(), brief)
+    table = compare_networks([result])
+    networks = table.isel(organism=[0] * 24).assign_coords(organism=figures.NAMES)
+    networks.attrs |= table.attrs
+    for name, drawn in axes_figures({"bodies": figures.renamed(result), "networks": networks}).items():
+        assert not figures.overprinted(svg_figure(name, *drawn).figure)

@@ -12,8 +12,8 @@ from analysis.assays.axes.run import run
 from nca.organism import Organism
 
 PARTS = (
-    "pca", "pca_runs", "position", "runs", "shape_and_colour", "direction", "weight_shuffle", "time_course",
-    "pushes", "projections", "rotated_perception", "rotated_states",
+    "pca", "pca_runs", "position", "runs", "shape_and_colour", "direction", "weight_shuffle",
+    "long_waves", "time_course", "pushes", "projections", "rotated_perception", "rotated_states",
 )  # fmt: skip
 
 
@@ -27,9 +27,9 @@ def test_every_part_is_run(complete):
 def test_the_quick_configuration_runs_the_first_parts_alone(brief):
     lines = []
     results = analysis.axes(codes.read_code(), brief, log=lines.append)
-    assert [bool(getattr(results, part)) for part in PARTS] == [True] * 6 + [False] * 6
+    assert [bool(getattr(results, part)) for part in PARTS] == [True] * 7 + [False] * 6
     assert lines[0] == "read code: growing"
-    assert len(lines) == 8
+    assert len(lines) == 9
 
 
 def test_a_recording_and_states_that_exist_are_used(complete, brief):
