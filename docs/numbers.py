@@ -53,7 +53,8 @@ def questions(name: str = "lizard") -> None:
 
     _print("| question | command | answer for the bundled lizard |", "|---|---|---|")
     for assay in ASSAYS:
-        section = load_claims(name, assay.name)
+        own = f"{name}-{assay.name}"  # the report of the assay's own command
+        section = load_claims(own if (RESULTS / f"{own}.json").exists() else name, assay.name)
         if section:
             subject = f"{name} {name}" if assay.with_donor else name
             answer = section[0]["text"].replace("|", r"\|")  # a bar would end the cell

@@ -184,8 +184,8 @@ def find_families(profiles: pd.DataFrame, surrogates: int, seed: int = 0) -> tup
     same number; p compares this excess with the largest excess of each shuffled table.
 
     Returns:
-        the family of each unit, 1 the largest (0: never active in the adult body); and families, their number, silhouette, null
-        (surrogate,), silhouettes of as many families of shuffled tables, and p.
+        the family of each unit, 1 the largest (0: never active in the adult body); and families, their number,
+        silhouette, null (surrogate,), silhouettes of as many families of shuffled tables, and p.
     """
     rows = profiles.notna().all(axis=1).to_numpy()
     values = profiles.to_numpy()[rows]

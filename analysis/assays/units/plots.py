@@ -223,10 +223,9 @@ def _plot_families(result: UnitResult) -> tuple[Figure, str]:
         ax.set_xlabel(f"{_SHORT[str(phase)]}\n{step}", fontsize=7)
     return figure, (
         "Mean activity of the units of each family on the body, of each unit as a share of its largest: growing, "
-        "adult, "
-        f"and after the {result.config.cut} cut (step below). The {len(families)} largest families of "
-        f"{result.clusters['families']}; each is named by the numbers in which it lies half a standard deviation or more "
-        "from the mean of all units."
+        f"adult, and after the {result.config.cut} cut (step below). The {len(families)} largest families of "
+        f"{result.clusters['families']}; each is named by the numbers in which it lies half a standard deviation or "
+        "more from the mean of all units."
     )
 
 

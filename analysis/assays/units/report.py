@@ -126,7 +126,7 @@ def _kept(result: UnitResult) -> list[Claim]:
     )
     note = (
         "Units are ranked in other runs than those judged. The number is where the curve reaches 0.9 for good. Null: "
-        "random orders, the range over orders and runs."
+        "random orders, the range over orders and runs. With no unit kept, a grown body stands still."
     )
     short_text = f"{name} needs {join_words(short)}, of its {size} hidden units."
     defined = all(np.isfinite(row["value"]) for row in rows)
@@ -158,10 +158,8 @@ def _phases_differ(result: UnitResult) -> list[Claim]:
         return []
     clear = low > 0 or high < 0
     text = (
-        f"A regenerating {result.organism.name} needs {plural(round(abs(value)), 'unit')} "
-        f"{'more' if value > 0 else 'fewer'} "
-        "than a "
-        f"growing one ({number(low, 0)} to {number(high, 0)})"
+        f"To regenerate, {result.organism.name} needs {plural(round(abs(value)), 'unit')} "
+        f"{'more' if value > 0 else 'fewer'} than to grow ({number(low, 0)} to {number(high, 0)})"
     )
     text += "." if clear else ", which does not exclude no difference."
     return [
@@ -185,9 +183,9 @@ def _backup(result: UnitResult) -> list[Claim]:
         backs_up, more = judged[judged.backs_up], judged[(judged.backup >= MIN_BACKUP) & (judged.q <= _MAX_Q)]
         if len(backs_up):
             responding = int(backs_up.responds.sum())
-            how = "what they do in the control would repair as much"
+            how = "the activity of the control would repair as much"
             if responding:
-                how = f"{responding} of {len(backs_up)} respond: held to what they do in the control, they repair less"
+                how = f"{responding} of {len(backs_up)} respond to it: the activity of the control would repair less"
             text = (
                 f"{lead} the loss of {join_words([f'unit {u}' for u in backs_up.unit])} costs more than before; {how}."
             )
