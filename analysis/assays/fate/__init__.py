@@ -1,0 +1,1 @@
+"""Where each cell thinks it is: positional identity, after growth, wounding and grafting."""
