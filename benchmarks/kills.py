@@ -10,6 +10,7 @@ moments again.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -20,9 +21,10 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import safetensors.numpy
 import tyro
 
 ROOT = Path(__file__).parents[1]
@@ -38,6 +40,7 @@ _DISTURBED = (
     "from analysis.cli.__main__ import run; sys.argv[1:2] = []; code = run(); print(-left[0]); sys.exit(code)"
 )
 _INTERRUPTED = ["training"] * 4 + ["film", "report"]
+_CHECKPOINTS = {"training": "run/state.safetensors", "population": "pop/population.json"}  # then --resume
 _TIMED = ("sweep.json", "summary.json", "report.html")  # hold durations
 _NOTE = "notes.txt"  # a user's own, in a folder that is replaced
 
@@ -59,48 +62,28 @@ class Options:
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class Command:
-    """A command that runs in a folder of its own.
-
-    Attributes:
-        words: after `nca`.
-        checkpoint: the file from whose presence on it is continued with --resume.
-    """
-
-    words: list[str]
-    checkpoint: str = ""
-
-
-@dataclass(frozen=True)
-class Undisturbed:
-    """What a command did when nobody disturbed it.
-
-    Attributes:
-        files: what it wrote, by path.
-        seconds: how long it took.
-        moments: before and after each of its writes to the disk.
-    """
+class Undisturbed(NamedTuple):
+    """What an undisturbed command wrote, by path, in which time, and the moments before and after its writes."""
 
     files: dict[str, bytes]
     seconds: float
     moments: int
 
 
-def commands(base: Path) -> dict[str, Command]:
-    """Each command may read what those before it wrote undisturbed, in folders of `base` that bear their names."""
+def commands(base: Path) -> dict[str, list[str]]:
+    """The words of each command, which may read what those before it wrote undisturbed, in `base` under their names."""
     organism = str(base / "training/run/organism.safetensors")
     sweep = ["sweep", organism, *SWEEP.split(), "--out", "s", "--shard"]
     pca = ["pca", organism, "--adult-step", "8", "--out", "report"]
     return {
-        "training": Command([*TRAIN.split(), "--out", "run"], "run/state.safetensors"),
-        "population": Command([*TRAIN.split(), "--population", "2", "--out", "pop"], "pop/population.json"),
-        "sweep": Command([*sweep, "1/2"]),
-        "other shard": Command([*sweep, "2/2"]),
-        "merge": Command(["merge", str(base / "sweep/s"), str(base / "other shard/s"), "--out", "m"]),
-        "report": Command(pca),
-        "replaced report": Command([*pca, "--force"]),
-        "film": Command(["grow", organism, "--steps", "8", "--out", "film.gif"]),
+        "training": [*TRAIN.split(), "--out", "run"],
+        "population": [*TRAIN.split(), "--population", "2", "--out", "pop"],
+        "sweep": [*sweep, "1/2"],
+        "other shard": [*sweep, "2/2"],
+        "merge": ["merge", str(base / "sweep/s"), str(base / "other shard/s"), "--out", "m"],
+        "report": pca,
+        "replaced report": [*pca, "--force"],
+        "film": ["grow", organism, "--steps", "8", "--out", "film.gif"],
     }
 
 
@@ -136,7 +119,7 @@ class Trials:
         """Run a command undisturbed, twice: the first time it is compiled, the second it is measured."""
         for folder in ("compiled", name):
             at, begun = self._folder(folder, name), time.monotonic()
-            out, err = (process := start(at, self.commands[name].words, 10**9)).communicate()
+            out, err = (process := start(at, self.commands[name], 10**9)).communicate()
             if process.returncode:
                 raise RuntimeError(f"{name}: {err}")
             seconds = time.monotonic() - begun
@@ -153,9 +136,8 @@ class Trials:
 
     def _words(self, name: str, folder: Path) -> list[str]:
         """The words with which a user starts a command, or starts it again."""
-        command = self.commands[name]
-        is_resumed = command.checkpoint and (folder / command.checkpoint).is_file()
-        return [*command.words, *(["--resume"] if is_resumed else [])]
+        is_resumed = name in _CHECKPOINTS and (folder / _CHECKPOINTS[name]).is_file()
+        return [*self.commands[name], *(["--resume"] if is_resumed else [])]
 
     def kill(self, name: str, number: int, kills: int) -> int:
         """Kill a command up to so many times in a row, let it end, compare; returns how often it was killed."""
@@ -173,21 +155,25 @@ class Trials:
             if process.returncode != -signal.SIGKILL:
                 break
             killed += 1
-            self.counts.update({"kills": 1, "inside the work": any(folder.iterdir()), "at a write": at_write})
+            self.counts.update({"kills": 1, "inside the work": int(any(folder.iterdir())), "at a write": int(at_write)})
             seen |= self._check_complete(f"{name} {number}", folder)
-        self._compare(f"{name} {number}", name, folder, seen, process.returncode, err)
+        self._compare(f"{name} {number}", name, folder, seen, *self._end(name, folder, process.returncode, err))
         return killed
 
+    def _end(self, name: str, folder: Path, code: int, err: str) -> tuple[int, str]:
+        """How a command ends that was refused because its result is complete: once more, and then it replaces it."""
+        if code != 2 or "--force" not in err:
+            return code, err
+        self.counts["complete already"] += 1
+        _, err = (process := start(folder, [*self._words(name, folder), "--force"])).communicate()
+        return process.returncode, err
+
     def _check_complete(self, trial: str, folder: Path) -> set[str]:
-        """Files that a kill left, all of which must be complete, or some of the usual rows; returns their paths."""
+        """Files that a kill left, all of which must be complete; returns their paths."""
         usual, left = self.undisturbed[trial.rpartition(" ")[0]].files, files_in(folder)
         visible = {path for path in left if not _is_hidden(path)}
         for path in visible:
-            whole = usual.get(path, b"")
-            is_part = path.endswith(".jsonl") and all(
-                any(line.startswith(row) for line in whole.split(b"\n")) for row in left[path].split(b"\n")
-            )
-            if left[path] != whole and not is_part and Path(path).name not in ("state.safetensors", "population.json"):
+            if not _is_complete(path, left[path], usual.get(path, b"")):
                 self._fail(trial, "half written", path)
         return visible
 
@@ -209,12 +195,12 @@ class Trials:
         """Press Ctrl-C once, let a command be continued, compare."""
         rng, trial, folder = np.random.default_rng([self.seed, number]), f"{name} {number}", self._folder("it", name)
         process = start(folder, self._words(name, folder))
-        moment = rng.uniform(0, SECONDS)
+        moment = rng.uniform(0, min(SECONDS, self.undisturbed[name].seconds))
         if _wait(process, moment):
             process.send_signal(signal.SIGINT)
             _, err = process.communicate()
             is_ours = str(ROOT) in err or "nca: " in err
-            self.counts.update({"interrupts": 1, "before the first line": process.returncode != 0 and not is_ours})
+            self.counts.update({"interrupts": 1, "before the first line": int(process.returncode != 0 and not is_ours)})
             lines = [line for line in err.splitlines() if line.startswith("nca: ")]
             if process.returncode and is_ours and (process.returncode != 130 or "Traceback" in err or len(lines) != 1):
                 self._fail(trial, "unclear", f"at {moment:.2f} s: exit code {process.returncode}, {err[-600:]}")
@@ -224,12 +210,24 @@ class Trials:
         seen = self._check_complete(trial, folder)
         process = start(folder, self._words(name, folder))
         _, err = process.communicate()
-        self._compare(trial, name, folder, seen, process.returncode, err)
+        self._compare(trial, name, folder, seen, *self._end(name, folder, process.returncode, err))
 
     def _fail(self, trial: str, kind: str, *what: str) -> None:
         self.counts[kind] += 1
         self.failures += 1
         print(f"{trial}: {kind}: {', '.join(what)}", flush=True)
+
+
+def _is_complete(path: str, left: bytes, usual: bytes) -> bool:
+    """Whether a file is as usual; or can be read, where it is written more than once; or holds some of the rows."""
+    if path.endswith(".jsonl"):
+        return all(any(line.startswith(row) for line in usual.split(b"\n")) for row in left.split(b"\n"))
+    try:
+        return left == usual or bool(
+            safetensors.numpy.load(left) if path.endswith(".safetensors") else json.loads(left)
+        )
+    except (ValueError, safetensors.SafetensorError):
+        return False
 
 
 def _is_hidden(path: str) -> bool:
