@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import PlaceHolderLayoutEngine
 from matplotlib.patches import Rectangle
 
 from analysis.assays.units.cards import HARMLESS
@@ -104,8 +105,7 @@ def _plot_maps(result: UnitResult) -> tuple[Figure, str]:
         "first. "
         + (
             "Below each, what the body loses when the unit is held at its mean, from left to right "
-            f"{', '.join(losses)} "
-            f"(orange: fitness is lost; {_MAX_LOSS} or more is darkest). The number is the unit’s."
+            f"{', '.join(losses)} (orange: fitness is lost; {_MAX_LOSS} or more is darkest). The number is the unit’s."
             if losses
             else "The number is the unit’s."
         )
@@ -189,8 +189,7 @@ def _plot_kept(result: UnitResult) -> tuple[Figure, str]:
         f"{plural(config.kept_runs, 'run')} (thin), and the median. Units are kept in the order of their effect, "
         f"measured in {config.runs} other runs; of the variance that they write; and in "
         f"{plural(config.random_orders, 'random order')}. With none kept, every cell does the same and a grown body "
-        "stands "
-        f"still. Dotted: where fitness {ENOUGH} is reached for good. Fitness "
+        f"stands still. Dotted: where fitness {ENOUGH} is reached for good. Fitness "
         f"below {number(_MIN_DRAWN, 0)} is drawn there. Phases: {_phase_text(result)}."
     )
 
@@ -208,7 +207,7 @@ def _plot_families(result: UnitResult) -> tuple[Figure, str]:
     wide = plots.WIDTH / len(frames)
     tall = wide * height / width + 0.24
     top = tall * len(families) + 0.35
-    figure = Figure(figsize=(plots.WIDTH, top), layout="none")
+    figure = Figure(figsize=(plots.WIDTH, top), layout=PlaceHolderLayoutEngine(True, True))
     axes = figure.subplots(len(families), len(frames), squeeze=False)
     figure.subplots_adjust(0.005, 0.35 / top, 0.995, 1 - 0.22 / top, wspace=0.06, hspace=0.24 / (tall - 0.24))
     for row, family in zip(axes, families.itertuples(index=False), strict=True):
@@ -258,10 +257,10 @@ def _plot_backup(result: UnitResult) -> tuple[Figure, str]:
     return figure, (
         "Units that may back up the one needed most. Backup: how much more the unit’s ablation costs when that one is "
         "out. Response: how much fitness is lost, when that one is out, by holding the unit to what it does in the "
-        "control. "
-        f"Median and interval over {plural(config.backup_runs, 'run')}; filled: clear (q ≤ 0.05, at least 0.05, and "
-        "more "
-        f"than changes that merely add). Grey: 5 to 95 % of all other units, in the {config.backup_screen_runs} runs "
+        f"control. Median and interval over {plural(config.backup_runs, 'run')}; filled: clear (q ≤ 0.05, at least "
+        "0.05, and "
+        f"more than changes that merely add). Grey: 5 to 95 % of all other units, in the {config.backup_screen_runs} "
+        "runs "
         "that proposed the candidates."
     )
 

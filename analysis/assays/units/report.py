@@ -46,7 +46,8 @@ def _section(result: UnitResult, suffix: str = "", name: str = "") -> Section:
     shown = ["unit", "family", *[c for c in result.units if str(c).endswith(("_mean", "_zero"))], "reads", "writes"]
     arrays = {"ablations": result.ablations, "activity": result.activity, "read": result.read, "write": result.write}
     arrays |= {"kept": result.curves, "suppression": result.suppression}
-    lookup = {"Units, the most needed first": result.units.sort_values("loss", ascending=False)[shown]}
+    by = "loss" if "loss" in result.units else "variance"
+    lookup = {"Units, the most needed first": result.units.sort_values(by, ascending=False)[shown]}
     lookup["Families"] = result.families
     return Section(
         f"{_NAME}{suffix}",
@@ -121,8 +122,7 @@ def _kept(result: UnitResult) -> list[Claim]:
         short.append(f"{number(best[0], 0)} {_PHASE_VERBS[phase]}")
     text = (
         f"To keep a fitness of {ENOUGH} with all other units at their mean, {name} needs, of its {size} units and "
-        "ranked "
-        f"by effect, {join_words(parts)}."
+        f"ranked by effect, {join_words(parts)}."
     )
     note = (
         "Units are ranked in other runs than those judged. The number is where the curve reaches 0.9 for good. Null: "
@@ -258,8 +258,7 @@ def _suppression(result: UnitResult) -> list[Claim]:
         f"On average units {verb} what they read of their own cell {'more' if p <= _MAX_Q else 'no more'} than chance "
         f"(opposition {number(mean)}, of mismatched units {number(median)}, p = {probability(p)}); {clear.sum()} of "
         f"{len(own)} do so one by one (q ≤ 0.05). A plain leak explains {percent(leak)} of a unit’s activity (median; "
-        "of "
-        f"another unit’s, {percent(leak_null)})."
+        f"of another unit’s, {percent(leak_null)})."
     )
     note = "Null: the reading of a unit with the writing, or the activity, of another."
     return [Claim(_NAME, text, evidence(*rows, null_interval="2.5 to 97.5 %"), {"mean": mean}, note)]

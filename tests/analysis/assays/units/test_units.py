@@ -324,11 +324,16 @@ def test_cards_are_sorted_filtered_and_pinned(result, tmp_path):
 
 @pytest.mark.parametrize("make", [bodies.fading_organism, bodies.exploding_organism])
 def test_a_body_that_is_lost_is_a_sentence(make):
-    organism = make()
-    result = run(organism, replace(SHORT, adult_step=60, phases=("adult",)))
+    result = run(make(), replace(SHORT, adult_step=60, phases=("adult",)))
+    assert "no body" in result.no_body
+    assert sections([result])[0].skipped == [result.no_body]
+
+
+def test_a_body_that_is_lost_during_a_phase_is_described_and_not_ablated():
+    result = run(bodies.fading_organism(), replace(SHORT, adult_step=2, phases=("adult",), adult_steps=60))
     section = sections([result])[0]
-    assert result.no_body or result.skipped or section.claims
-    assert organism.name == "bursting" or "no body" in result.no_body
+    assert "adult: There is no body" in section.skipped[0]
+    assert section.figures[0].name == "units-maps"
 
 
 def test_no_target_and_two_islands():
