@@ -16,7 +16,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from analysis.cli.output import Source, log_line, print_result
 from analysis.sweeps.config import SweepConfig
 from nca.errors import UserError
-from nca.files import check_writable
+from nca.files import check_writable, remove_unfinished
 from nca.shards import Shard
 
 if TYPE_CHECKING:
@@ -195,6 +195,7 @@ def _sweep_folder(folder: Path, exclusive: bool) -> Iterator[None]:
         raise UserError(f"There is no folder {folder.parent}; create it, or choose another place.")
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is not a folder; choose another name.")
+    remove_unfinished(folder)
     has_rows = folder.exists() and any(folder.glob("rows*.jsonl"))
     if exclusive and not has_rows and folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder} exists and holds no sweep; delete it or choose another folder.")

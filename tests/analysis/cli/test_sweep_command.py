@@ -17,7 +17,7 @@ from helpers import bodies
 import analysis
 import nca
 from analysis.cli import main as cli
-from analysis.cli.sweep import Sweep, _experiments
+from analysis.cli.sweep import Sweep, _experiments, _sweep_folder
 from analysis.sweeps.config import SweepConfig
 from nca import edits
 from nca.errors import UserError
@@ -154,6 +154,16 @@ def test_merging_nothing_or_other_files_ends_in_one_sentence(here, capsys):
         assert nca_("merge", *words, "--out", "m") == 2
         assert message in capsys.readouterr().err
     assert not Path("m").exists()
+
+
+def test_what_a_killed_merge_left_is_no_foreign_file(tmp_path):
+    left = tmp_path / "m" / ".unfinished-abcdefgh-rows.jsonl"
+    left.mkdir(parents=True)
+    with _sweep_folder(tmp_path / "m", exclusive=True):
+        assert not left.exists()
+    (tmp_path / "m" / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="holds no sweep"), _sweep_folder(tmp_path / "m", exclusive=True):
+        pass
 
 
 def test_a_killed_shard_continues_with_the_rows_that_it_left(here, capsys):
