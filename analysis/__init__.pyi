@@ -3,6 +3,8 @@ from .assays.axes.decoding import position_tests as position_tests
 from .assays.axes.pca import pca as pca
 from .assays.axes.plots import plot_pca_maps as plot_pca_maps
 from .assays.axes.run import axes as axes
+from .assays.fate.config import FateConfig as FateConfig
+from .assays.fate.run import fate as fate
 from .assays.grafts.config import GraftConfig as GraftConfig
 from .assays.grafts.run import graft as graft
 from .assays.lesions.config import LesionConfig as LesionConfig
@@ -11,6 +13,8 @@ from .assays.regeneration.config import RegenerationConfig as RegenerationConfig
 from .assays.regeneration.run import regeneration as regeneration
 from .assays.robustness.config import RobustnessConfig as RobustnessConfig
 from .assays.robustness.run import robustness as robustness
+from .assays.units.config import UnitConfig as UnitConfig
+from .assays.units.run import units as units
 from .basis import basis_controls as basis_controls
 from .cell_table import cells as cells
 from .cell_table import to_anndata as to_anndata

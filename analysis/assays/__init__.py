@@ -16,10 +16,12 @@ from types import ModuleType
 from typing import Any
 
 from analysis.assays.axes.config import AxesConfig
+from analysis.assays.fate.config import FateConfig
 from analysis.assays.grafts.config import GraftConfig
 from analysis.assays.lesions.config import LesionConfig
 from analysis.assays.regeneration.config import RegenerationConfig
 from analysis.assays.robustness.config import RobustnessConfig
+from analysis.assays.units.config import UnitConfig
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Assay:
         with_donor: whether it takes two organisms, a host and a donor.
         population: whether it compares the networks of a population, by its module `population`.
         quick_above: above this number of organisms, options left at their defaults take their quick values.
+        first_look: whether the short dissection makes it; else the full one does, in its quick preset.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Assay:
     with_donor: bool = False
     population: bool = True
     quick_above: int | None = None
+    first_look: bool = True
 
     def module(self, name: str) -> ModuleType:
         """One of its modules (`run`, `report`, `population`), imported when it is needed."""
@@ -67,4 +71,19 @@ ASSAYS = (
         population=False,
     ),
     Assay("robustness", "robust", "How much perturbation do growth and the grown body withstand?", RobustnessConfig),
+    Assay(
+        "fate",
+        "fate",
+        "Where does each cell think it is, when it is grown, regrown and moved?",
+        FateConfig,
+        population=False,
+    ),
+    Assay(
+        "units",
+        "units",
+        "What does each hidden unit do, and how many does the body need?",
+        UnitConfig,
+        population=False,
+        first_look=False,
+    ),
 )

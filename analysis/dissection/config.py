@@ -25,7 +25,7 @@ class DissectConfig:
     """Which assays a dissection makes, and how large they are.
 
     Attributes:
-        assays: which assays: axes, lesions, regeneration, grafts, robustness, fate.
+        assays: which assays: axes, lesions, regeneration, grafts, robustness, fate, units.
         runs: runs of which growth is measured.
         seed: seed of all random numbers.
         adult_step: step at which the body counts as grown, in every assay; 0 for 200, or for 96 if the organism has

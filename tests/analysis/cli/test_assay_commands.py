@@ -26,17 +26,23 @@ OPTIONS = {
     "--fragments 3 --map-runs 1",
     "robust": "--runs 2 --adult-step 20 --eval-steps 20 --state-noise .5 --state-noise-per-step .1 --weight-noise .1 "
     "--fire-rates 1 --canvas-margins 2",
+    "fate": "--runs 2 --adult-step 10 --eval-steps 20 --dictionary-runs 1 --surrogates 1 --radius 2 --map-points 4 "
+    "--targets 1 --control-points 1 --no-fill",
+    "units": "--runs 1 --kept-runs 1 --adult-step 10 --phases adult --adult-steps 20 --ablations mean --shares-kept .5 "
+    "--random-orders 1 --backup-screen-runs 0 --surrogates 1",
     "pca": "--adult-step 10",
 }
 FIGURES = {"axes": "maps", "regenerate": "wound-map", "pca": "maps"}
 FOLDERS = {
     "axes": "disc-axes",
     "dissect": "disc-dissection",
+    "fate": "disc-fate",
     "graft": "disc-grafts",
     "lesion": "disc-lesions",
     "pca": "disc-pca",
     "regenerate": "disc-regeneration",
     "robust": "disc-robustness",
+    "units": "disc-units",
 }
 
 
