@@ -23,6 +23,7 @@ CONFIG_FILE = "config.json"
 TARGET_FILE = "target.safetensors"
 _MAX_SNAPSHOTS = 10_000
 _MAX_TARGET_BYTES = 2**23
+_MAX_NAME = 200  # bytes; systems allow 255, of which suffixes and temporary names take some
 # Largest values, beyond which nothing could be computed.
 _MOST = {"size": 512, "margin": 512, "channels": 1024, "hidden_size": 2**16, "batch_size": 2**16, "max_steps": 10_000}
 
@@ -168,6 +169,8 @@ class TrainConfig:
         self._take_target()
         if self.regime not in REGIMES:
             raise UserError(f"regime must be one of {', '.join(REGIMES)}; got {self.regime!r}.")
+        if (size := len(self.run_name.encode(errors="replace"))) > _MAX_NAME:
+            raise UserError(f"The target has a name that makes file names of {size} bytes; give it a shorter one.")
         check_at_least(1, self, "steps", "batch_size", "pool_size", "min_steps", "hidden_size")
         check_at_least(1, self, "log_every", "save_every")
         for name, value in vars(self).items():

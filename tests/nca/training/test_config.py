@@ -50,6 +50,7 @@ def test_snapshots_that_cannot_be_read_are_refused(snapshots):
         ({"growing_share": 0.6, "damage_ramp_share": 0.5}, "must sum to at most 1"),
         ({"channels": 3}, "at least 4 channels"),
         ({"fire_rate": 0.0}, "fire rate above 0"),
+        ({"target": "x" * 190}, r"file names of \d+ bytes; give it a shorter one"),
     ],
 )
 def test_an_impossible_configuration_is_refused_in_one_sentence(changes, sentence):
