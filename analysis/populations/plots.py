@@ -18,6 +18,7 @@ from analysis.populations.comparisons import Study, lineage_values, member_value
 from analysis.populations.population import UNKNOWN, GrownMember
 from analysis.report import plots
 from analysis.report.format import number
+from analysis.report.labels import add_legend
 from analysis.report.model import SvgFigure, svg_figure
 from analysis.report.plots import BLUE, FAINT, INK, MUTED, ORANGE
 
@@ -62,7 +63,7 @@ def _plot_regimes(studies: Sequence[Study]) -> tuple[Figure, str]:
         handles.append(Line2D([], [], color=MUTED, marker="x", ls="none", label="excluded by its log10 MSE"))
     if any("low" in study.values and study.values.low.notna().any() for study in studies):
         handles.append(Patch(color=FAINT, label="surrogates, 5 to 95 %"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=4)
+    add_legend(figure, handles, [str(handle.get_label()) for handle in handles], most=4)
     counts = "; ".join(
         f"{s.when}, {len(s.included)} networks of {len({m.lineage for m in s.included})} lineages" for s in studies
     )

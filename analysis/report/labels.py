@@ -6,13 +6,13 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.text import Text
 
 _SMALLEST = 5.5  # points of a label
@@ -30,8 +30,8 @@ def shorten(text: str, most: int) -> str:
 
 def add_legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str], most: int = 5) -> None:
     """A legend below a figure in up to `most` columns, as many as fit; the figure grows by its further rows."""
-    size = float(mpl.rcParams["legend.fontsize"])
-    names = [shorten(label, 48) for label in labels]
+    size = FontProperties(size=mpl.rcParams["legend.fontsize"]).get_size_in_points()
+    names = [shorten(label, 36) for label in labels]
     # Wide characters, such as emoji and Chinese, take twice the room; a column has a line and gaps besides.
     widths = [size * (0.58 * sum(1 + (ord(c) > 0x2E80) for c in name) + 5) for name in names]
     columns = max(1, min(most, len(names)))
@@ -53,15 +53,22 @@ def fitted_labels(figure: Figure) -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
         for _ in range(_PASSES):
-            figure.draw_without_rendering()
-            shown = [ax for ax in figure.axes if ax.get_visible() and ax.axison]
-            changed = [_fit_ticks(ax, name) for ax in shown for name in "xy"]
-            changed += [_fit_texts([ax.title for ax in shown], shown, "width")]
-            changed += [_fit_texts([ax.yaxis.label for ax in shown], shown, "height")]
-            changed += [_fit_texts([ax.xaxis.label for ax in shown], shown, "width")]
-            if not any(changed):
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "constrained_layout not applied", UserWarning)  # yet
+                figure.draw_without_rendering()
+            if not _fit_all([ax for ax in figure.axes if ax.get_visible() and ax.axison]):
+                figure.set_layout_engine("none")  # it is laid out: a large figure takes seconds for that
                 break
         yield
+
+
+def _fit_all(shown: Sequence[Axes]) -> bool:
+    """Make all labels of these axes fit as far as they can in this layout; returns whether anything was changed."""
+    changed = [_fit_ticks(ax, name) for ax in shown for name in "xy"]
+    changed.append(_fit_texts([ax.title for ax in shown], shown, "width"))
+    changed.append(_fit_texts([ax.yaxis.label for ax in shown], shown, "height"))
+    changed.append(_fit_texts([ax.xaxis.label for ax in shown], shown, "width"))
+    return any(changed)
 
 
 def _fit_ticks(ax: Axes, name: str) -> bool:
@@ -70,15 +77,19 @@ def _fit_ticks(ax: Axes, name: str) -> bool:
     low, high = sorted(axis.get_view_interval())
     margin = 1e-9 * (high - low)
     ticks = [
-        (at, label)
-        for at, label in zip(axis.get_majorticklocs(), axis.get_majorticklabels(), strict=True)
-        if low - margin <= at <= high + margin and label.get_visible() and label.get_text()
+        (tick.get_loc(), label)
+        for tick in axis.get_major_ticks()
+        for label in (tick.label1, tick.label2)
+        if low - margin <= tick.get_loc() <= high + margin and label.get_visible() and label.get_text()
     ]
     if not axis.get_visible() or not ticks:
         return False
     labels = [label for _, label in ticks]
-    texts, size, turned = [t.get_text() for t in labels], labels[0].get_fontsize(), labels[0].get_rotation() % 180
-    room = _room(labels, is_x, turned)
+    texts, size = [label.get_text() for label in labels], float(labels[0].get_fontsize())
+    turned = labels[0].get_rotation() % 180
+    at, needs = _places(labels, is_x, turned)
+    order = np.argsort(at, kind="stable")
+    room = min(np.diff(at[order]) / (needs[order][1:] + needs[order][:-1]) * 2, default=math.inf)
     boxes = [label.get_window_extent() for label in labels]
     across = max((box.height if is_x else box.width) for box in boxes)
     most = _LONGEST * (ax.figure.bbox.height if is_x else ax.figure.bbox.width)
@@ -91,51 +102,60 @@ def _fit_ticks(ax: Axes, name: str) -> bool:
         return False
     looks: dict[str, Any] = {"fontsize": size}
     if room < 1:
-        looks["fontsize"] = max(min(size, _SMALLEST), 0.97 * size * room)
-        short = looks["fontsize"] / (0.97 * size * room)  # by how much the smallest labels are still too large
         are_names = any(sum(map(str.isalpha, text)) > 2 for text in texts)
         if is_x and are_names and not turned and room < 0.8:
-            looks, short = {"fontsize": size, "rotation": 60, "ha": "right", "rotation_mode": "anchor"}, 1.0
-        every = math.ceil(short - 1e-3)
-        texts = [text if n % every == 0 else "" for n, text in enumerate(texts)]
+            looks |= {"rotation": 60, "ha": "right", "rotation_mode": "anchor"}
+            texts = [shorten(text, int(most / (0.5 * size * ax.figure.dpi / 72))) for text in texts]
+        else:
+            looks["fontsize"] = smaller = max(min(size, _SMALLEST), 0.97 * size * room)
+            kept = _kept(at, needs * smaller / size)
+            texts = [text if n in kept else "" for n, text in enumerate(texts)]
     if turned:
         looks |= {"rotation": labels[0].get_rotation(), "ha": labels[0].get_ha(), "rotation_mode": "anchor"}
-    limits = axis.get_view_interval().copy()
-    axis.set_ticks([at for at, _ in ticks], texts, **looks)
-    axis.set_view_interval(*limits, ignore=True)
+    axis.set_ticks([place for place, _ in ticks], texts, **looks)
     return True
 
 
-def _room(labels: Sequence[Text], is_x: bool, turned: float) -> float:
-    """The smallest distance of two neighbouring labels, over what they need; at least 1 where they fit."""
-    boxes = sorted((label.get_window_extent() for label in labels), key=lambda box: box.x0 if is_x else box.y0)
-    thickness = 1.25 * labels[0].get_fontsize() * labels[0].figure.dpi / 72
-    room = math.inf
-    for one, other in pairwise(boxes):
-        if is_x and turned:
-            room = min(room, (other.x1 - one.x1) * math.sin(math.radians(turned)) / thickness)
-        elif is_x:
-            room = min(room, ((other.x0 + other.x1) - (one.x0 + one.x1)) / (one.width + other.width + thickness / 2))
-        else:
-            room = min(room, ((other.y0 + other.y1) - (one.y0 + one.y1)) / (one.height + other.height))
-    return room
+def _places(labels: Sequence[Text], is_x: bool, turned: float) -> tuple[np.ndarray, np.ndarray]:
+    """Where labels are along their axis, and the room that each needs there, in pixels."""
+    boxes = [label.get_window_extent() for label in labels]
+    thickness = 1.25 * float(labels[0].get_fontsize()) * labels[0].figure.dpi / 72
+    if is_x and turned:
+        needs = [thickness / math.sin(math.radians(turned))] * len(boxes)
+        return np.array([box.x1 for box in boxes]), np.array(needs)
+    ends = [(box.x0, box.x1) if is_x else (box.y0, box.y1) for box in boxes]
+    gap = thickness / 4 if is_x else 0
+    return np.mean(ends, 1), np.diff(ends)[:, 0] + gap
+
+
+def _kept(at: np.ndarray, needs: np.ndarray) -> set[int]:
+    """Which labels fit, from the first on: each that does not overlap the one kept before."""
+    kept: list[int] = []
+    for n in np.argsort(at, kind="stable").tolist():
+        if not kept or at[n] - at[kept[-1]] >= (needs[n] + needs[kept[-1]]) / 2:
+            kept.append(n)
+    return set(kept)
 
 
 def _fit_texts(texts: Sequence[Text], axes: Sequence[Axes], side: str) -> bool:
-    """Make titles or labels that overlap another one smaller, or shorter where they are smallest."""
+    """Make titles or labels that overlap another one, or are cut off, smaller, or shorter where they are smallest."""
     boxes = [text.get_window_extent() if text.get_text() and text.get_visible() else None for text in texts]
     changed = False
     for n, (text, box, ax) in enumerate(zip(texts, boxes, axes, strict=True)):
-        crowded = box is not None and any(o is not None and m != n and box.overlaps(o) for m, o in enumerate(boxes))
         have = getattr(ax.bbox, side)
-        if box is None or not crowded or getattr(box, side) <= have:
+        if box is None or getattr(box, side) <= have:
+            continue
+        whole = ax.figure.bbox
+        inside = whole.x0 <= box.x0 and box.x1 <= whole.x1 and whole.y0 <= box.y0 and box.y1 <= whole.y1
+        if inside and not any(o is not None and m != n and box.overlaps(o) for m, o in enumerate(boxes)):
             continue
         share = have / getattr(box, side)
-        size = max(min(text.get_fontsize(), _SMALLEST), 0.97 * share * text.get_fontsize())
-        share *= text.get_fontsize() / size
+        before = float(text.get_fontsize())
+        size = max(min(before, _SMALLEST), 0.97 * share * before)
+        share *= before / size
         lines = text.get_text().split("\n")
         length = max(map(len, lines))
         short = "\n".join(shorten(line, int(share * length)) if share < 1 else line for line in lines)
-        changed |= short != text.get_text() or size < text.get_fontsize() - 1e-6
+        changed |= short != text.get_text() or size < before - 1e-6
         text.set(text=short, fontsize=size)
     return changed

@@ -14,6 +14,7 @@ import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
 
+from analysis.report.labels import fitted_labels
 from nca.organism import Organism
 
 EVIDENCE: tuple[str, ...] = ("quantity", "measure", "value", "low", "high", "null_median", "null_low", "null_high")
@@ -196,7 +197,7 @@ def svg_figure(name: str, figure: Figure, caption: str) -> SvgFigure:
     reader's own sans-serif font.
     """
     text = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": name}):
+    with mpl.rc_context({"svg.hashsalt": name}), fitted_labels(figure):
         figure.savefig(text, format="svg", metadata={"Date": None})
     svg = text.getvalue().replace("'DejaVu Sans'", "system-ui, 'Helvetica Neue', Arial, sans-serif")
     return SvgFigure(name, svg, caption, figure)

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from analysis.report import plots
 from analysis.report.html import cell_html
+from analysis.report.labels import fitted_labels
 from analysis.report.model import Claim, Section, SvgFigure
 from nca.errors import UserError
 
@@ -111,7 +112,7 @@ def show_figure(plot: Figure | Callable[..., Figure | tuple[Figure, str]], *args
 def _display(figure: Figure, caption: str = "", name: str | None = None) -> None:
     from IPython.display import Image, Markdown, display
 
-    with plots.style():
+    with plots.style(), fitted_labels(figure):
         png = io.BytesIO()
         # On white: a notebook's page may be dark, and the ink is.
         figure.savefig(png, format="png", dpi=DPI, facecolor="white", bbox_inches="tight")

@@ -21,6 +21,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from analysis.report.labels import add_legend
+
 INK, MUTED, FAINT = "#1f2328", "#8a9099", "#c9ced6"
 BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#aa4499"
 DIVERGING = LinearSegmentedColormap.from_list(
@@ -116,7 +118,7 @@ def organism_legend(figure: Figure, names: Sequence[str]) -> None:
     if len(names) > 1:
         colours = (ORGANISM_COLOURS * len(names))[: len(names)]
         lines = [Line2D([], [], color=colour, marker="o", mfc="none", lw=1.6) for colour in colours]
-        figure.legend(lines, names, loc="outside lower center", ncols=min(4, len(names)))
+        add_legend(figure, lines, names, most=4)
 
 
 def nearest_map(

@@ -16,6 +16,7 @@ from analysis.assays.grafts.grafting import COLOUR, GRAFT, HIDDEN, RANDOM, SHAM
 from analysis.assays.grafts.run import GraftResult
 from analysis.report import plots
 from analysis.report.format import plural
+from analysis.report.labels import add_legend
 from analysis.report.model import SvgFigure, svg_figure
 from analysis.report.plots import BLUE, FAINT, GREEN, INK, MUTED, ORANGE, PURPLE
 
@@ -78,7 +79,7 @@ def _plot_time_course(result: GraftResult) -> tuple[Figure, str]:
         for level in (0, 1):
             ax.axhline(level, color=FAINT, lw=0.8, zorder=0)
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=5)
+    add_legend(figure, handles[::-1], labels[::-1])
     return figure, (
         f"Every one of {plural(result.config.runs, 'run')} (thin) and the median. Left: share of the cells near the "
         "target, outside the graft, where a second body would show, that show it. Middle: 1 as in the donor’s own run, "

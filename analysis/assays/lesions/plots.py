@@ -20,6 +20,7 @@ from analysis.assays.lesions.interventions import ONCE
 from analysis.assays.lesions.run import LesionResult
 from analysis.report import plots
 from analysis.report.format import interval_label, percent, plural
+from analysis.report.labels import add_legend
 from analysis.report.plots import BLUE, DIVERGING, FAINT, GREEN, INK, MUTED, ORANGE, PURPLE
 
 _COLUMNS = 5  # small panels in a row
@@ -75,7 +76,7 @@ def _plot_channels(result: LesionResult) -> tuple[Figure, str]:
     _label_rows(axes[0, 0], targets)
     axes[0, 0].set_ylabel("channel")
     handles = {label: h for ax in axes[0] for h, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
+    add_legend(figure, list(handles.values()), list(handles), most=4)
     null = ""
     if "erase" in titles and (rows.intervention == "random-direction").any():
         null = (
@@ -436,7 +437,8 @@ def _plot_repair(result: LesionResult) -> tuple[Figure, str]:
         _label_rows(ax, lesion.channel)
         ax.set(xlabel="effect (1 − fitness)", xlim=(-0.45, 1.45))
         ax.set_title(name, fontsize=9)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=7.5)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    add_legend(figure, handles, labels, most=4)
     return figure, (
         f"Fitness lost {result.config.repair_eval_steps} steps after a channel is lost, with everything free to "
         "respond (total) and with the updates of the other hidden channels held to those of the control (direct): "

@@ -20,6 +20,7 @@ from nca.damage import CUTS
 
 _LEAST, _MOST = -1.0, 1.25  # of recovered, in the figure of the cuts
 _RECOVERED = "recovered (orange: below 0)"
+_MAX_COLUMNS = 6  # organisms beside each other
 
 
 def regeneration_figures(results: Sequence[RegenerationResult]) -> list[SvgFigure]:
@@ -183,9 +184,9 @@ def _plot_wound_map(results: Sequence[RegenerationResult]) -> tuple[Figure, str]
     radii = sorted({radius for table in tables for radius in table.radius})
     windows = [plots.body_window(result.holes.body.values) for result in shown]
     tall = max((w[0].stop - w[0].start) / (w[1].stop - w[1].start) for w in windows)
-    side = min(2.6, (plots.WIDTH - 0.8) / max(len(radii), len(shown)))
-    several = len(shown) > 1
-    rows, columns = (len(radii), len(shown)) if several else (1, len(radii))
+    side = min(2.6, (plots.WIDTH - 0.8) / max(len(radii), min(len(shown), _MAX_COLUMNS)))
+    several = 1 < len(shown) <= _MAX_COLUMNS
+    rows, columns = (len(radii), len(shown)) if several else (len(shown), len(radii))
     figure, axes = plots.new_figure(rows, columns, rows * (side * tall + 0.25) + 0.5)
     grid = axes if several else axes.T
     for column, result, table, window in zip(grid.T, shown, tables, windows, strict=True):
@@ -194,8 +195,8 @@ def _plot_wound_map(results: Sequence[RegenerationResult]) -> tuple[Figure, str]
             centres = holes[["centre_y", "centre_x"]].to_numpy()
             body = result.holes.body.values
             image = plots.nearest_map(ax, body, centres, holes.recovered.to_numpy(), window, radius)
-        if several:
-            column[0].set_title(result.organism.name)
+        if len(shown) > 1:
+            (column[0].set_title if several else column[0].set_ylabel)(result.organism.name)
     for ax, radius in zip(grid[:, 0], radii, strict=True):
         (ax.set_ylabel if several else ax.set_title)(f"hole of radius {radius:g} cells")
     plots.add_colour_bar(axes, image, _RECOVERED, extend="min")

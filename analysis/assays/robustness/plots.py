@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,8 @@ from matplotlib.figure import Figure
 from analysis.assays.robustness.dose_response import PERTURBATIONS, dose_summary
 from analysis.assays.robustness.run import RobustnessResult
 from analysis.report import plots
-from analysis.report.format import as_given, plural
+from analysis.report.format import as_given, number, plural
+from analysis.report.labels import add_legend
 from analysis.report.model import SvgFigure, svg_figure
 from analysis.report.plots import FAINT, GREEN, MUTED, ORGANISM_COLOURS
 
@@ -24,6 +26,7 @@ def robustness_figures(results: Sequence[RobustnessResult]) -> list[SvgFigure]:
     """The figures that there are results for."""
     makers: dict[str, Any] = {
         "dose-response": any(len(result.doses) for result in results) and _plot_dose_response,
+        "perturbed-bodies": len(results) == 1 and results[0].pictures and _plot_bodies,
         "return-to-control": any(result.returns for result in results) and _plot_returns,
         "spread-between-runs": results and results[0].config.runs > 1 and _plot_spread,
     }
@@ -70,6 +73,30 @@ def _plot_dose_response(results: Sequence[RobustnessResult]) -> tuple[Figure, st
     )
 
 
+def _plot_bodies(results: Sequence[RobustnessResult]) -> tuple[Figure, str]:
+    """The first run's body at every dose, a row for each perturbation, next to the body without it."""
+    (result,) = results
+    assert result.portrait is not None
+    fitness = result.doses.groupby(["perturbation", "dose"]).fitness.median()
+    rows = {name: sorted(dose for kind, dose in result.pictures if kind == name) for name in PERTURBATIONS}
+    rows = {name: doses for name, doses in rows.items() if doses}
+    columns = 1 + max(map(len, rows.values()))
+    side = min(plots.WIDTH / (columns + 1), 1.3)
+    figure, axes = plots.new_figure(len(rows), columns, len(rows) * (side + 0.3))
+    for line, (name, doses) in zip(axes, rows.items(), strict=True):
+        for ax in line:
+            ax.set_axis_off()
+        plots.draw_body(line[0], result.portrait)
+        line[0].set_title(textwrap.fill(PERTURBATIONS[name][0].removeprefix("a "), 18) + ":\nnone", fontsize=7.5)
+        for ax, dose in zip(line[1:], doses, strict=False):
+            plots.draw_body(ax, np.clip(np.nan_to_num(result.pictures[name, dose]), 0, 1))
+            ax.set_title(f"{as_given(dose)}\n{number(fitness[name, dose])}", fontsize=7.5)
+    return figure, (
+        "The first run’s body without a perturbation, and at every dose of each; above it the dose, and the fitness "
+        f"(median of {plural(result.config.runs, 'run')}; 1: as the control, 0: an empty canvas)."
+    )
+
+
 def _draw_curve(ax: Axes, doses: pd.DataFrame, colour: str, trained: float | None) -> None:
     """Runs as dots, the median with its interval as a line, through the trained fire rate where there is one."""
     summary = dose_summary(doses)
@@ -90,8 +117,12 @@ def _draw_curve(ax: Axes, doses: pd.DataFrame, colour: str, trained: float | Non
 def _plot_returns(results: Sequence[RobustnessResult]) -> tuple[Figure, str]:
     """Distance to the control after noise added once, dose by dose."""
     shown = [result for result in results if result.returns]
-    figure, axes = plots.new_figure(1, len(shown), 2.7, sharey=True)
-    for ax, result in zip(axes[0], shown, strict=True):
+    columns = min(4, len(shown))
+    rows = -(-len(shown) // columns)
+    figure, axes = plots.new_figure(rows, columns, 2.1 * rows + 0.6, sharey=True)
+    for ax in axes.ravel()[len(shown) :]:
+        ax.set_visible(False)
+    for ax, result in zip(axes.ravel(), shown, strict=False):
         returns = result.returns
         after = returns.step.values - returns.step.values[0]
         for n, dose in enumerate(returns.dose.values):
@@ -103,9 +134,10 @@ def _plot_returns(results: Sequence[RobustnessResult]) -> tuple[Figure, str]:
         ax.plot(after, between, color=MUTED, lw=1.5, ls="--", label="another run")
         ax.set(yscale="log", xlabel="steps after the noise")
         ax.set_title(result.organism.name, fontsize=9)
-    axes[0, 0].set_ylabel("distance to the control\n(of its norm)")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("distance to the control\n(of its norm)")
     handles, labels = axes[0, -1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=6)
+    add_legend(figure, handles, labels, most=6)
     return figure, (
         "Distance of all channels to the control after noise was added once to the grown body (in standard deviations "
         f"of each channel), under the same fire masks: every one of {plural(results[0].config.runs, 'run')} and the "

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import bodies, populace
+from helpers import bodies, figures, populace
 
 import nca
 from analysis.assays import ASSAYS
@@ -275,6 +275,13 @@ def test_lines_bands_and_crosses_are_drawn_for_what_they_are():
     joined = [line for line in panel.lines if line.get_marker() == "None" and len(line.get_xdata()) == 2]
     assert len([line for line in joined if list(line.get_xdata()) == [1, 2]]) == 3
     assert len(panel.collections) == 3
+
+
+@pytest.mark.filterwarnings("error:Glyph")
+def test_labels_of_many_lineages_do_not_overprint():
+    study = populace.study(rising(9), lineage=figures.NAMES[:9])
+    for figure in plots.population_figures("made-up", [study]):
+        assert not figures.overprinted(figure.figure)
 
 
 # Assays of a population

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers import bodies
+from helpers import bodies, figures
 
 import nca
-from analysis.assays.regeneration import cuts
+from analysis.assays.regeneration import cuts, plots
 from analysis.assays.regeneration.config import RENAMED_OPTIONS, RegenerationConfig
 from analysis.assays.regeneration.cuts import MARGIN
 from analysis.assays.regeneration.recovery_time import recovery_times, wound_table
@@ -16,6 +16,8 @@ from analysis.assays.regeneration.run import run
 from analysis.cli.main import main
 from analysis.geometry import hole_grid
 from analysis.paired import run_edited
+from analysis.report.model import svg_figure
+from analysis.report.plots import style
 from nca.damage import CUTS
 from nca.organism import Organism
 
@@ -234,3 +236,14 @@ def test_options_of_before_name_their_successors(capsys):
     for old, new in RENAMED_OPTIONS.items():
         assert main(["regenerate", "lizard", old, "1"]) == 2
         assert new in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("error:Glyph")
+def test_labels_of_many_organisms_do_not_overprint(static):
+    many = figures.renamed(static)
+    few = [(plots._plot_portraits, many[:3])]
+    rest = (plots._plot_cuts, plots._plot_recovery_times, plots._plot_half_planes, plots._plot_wound_map)
+    for plot, results in few + [(plot, many) for plot in rest]:
+        with style():
+            figure = svg_figure("labels", *plot(results)).figure
+        assert not figures.overprinted(figure)

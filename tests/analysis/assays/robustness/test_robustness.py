@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from helpers import bodies, makers
+from helpers import bodies, figures, makers
 
 import nca
+from analysis import metrics
 from analysis.assays.robustness import plots
 from analysis.assays.robustness.canalization import canalization
 from analysis.assays.robustness.config import RobustnessConfig
-from analysis.assays.robustness.dose_response import PERTURBATIONS, _perturb_weights
+from analysis.assays.robustness.dose_response import PERTURBATIONS, _outcome, _perturb_weights, dose_summary
 from analysis.assays.robustness.population import POPULATION
 from analysis.assays.robustness.report import sections
 from analysis.assays.robustness.run import RobustnessResult, run
@@ -53,6 +54,21 @@ def result():
 
 def rows_of(result, perturbation):
     return result.doses[result.doses.perturbation == perturbation]
+
+
+def test_a_whole_body_elsewhere_is_counted_as_displaced_and_a_half_is_not():
+    organism = bodies.static_organism(target=False)
+    state = np.asarray(organism.initial_state())
+    reference = np.asarray(metrics.picture(organism.rule.spec, state))
+    half = state * (np.arange(24) < 12)[:, None]
+    moved = [np.roll(state, 3, axis=1), half, state]
+    rows = [
+        _outcome(organism.rule, ("weight_noise", 0.1, run), after, state, reference) for run, after in enumerate(moved)
+    ]
+    assert [row["fitness"] >= 0.9 for row in rows] == [False, False, True]
+    assert rows[0]["fitness_displaced"] == pytest.approx(1)
+    assert rows[1]["fitness_displaced"] < 0.9
+    assert dose_summary(pd.DataFrame(rows)).displaced_runs.tolist() == [1]
 
 
 def test_the_trained_fire_rate_changes_nothing_to_the_bit(result):
@@ -199,7 +215,8 @@ def test_a_body_that_fills_its_canvas_has_no_room_to_lose():
 
 def test_the_section_reports_every_perturbation_with_its_null(result):
     (section,) = sections([result])
-    assert {f.name for f in section.figures} == {"dose-response", "return-to-control", "spread-between-runs"}
+    names = {"dose-response", "perturbed-bodies", "return-to-control", "spread-between-runs"}
+    assert {f.name for f in section.figures} == names
     assert set(section.tables["robustness"].perturbation) == set(PERTURBATIONS)
     assert len(section.tables["robustness-runs"]) == len(result.doses)
     by_dose = [c for c in section.claims if "perturbation" in c.numbers]
@@ -275,3 +292,9 @@ def test_the_larger_preset_fills_what_was_left_at_its_default():
     config = RobustnessConfig(full=True, eval_steps=60).filled()
     assert (config.runs, config.eval_steps, len(config.canvas_margins)) == (16, 60, 11)
     assert RobustnessConfig.quick().runs < RobustnessConfig().runs
+
+
+@pytest.mark.filterwarnings("error:Glyph")
+def test_labels_of_many_organisms_do_not_overprint(result):
+    for figure in plots.robustness_figures(figures.renamed(result)):
+        assert not figures.overprinted(figure.figure)
