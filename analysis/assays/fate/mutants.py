@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
+from scipy.spatial import KDTree
 
 from analysis import metrics
 from analysis.assays.fate.dictionary import SAME_PLACE, Dictionary, bodies, decode
@@ -46,10 +47,10 @@ def read_mutants(
 
     Returns:
         A row for each unit: predicted, the mean squared difference of the colours of its cells (premultiplied RGBA)
-        from those that the unlesioned body has at their decoded places; unmoved, from those of its same cells;
-        between_runs, what unmoved is of the next unlesioned run; known, the share of known states; moved, the share of
-        cells decoded elsewhere than within 2.5 cells; cells. Lesions after which no cell is left or any value explodes
-        are left out.
+        from those of the unlesioned body's cells nearest to their decoded places; unmoved, from those of the same
+        cells; between_runs, what unmoved is of the next unlesioned run; known, the share of known states; moved, the
+        share of cells decoded elsewhere than within 2.5 cells; cells. Lesions after which no cell is left or any value
+        explodes are left out.
     """
     units = np.linspace(0, organism.rule.weights[0].shape[1] - 1, number).round().astype(int)
     if not number or len(states) < 2:
@@ -68,7 +69,7 @@ def read_mutants(
             continue
         places, distance = decode(dictionary, state[body])
         cells, colours = np.argwhere(body), np.asarray(metrics.picture(organism.rule.spec, state))[body]
-        there = tuple(np.nan_to_num(places).round().astype(int).clip(0, np.array(body.shape) - 1).T)
+        there = tuple(np.argwhere(whole)[KDTree(np.argwhere(whole)).query(np.nan_to_num(places))[1]].T)
         numbers = {
             "predicted": np.square(colours - pictures[0][there]).sum(-1).mean(),
             "unmoved": np.square(colours - pictures[0][body]).sum(-1).mean(),

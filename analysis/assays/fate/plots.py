@@ -184,14 +184,14 @@ def _plot_learning(results: Sequence[FateResult]) -> tuple[Figure, str]:
                     ax.plot(since, chosen.new_error.sel(start=FILLED).T, color=ORANGE, lw=0.8, alpha=0.8)
         ax.axhspan(0, SAME_PLACE, color=GREEN, alpha=0.10, lw=0, zorder=0)
         ax.set_title(name)
-        ax.set_ylim(-0.4, None)
         _root_scale(ax, since[-1])
+    axes[0, 0].set_ylim(bottom=-0.4)
     axes[0, 0].set_ylabel("error of new cells\n(cells, median)")
     axes[0, len(CUTS) // 2].set_xlabel("steps since the cut (square-root scale)")
     if len(results) == 1:
         lines = [Line2D([], [], color=ORGANISM_COLOURS[0]), Line2D([], [], color=ORGANISM_COLOURS[0], ls=":")]
         lines += [Line2D([], [], color=MUTED, ls="--"), Line2D([], [], color=ORANGE)]
-        names = ["cells born after the cut", "old cells", "random places", "wound filled with cells from random places"]
+        names = ["born after the cut", "old cells", "random places", "wound filled at random"]
         shown = 4 if FILLED in results[0].regrowth.start.values else 3
         figure.legend(lines[:shown], names[:shown], loc="outside lower center", ncols=4)
     else:
@@ -223,8 +223,8 @@ def _plot_graft(result: FateResult) -> tuple[Figure, str]:
         ax.set_title(f"+{n}")
     return figure, (
         f"A disc of {result.organism.name} moved from row {places['source'][0]:g}, column {places['source'][1]:g} to "
-        f"row {places['target'][0]:g}, column {places['target'][1]:g} (outlines), of all the graft whose cells keep "
-        "their identity most; above its sham, the same place of another run. Cells have the colours of their decoded "
+        f"row {places['target'][0]:g}, column {places['target'][1]:g} (outlines), the graft whose cells keep "
+        "their identity most. Above, its sham: the same place of another run. Cells have the colours of their decoded "
         "places."
     )
 
