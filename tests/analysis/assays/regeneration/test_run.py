@@ -240,7 +240,7 @@ def test_options_of_before_name_their_successors(capsys):
 
 @pytest.mark.filterwarnings("error:Glyph")
 def test_labels_of_many_organisms_do_not_overprint(static):
-    many = figures.renamed(static)
+    many = figures.renamed(static, figures.NAMES[:9])
     few = [(plots._plot_portraits, many[:3])]
     rest = (plots._plot_cuts, plots._plot_recovery_times, plots._plot_half_planes, plots._plot_wound_map)
     for plot, results in few + [(plot, many) for plot in rest]:
