@@ -39,8 +39,10 @@ PERTURBATIONS = {  # name -> (label, label of the dose)
     "canvas_margin": ("a smaller canvas", "cells to the edge"),
     "seed_offset": ("a seed moved to the right", "cells to the edge"),
 }
+TOLERATED = 0.9  # least fitness of a body that withstands a dose
 _STREAM = 6007  # of the noise, so that it is independent of the runs' own keys
 _Rows = list[dict[str, Any]]
+Pictures = dict[tuple[str, float], np.ndarray]  # (perturbation, dose) -> premultiplied RGBA of the first run
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class _Control:
 
 def measure_doses(
     organism: Organism, config: RobustnessConfig, keys: Any, states: Float[np.ndarray, "run y x channel"], log: Progress
-) -> tuple[pd.DataFrame, xr.Dataset]:
+) -> tuple[pd.DataFrame, xr.Dataset, Pictures]:
     """Every perturbation at every dose in every run.
 
     Args:
@@ -77,7 +79,7 @@ def measure_doses(
         log: receives the progress.
 
     Returns:
-        `RobustnessResult.doses` and `RobustnessResult.returns`.
+        `RobustnessResult.doses`, `.returns` and `.pictures`.
     """
     target, pictures = organism.padded_target(organism.canvas), np.asarray(metrics.picture(organism.rule.spec, states))
     reference = pictures if target is None else np.broadcast_to(target, pictures.shape)
@@ -93,7 +95,9 @@ def measure_doses(
     rows += _change_fire_rate(control)
     log.start(f"canvas margins of {name}", 2 * growth * len(config.canvas_margins))
     rows += _reduce_canvas(control)
-    return pd.DataFrame(rows), returns
+    pictures_of_rows = [row.pop("picture") for row in rows]
+    shown = [(row, picture) for row, picture in zip(rows, pictures_of_rows, strict=True) if row["run"] == 0]
+    return pd.DataFrame(rows), returns, {(row["perturbation"], row["dose"]): picture for row, picture in shown}
 
 
 def _cases(control: _Control, doses: Sequence[float]) -> list[tuple[float, int]]:
@@ -117,18 +121,24 @@ def _outcome(
     mse, mse_control = (np.asarray(metrics.mse(rule.spec, s, reference)) for s in (state, control))
     cells, cells_control = (np.asarray(metrics.mature_count(rule, s)) for s in (state, control))
     exploded = bool(metrics.exploded(state))
-    fitness = float(metrics.fitness(mse, mse_control, metrics.empty_mse(reference)))
+    empty = metrics.empty_mse(reference)
+    fitness = displaced = float(metrics.fitness(mse, mse_control, empty))
+    if fitness < TOLERATED and not exploded:
+        nearest = metrics.displaced_mse(rule.spec, state, reference)[0]
+        displaced = max(fitness, float(metrics.fitness(nearest, mse_control, empty)))
     rise = float(metrics.log_mse(mse) - metrics.log_mse(mse_control)) if mse_control > 0 else math.nan
     return {
         "perturbation": case[0],
         "dose": float(case[1]),
         "run": case[2],
         "fitness": -math.inf if exploded and math.isfinite(fitness) else fitness,
+        "fitness_displaced": displaced,
         "log_mse_increase": rise,
         "mature_cells": int(cells),
         "mature_cells_control": int(cells_control),
         "overgrown": bool(metrics.overgrown(cells, cells_control)),
         "exploded": exploded,
+        "picture": np.asarray(metrics.picture(rule.spec, state)) if case[2] == 0 else None,
     }
 
 
@@ -341,7 +351,8 @@ def dose_summary(doses: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         perturbation, dose, fitness and log_mse_increase each with _low and _high, defined (runs with a fitness), runs,
-        overgrown_runs, exploded_runs, and the fitness of each run ("run 0", ...).
+        overgrown_runs, exploded_runs, displaced_runs (of less fitness than 0.9 unless the target is moved by up to 4
+        cells in each direction: whole bodies elsewhere), and the fitness of each run ("run 0", ...).
     """
     rows = []
     for (perturbation, dose), group in doses.groupby(["perturbation", "dose"], sort=False):
@@ -351,6 +362,8 @@ def dose_summary(doses: pd.DataFrame) -> pd.DataFrame:
             row |= dict(zip((name, f"{name}_low", f"{name}_high"), interval, strict=True))
         row |= {"defined": int(group.fitness.notna().sum()), "runs": len(group)}
         row |= {"overgrown_runs": int(group.overgrown.sum()), "exploded_runs": int(group.exploded.sum())}
+        elsewhere = (group.fitness < TOLERATED) & (group.fitness_displaced >= TOLERATED)
+        row["displaced_runs"] = int(elsewhere.sum())
         row |= {f"run {r}": v for r, v in zip(group.run, group.fitness, strict=True)}
         rows.append(row)
     return pd.DataFrame(rows)

@@ -90,7 +90,7 @@ def _plot_bodies(results: Sequence[RobustnessResult]) -> tuple[Figure, str]:
         line[0].set_title(textwrap.fill(PERTURBATIONS[name][0].removeprefix("a "), 18) + ":\nnone", fontsize=7.5)
         for ax, dose in zip(line[1:], doses, strict=False):
             plots.draw_body(ax, np.clip(np.nan_to_num(result.pictures[name, dose]), 0, 1))
-            ax.set_title(f"{as_given(dose)}\n{number(fitness[name, dose])}", fontsize=7.5)
+            ax.set_title(f"{as_given(dose)}\n{number(float(fitness.get((name, dose), np.nan)))}", fontsize=7.5)
     return figure, (
         "The first run’s body without a perturbation, and at every dose of each; above it the dose, and the fitness "
         f"(median of {plural(result.config.runs, 'run')}; 1: as the control, 0: an empty canvas)."

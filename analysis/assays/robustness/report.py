@@ -10,14 +10,13 @@ import pandas as pd
 
 from analysis.assays.robustness.canalization import canalization
 from analysis.assays.robustness.config import RobustnessConfig
-from analysis.assays.robustness.dose_response import PERTURBATIONS, dose_summary
+from analysis.assays.robustness.dose_response import PERTURBATIONS, TOLERATED, dose_summary
 from analysis.assays.robustness.plots import robustness_figures
 from analysis.assays.robustness.run import RobustnessResult
 from analysis.report.format import as_given, interval_label, number, plural
 from analysis.report.model import Answer, Claim, Section, Verdict, evidence
 
 _NAME = "robustness"
-_TOLERATED = 0.9  # fitness from which on a dose counts as tolerated
 _UNITS = {"state_noise": " SD", "state_noise_per_step": " SD", "weight_noise": " of each array’s norm"}
 _EMPTY_DISTANCE = 1.0  # of an empty canvas from any control, as a share of the control's norm
 
@@ -57,6 +56,7 @@ def _dose_claims(result: RobustnessResult) -> list[Claim]:
             quantity, interval = f"{label}, {as_given(row.dose)}", {"low": row.fitness_low, "high": row.fitness_high}
             rows.append(_row(quantity, "fitness", row.fitness, row.runs, **interval))
             counts = {"overgrown runs": row.overgrown_runs, "exploded runs": row.exploded_runs}
+            counts["runs whole, but displaced"] = row.displaced_runs
             rows += [_row(quantity, outcome, count, row.runs) for outcome, count in counts.items() if count]
         note = (
             f"Dose: {dose_label}; median and {interval_label(int(summary.runs.max()))}; the control of the same key "
@@ -64,7 +64,7 @@ def _dose_claims(result: RobustnessResult) -> list[Claim]:
         )
         numbers = {"organism": result.organism.name, "perturbation": name, "doses": summary.to_dict("records")}
         text = f"{result.organism.name} {_tolerance(name, summary)}."
-        limit = summary[(summary.fitness_low < _TOLERATED) & (summary.fitness_high >= _TOLERATED)]
+        limit = summary[(summary.fitness_low < TOLERATED) & (summary.fitness_high >= TOLERATED)]
         verdict: Verdict = "cannot tell" if summary.fitness.isna().all() else "unclear" if len(limit) else "clear"
         answer = Answer(text, verdict, "dose-response")
         claims.append(Claim(_NAME, text, evidence(*rows), numbers, note, answer))
@@ -76,14 +76,14 @@ def _tolerance(name: str, summary: pd.DataFrame) -> str:
     label, defined = PERTURBATIONS[name][0], summary[summary.fitness.notna()]
     if defined.empty:
         return f"has no body to lose, so that its fitness under {label} is not defined"
-    tolerated = f"(fitness ≥ {_TOLERATED})"
+    tolerated = f"(fitness ≥ {TOLERATED})"
     if name.startswith("fire_rate"):
-        rates = ", ".join(f"{rate:g}" for rate in sorted(defined[defined.fitness >= _TOLERATED].dose))
+        rates = ", ".join(f"{rate:g}" for rate in sorted(defined[defined.fitness >= TOLERATED].dose))
         text = f"tolerates fire rates of {rates} {tolerated}" if rates else f"tolerates no other fire rate {tolerated}"
         return f"{text}, measured after as many updates per cell" if name == "fire_rate_updates" else text
     downwards = name in ("canvas_margin", "seed_offset")  # less room is the larger dose
     ordered = defined.sort_values("dose", ascending=not downwards)
-    to, harmful = "down to" if downwards else "up to", ordered[ordered.fitness < _TOLERATED]
+    to, harmful = "down to" if downwards else "up to", ordered[ordered.fitness < TOLERATED]
     if harmful.empty:
         return f"tolerates {label} at every dose, {to} {as_given(ordered.dose.iloc[-1])} {tolerated}"
     first = as_given(harmful.dose.iloc[0])
