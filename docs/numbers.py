@@ -48,7 +48,7 @@ def claims(name: str, assay: str, *numbers: int) -> None:
 
 
 def questions(name: str = "lizard") -> None:
-    """Print a table: each assay's question, its command, and the first claim about one organism."""
+    """Print a table: each assay's question, its command, and its answer for one organism."""
     from analysis.assays import ASSAYS
 
     _print("| question | command | answer for the bundled lizard |", "|---|---|---|")
@@ -57,7 +57,8 @@ def questions(name: str = "lizard") -> None:
         section = load_claims(own if (RESULTS / f"{own}.json").exists() else name, assay.name)
         if section:
             subject = f"{name} {name}" if assay.with_donor else name
-            answer = section[0]["text"].replace("|", r"\|")  # a bar would end the cell
+            short = next((claim["answer"]["text"] for claim in section if claim.get("answer")), section[0]["text"])
+            answer = short.replace("|", r"\|")  # a bar would end the cell
             _print(f"| {assay.question} | `nca {assay.command} {subject}` | {answer} |")
 
 

@@ -180,8 +180,8 @@ def unit_profiles(features: pd.DataFrame, read: xr.Dataset, write: xr.Dataset) -
 def find_families(profiles: pd.DataFrame, surrogates: int, seed: int = 0) -> tuple[np.ndarray, dict[str, Any]]:
     """Cluster units by their profiles, and compare the clusters with those of shuffled tables.
 
-    The number of families is that whose silhouette lies most standard deviations above those of shuffled tables of the
-    same number; p compares this excess with the largest excess of each shuffled table.
+    The number of families is that whose silhouette lies highest above those of as many families of shuffled tables; p
+    compares this excess with the largest excess of each shuffled table.
 
     Returns:
         the family of each unit, 1 the largest (0: never active in the adult body); and families, their number,
@@ -196,7 +196,7 @@ def find_families(profiles: pd.DataFrame, surrogates: int, seed: int = 0) -> tup
     labels, scores = _cluster(values, counts)
     draw = np.random.default_rng(seed)
     null = np.asarray([_cluster(draw.permuted(values, axis=0), counts)[1] for _ in range(surrogates)])
-    excess = (np.vstack([scores, null]) - null.mean(0)) / np.maximum(null.std(0), 1e-9)
+    excess = np.vstack([scores, null]) - null.mean(0)
     best = int(np.argmax(excess[0]))
     order = np.argsort(-np.bincount(labels[best])[1:], kind="stable")
     rank = np.empty(len(order), int)
