@@ -17,7 +17,8 @@ from analysis.populations.population import MAX_LOG_MSE
 from analysis.report.model import Claim, Section
 
 OPTIONS = {
-    "axes": "--runs 1 --adult-step 10 --surrogates 19 --cv-repeats 1 --weight-shuffles 0 --time-course-surrogates 0 "
+    "axes": "--runs 1 --adult-step 10 --surrogates 19 --cv-repeats 1 --long-wave-surrogates 0 --weight-shuffles 0 "
+    "--time-course-surrogates 0 "
     "--random-directions 0 --angles",
     "lesion": "--runs 2 --adult-step 10 --eval-steps 20 --methods atlas --phases adult --doses 0.1",
     "regenerate": "--runs 2 --adult-step 10 --eval-steps 20 --angles 2 --radii 4 --map-points 3 --follow-up-step 50 "

@@ -32,7 +32,17 @@ from nca.io import save
 from nca.training.config import TrainConfig
 
 AXES = ["--adult-step", "3", "--surrogates", "19", "--cv-repeats", "2", "--runs", "2", "--max-log-mse", "-4"]
-QUIET = ["--weight-shuffles", "0", "--time-course-surrogates", "0", "--random-directions", "0", "--angles"]
+QUIET = [
+    "--long-wave-surrogates",
+    "0",
+    "--weight-shuffles",
+    "0",
+    "--time-course-surrogates",
+    "0",
+    "--random-directions",
+    "0",
+    "--angles",
+]
 
 
 @pytest.fixture(scope="module")

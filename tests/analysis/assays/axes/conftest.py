@@ -31,7 +31,7 @@ def small():
 @pytest.fixture(scope="session")
 def brief():
     """Components and decoders of a young body."""
-    return replace(AxesConfig.quick(), runs=2, adult_step=3, surrogates=19, cv_repeats=2)
+    return replace(AxesConfig.quick(), runs=2, adult_step=3, surrogates=19, cv_repeats=2, weight_shuffles=0)
 
 
 @pytest.fixture(scope="session")

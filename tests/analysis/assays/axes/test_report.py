@@ -11,6 +11,7 @@ import xarray as xr
 from helpers import bodies, codes, figures
 
 import analysis
+import analysis.assays.axes.report as axes_report
 from analysis.assays.axes.across_networks import compare_networks
 from analysis.assays.axes.claims import axes_claims
 from analysis.assays.axes.plots import axes_figures, plot_pca_maps
@@ -24,7 +25,17 @@ from analysis.report.model import svg_figure
 from analysis.stats.nulls import null_tests
 from nca.io import save
 
-QUICK = ["--weight-shuffles", "0", "--time-course-surrogates", "0", "--random-directions", "0", "--angles"]
+QUICK = [
+    "--long-wave-surrogates",
+    "0",
+    "--weight-shuffles",
+    "0",
+    "--time-course-surrogates",
+    "0",
+    "--random-directions",
+    "0",
+    "--angles",
+]
 SMALL = ["--adult-step", "3", "--surrogates", "19", "--cv-repeats", "2"]
 
 
@@ -259,7 +270,8 @@ def test_components_are_shown_plainly_and_claim_nothing():
 # Several organisms
 
 
-def test_several_organisms_are_compared_and_relatives_are_named(brief):
+def test_several_organisms_are_compared_and_relatives_are_named(brief, monkeypatch):
+    monkeypatch.setattr(axes_report, "_MAX_DETAILED", 0)  # sections of each are another test's
     code = codes.read_code()
     others = [
         bodies.static_organism(number=k, channels=10, canvas=(32, 32), radius=11.0).rename(f"n{k}") for k in range(2)
@@ -280,7 +292,8 @@ def test_several_organisms_are_compared_and_relatives_are_named(brief):
     assert (counts.evidence.n == 19).all()
 
 
-def test_two_organisms_or_dead_ones_are_compared_without_a_claim(brief):
+def test_two_organisms_or_dead_ones_are_compared_without_a_claim(brief, monkeypatch):
+    monkeypatch.setattr(axes_report, "_MAX_DETAILED", 0)
     organisms = [bodies.static_organism(), bodies.exploding_organism(number=1), bodies.static_organism(radius=1.0)]
     section = sections([run(o, brief) for o in organisms])[0]
     assert any("3 or more" in reason for reason in section.skipped)
