@@ -23,7 +23,7 @@ from analysis.assays.fate.transplants import CONTROLS, DETERMINED, FATES, SHARE,
 from analysis.assays.grafts.grafting import GRAFT
 from analysis.report import plots
 from analysis.report.format import as_given, join_words, number, plural, probability
-from analysis.report.model import Claim, Film, Section, evidence
+from analysis.report.model import Answer, Claim, Film, Section, evidence, surprise
 from nca.damage import CUTS
 
 _NAME = "fate"
@@ -111,7 +111,11 @@ def _regrowth_claim(result: FateResult) -> Claim:
             f"{number(float(regrowth.chance.sel(start=CUT)[..., -1].median()), 0)} cells)."
         )
     note = "Null: as many random places of the body. A cut counts where more than half of the runs get there and stay."
-    return Claim(_NAME, text, evidence(*rows), {"organism": name, "steps_to_learn": learned}, note)
+    short = f"Regrown cells learn their place after {len(learned)} of {len(CUTS)} cuts"
+    short += f", within {as_given(max(learned.values()))} steps." if learned else "."
+    least = min((surprise(row) for row in rows if "null_median" in row), default=0.0)
+    answer = Answer(short, "clear" if len(learned) in (0, len(CUTS)) else "unclear", "fate-cuts", least)
+    return Claim(_NAME, text, evidence(*rows), {"organism": name, "steps_to_learn": learned}, note, answer)
 
 
 def _tissue_claims(result: FateResult) -> list[Claim]:
@@ -145,7 +149,10 @@ def _tissue_claims(result: FateResult) -> list[Claim]:
     shares = {kind: grafts[grafts.intervention == kind][list(FATES)].mean().to_dict() for kind in (GRAFT, *CONTROLS)}
     numbers = {"organism": name, **counts, "shares": shares}
     note = f"A share of at least {SHARE}. Controls: sham, shuffled disc, random change, colours alone."
-    return [Claim(_NAME, text, evidence(*rows), numbers, note)]
+    short = f"Cells of {counts[DETERMINED]} of {plural(points, 'place')} keep their identity when they are moved."
+    agree = counts[DETERMINED] == counts["determined again"]
+    answer = Answer(short, "clear" if agree else "unclear", "fate-tissue")
+    return [Claim(_NAME, text, evidence(*rows), numbers, note, answer)]
 
 
 def _tissue_counts(tissue: pd.DataFrame) -> dict[str, int]:
