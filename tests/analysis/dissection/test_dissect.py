@@ -54,6 +54,8 @@ def test_one_organism_goes_through_growth_every_assay_and_the_viewer(assays):
     donor = {"grafts": (organism,)}
     assert assays == [(name, "standing", *donor.get(name, ()), configs[name]) for name in names]
     assert report.sections[2].skipped == ["There is no body to lesion."]
+    asked = [assay.question for assay in ASSAYS if assay.first_look]
+    assert [section.question for section in report.sections if section.question] == asked
     assert any("lesions" in line for line in lines)
     assert report.config == CONFIG.to_json()
     assert report.portrait.shape == (24, 24, 4)
@@ -69,7 +71,7 @@ def test_a_short_dissection_says_what_the_full_one_adds(assays):
         "Grafts: map runs.",
         "Robustness: state noise 0.1, 0.5 and 2.0; state noise per step 0.01 and 0.2; weight noise 0.01 and 0.2; fire "
         "rates 0.2, 0.4 and 0.6; canvas margins.",
-        "Fate: fill; film.",
+        "Fate: mutants; lineage runs; fill; film.",
         "Units: the whole assay.",
     ]
     full = dissect(bodies.static_organism(), replace(CONFIG, full=True))
