@@ -128,7 +128,7 @@ def _kept(result: UnitResult) -> list[Claim]:
         "Units are ranked in other runs than those judged. The number is where the curve reaches 0.9 for good. Null: "
         "random orders, the range over orders and runs. With no unit kept, a grown body stands still."
     )
-    short_text = f"{name} needs {join_words(short)}, of its {size} hidden units."
+    short_text = f"Of its {size} hidden units {name} needs {join_words(short)} (fitness {ENOUGH})."
     defined = all(np.isfinite(row["value"]) for row in rows)
     answer = Answer(short_text, "clear" if defined else "cannot tell", "kept", surprise(rows[0]) if clear[0] else 0.0)
     return [Claim(_NAME, text, evidence(*rows), {"organism": name, "needed": numbers}, note, answer)]
