@@ -313,9 +313,8 @@ def _inner_targets(result: LesionResult) -> Iterator[Claim]:
                 "without it."
             )
             numbers = {"target_type": target_type, "unharmed": spared, "n": len(shown)}
-            short = (
-                f"{len(shown) - spared} of {len(shown)} {name} are needed one by one: silencing any other is harmless."
-            )
+            needed = f"{len(shown) - spared} of {len(shown)} {name} are needed"
+            short = f"{needed}; each of the others can be silenced alone." if spared else f"{needed}."
             sure = spared == len(shown) or worst.fitness_high < _INTACT
             answer = Answer(short, "clear" if sure else "unclear", "gallery")
             yield Claim(_NAME, text, evidence(*_fitness_rows(shown.head(_MAX_ROWS))), numbers, answer=answer)
