@@ -33,7 +33,8 @@ def standing_in():
 
 def coloured():
     """Units 0, 2 and 4 are needed: red follows h0, which is 1 in the left half alone, green h1, 1 in the upper half,
-    and blue h2, 1 in every other row. Units 1, 3 and 5 let the colours fade, 6 to 11 do nothing. The seed has no colour."""
+    and blue h2, 1 in every other row. Units 1, 3 and 5 let the colours fade, 6 to 11 do nothing. The seed has no
+    colour."""
     rows = np.argwhere(DISC)[:, 0]
     patterns = {"h0": LEFT, "h1": rows < CANVAS[0] // 2, "h2": rows % 2}
     colours = {colour: 0.9 * pattern for colour, pattern in zip("rgb", patterns.values(), strict=True)}
