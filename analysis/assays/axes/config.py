@@ -28,6 +28,8 @@ class AxesConfig:
         seed: seed of all random numbers.
         adult_step: step at which the body counts as grown; 0 means 200, or 96 if the organism has lost its body by 200.
         surrogates: number of smooth random fields that every statistic of position is compared with.
+        long_wave_surrogates: number of smooth random fields whose long waves are only as strong as their shorter waves
+            predict; 0 for none.
         cv_repeats: number of assignments of cells to cross-validation folds; R² is the mean over them.
         channels: channels that are analysed: the hidden ones, or all.
         scaling: raw states, or zscore, which gives every channel unit variance first.
