@@ -106,7 +106,8 @@ def _plot_recovery_times(results: Sequence[RegenerationResult]) -> tuple[Figure,
             ax.plot(at, np.repeat(share, 2), color=colour, lw=1.6)
         ax.set_title(name)
         ax.set(ylim=(-0.03, 1.03))
-    axes[0, 0].set_ylabel("share not yet regenerated")
+    axes[0, 0].set_yticks([0, 0.5, 1])
+    axes[0, 0].set_ylabel("share not yet\nregenerated")
     axes[0, len(CUTS) // 2].set_xlabel("steps after the cut")
     plots.organism_legend(figure, [result.organism.name for result in results])
     config = results[0].config
