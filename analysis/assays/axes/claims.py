@@ -224,7 +224,7 @@ def _position_answer(decoders: pd.DataFrame, least: Mapping[str, float]) -> Answ
     if clear:
         row = max(known.to_dict("records"), key=surprise)
         values = f"R² = {number(row['value'])} against {number(row['null_median'])}"
-        straight = "" if {"x", "y", "s"} & {*clear, *_undecided(decoders)} else "; a straight axis was not found"
+        straight = "" if {"x", "y", "s"} & {*clear, *_undecided(decoders)} else _no_axis(least)
         text = f"Cells encode {_LABELS[row['quantity']]} better than smooth random fields do ({values}){straight}."
         return Answer(text, "clear", figure, surprise(row))
     if undecided := _undecided(decoders):
@@ -238,6 +238,13 @@ def _position_answer(decoders: pd.DataFrame, least: Mapping[str, float]) -> Answ
         return Answer(f"{text} that this test could find{detail}.", "cannot tell", figure)
     text += f"; a linear code of {percent(max(least.values()))} of the variance would have been found."
     return Answer(text, "clear", figure)
+
+
+def _no_axis(least: Mapping[str, float]) -> str:
+    """That no straight axis was found, with the weakest that would have been, in the easy and in the hard direction."""
+    easy, hard = (percent(share) if share == share else _NONE_FOUND for share in least.values()) if least else ("", "")
+    weakest = f" (weakest detectable: {easy} of the variance, along PC1 {hard})" if least else ""
+    return f"; no straight axis was found{weakest}"
 
 
 def _long_wave_claim(results: Results) -> Iterator[Claim]:

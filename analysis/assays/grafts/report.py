@@ -20,10 +20,11 @@ from analysis.assays.grafts.matching import TOLERANCE
 from analysis.assays.grafts.plots import graft_figures
 from analysis.assays.grafts.run import GraftResult
 from analysis.report.format import number, plural, probability
-from analysis.report.model import Answer, Claim, Film, Section, evidence, surprise
+from analysis.report.model import Answer, Claim, Film, Section, Verdict, evidence, surprise
 
 _NAME = "grafts"
 _PRESENT = 0.5  # share of a second body, of the first, or of the graft, from which on it counts as present
+_MAX_P = 0.05  # least p that so few runs can reach, for a verdict
 _SUBJECTS = {
     HIDDEN: "The hidden channels alone make",
     COLOUR: "The colours alone make",
@@ -138,16 +139,22 @@ def _second_body(result: GraftResult) -> Claim:
         rows.append({"quantity": "all interventions", "measure": "exploded runs", **exploded})
     least = f", at least {number(floor, 3)}" if np.isfinite(p) else ""
     numbers = {"second_body": second, "sham": sham, "p": p, "p_floor": floor, "first_body": first, "present": present}
-    cells, verb = plural(result.grafts.attrs["cells"], "moved cell"), "grow a" if present else "grow no"
-    undecided = not present and np.nanmedian(second) >= _PRESENT
-    answer = Answer(
-        f"{cells} {verb} second body at their new place {shares}.",
-        "unclear" if undecided else "clear",
-        "grafts",
-        surprise(rows[0]),
-    )
+    answer = _answer(result, present, shares, undecided=not p >= 0 or floor > _MAX_P)
     note = f"Null: the sham; p by permutation of runs, one-sided{least}."
     return Claim(_NAME, text, evidence(*rows), numbers, note, answer)
+
+
+def _answer(result: GraftResult, present: bool, shares: str, undecided: bool) -> Answer:
+    """The second body in short, next to the sham and to a random change as large, whichever makes more of one."""
+    second, grows = _final(result, GRAFT), "grow a" if present else "grow no"
+    rows = [_row("second body", "share", second, _final(result, SHAM))]
+    if RANDOM in result.grafts.intervention.values and np.isfinite(random := _final(result, RANDOM)).any():
+        rows.append(_row("second body", "share", second, random))
+        shares = f"{shares[:-1]}, random change as large {number(float(np.nanmedian(random)))})"
+    text = f"{plural(result.grafts.attrs['cells'], 'moved cell')} {grows} second body at their new place {shares}."
+    unclear = not present and np.nanmedian(second) >= _PRESENT
+    verdict: Verdict = "cannot tell" if undecided else "unclear" if unclear else "clear"
+    return Answer(text, verdict, "grafts", min(map(surprise, rows)))
 
 
 def _reaches_edge(result: GraftResult) -> bool:
