@@ -89,3 +89,10 @@ def drifting_code(homeotic=True, canvas=(32, 32)):
     last[2:, 0] = [0.3, -0.3]
     rule = Rule.from_arrays([first, last], fire_rate=1.0)
     return Organism(rule, seed=patch, canvas=canvas, name="drifting code")
+
+
+# Options of `nca axes` that leave out all but components, decoders, shape and colour.
+FIRST_PARTS = [
+    *("--long-wave-surrogates", "0", "--weight-shuffles", "0", "--time-course-surrogates", "0"),
+    *("--random-directions", "0", "--angles"),
+]

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import bodies, figures, populace
+from helpers import bodies, codes, figures, populace
 
 import nca
 from analysis.assays import ASSAYS
@@ -32,17 +32,6 @@ from nca.io import save
 from nca.training.config import TrainConfig
 
 AXES = ["--adult-step", "3", "--surrogates", "19", "--cv-repeats", "2", "--runs", "2", "--max-log-mse", "-4"]
-QUIET = [
-    "--long-wave-surrogates",
-    "0",
-    "--weight-shuffles",
-    "0",
-    "--time-course-surrogates",
-    "0",
-    "--random-directions",
-    "0",
-    "--angles",
-]
 
 
 @pytest.fixture(scope="module")
@@ -430,7 +419,7 @@ def call(*words):
 
 
 def test_nca_axes_asks_the_question_of_a_population(folder, tmp_path, capsys):
-    assert call("axes", folder, "--out", tmp_path / "out", *AXES, *QUIET) == 0
+    assert call("axes", folder, "--out", tmp_path / "out", *AXES, *codes.FIRST_PARTS) == 0
     out = capsys.readouterr().out
     assert out.startswith("At step 3, 3 lineages show")
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())

@@ -25,17 +25,6 @@ from analysis.report.model import svg_figure
 from analysis.stats.nulls import null_tests
 from nca.io import save
 
-QUICK = [
-    "--long-wave-surrogates",
-    "0",
-    "--weight-shuffles",
-    "0",
-    "--time-course-surrogates",
-    "0",
-    "--random-directions",
-    "0",
-    "--angles",
-]
 SMALL = ["--adult-step", "3", "--surrogates", "19", "--cv-repeats", "2"]
 
 
@@ -314,7 +303,7 @@ def snapshots(tmp_path, steps=(0, 20, 5)):
 
 def test_snapshots_of_a_training_run_become_curves(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["axes", str(snapshots(tmp_path)), "--out", "out", *SMALL, "--runs", "2", *QUICK]) == 0
+    assert cli.main(["axes", str(snapshots(tmp_path)), "--out", "out", *SMALL, "--runs", "2", *codes.FIRST_PARTS]) == 0
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert [o["name"] for o in summary["organisms"]] == ["disc-0", "disc-5", "disc-20"]
     assert (tmp_path / "out" / "figures" / "training.svg").is_file()
@@ -351,7 +340,7 @@ def test_nca_pca_writes_maps_scree_and_loadings(tmp_path, capsys):
 def test_nca_axes_of_two_organisms_keeps_them_apart(tmp_path):
     organisms = bodies.static_organism().rename("a"), codes.read_code().rename("b")
     paths = [str(save(o, tmp_path / f"{o.name}.safetensors")) for o in organisms]
-    assert cli.main(["axes", *paths, "--out", str(tmp_path / "out"), *SMALL, *QUICK]) == 0
+    assert cli.main(["axes", *paths, "--out", str(tmp_path / "out"), *SMALL, *codes.FIRST_PARTS]) == 0
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Axes of several organisms" in page
     assert "Body axes: b" in page
