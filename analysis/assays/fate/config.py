@@ -17,8 +17,8 @@ class FateConfig:
     """How places are decoded, and what is wounded and moved.
 
     Attributes:
-        runs: number of runs that are wounded and grafted; the first half of them sets what counts as a known state and
-            as determined tissue, the other half is judged by it.
+        runs: number of runs that are wounded and grafted; the first half of them sets what counts as a known state;
+            the map of determined tissue is made in each half, and the two are compared.
         seed: number that all randomness follows from.
         adult_step: step at which the body counts as grown, and is wounded and grafted; 0 for 200, or for 96 if the
             organism has lost its body by 200.
@@ -31,8 +31,8 @@ class FateConfig:
         control_points: number of those grafts that are compared with shuffled, random and colour-only ones.
         mutants: number of hidden units that are held at zero, one at a time; 0 for none.
         lineage_runs: number of runs whose cells are traced to their ancestors in the young body; 0 for none.
-        fill: fill wounds with cells from random places as well.
-        film: make films of decoded places.
+        fill: whether wounds are also filled with cells from random places, as a control.
+        film: whether films of decoded places are made.
         full: use the larger preset for every option you did not set: 8 runs, a dictionary of 16, 39 surrogates.
     """
 

@@ -97,7 +97,10 @@ def _regrowth_claim(result: FateResult) -> Claim:
             | {"n": runs}
         )
     if not learned:
-        text = f"After none of five cuts do the regrown cells of {name} learn their place within {last} steps."
+        text = (
+            f"After none of five cuts do the states of regrown cells of {name} mean their own place within {last} "
+            "steps."
+        )
     else:
         after = (
             "each of five cuts"
@@ -106,12 +109,12 @@ def _regrowth_claim(result: FateResult) -> Claim:
         )
         span = sorted({min(learned.values()), max(learned.values())})
         text = (
-            f"After {after}, the regrown cells of {name} learn their place: within {as_given(SAME_PLACE)} cells of it "
-            f"from {' to '.join(as_given(n) for n in span)} steps on (random places: "
+            f"After {after}, the states of regrown cells of {name} mean their own place, within "
+            f"{as_given(SAME_PLACE)} cells, from {' to '.join(as_given(n) for n in span)} steps on (random places: "
             f"{number(float(regrowth.chance.sel(start=CUT)[..., -1].median()), 0)} cells)."
         )
     note = "Null: as many random places of the body. A cut counts where more than half of the runs get there and stay."
-    short = f"Regrown cells learn their place after {len(learned)} of {len(CUTS)} cuts"
+    short = f"States of regrown cells mean their own place again after {len(learned)} of {len(CUTS)} cuts"
     short += f", within {as_given(max(learned.values()))} steps." if learned else "."
     least = min((surprise(row) for row in rows if "null_median" in row), default=0.0)
     answer = Answer(short, "clear" if len(learned) in (0, len(CUTS)) else "unclear", "fate-cuts", least)

@@ -313,8 +313,7 @@ def _inner_targets(result: LesionResult) -> Iterator[Claim]:
                 "without it."
             )
             numbers = {"target_type": target_type, "unharmed": spared, "n": len(shown)}
-            needed = f"{len(shown) - spared} of {len(shown)} {name} are needed"
-            short = f"{needed}; each of the others can be silenced alone." if spared else f"{needed}."
+            short = f"Silencing {len(shown) - spared} of {len(shown)} {name}, each alone, harms the grown body."
             sure = spared == len(shown) or worst.fitness_high < _INTACT
             answer = Answer(short, "clear" if sure else "unclear", "gallery")
             yield Claim(_NAME, text, evidence(*_fitness_rows(shown.head(_MAX_ROWS))), numbers, answer=answer)

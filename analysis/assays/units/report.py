@@ -126,9 +126,12 @@ def _kept(result: UnitResult) -> list[Claim]:
     )
     note = (
         "Units are ranked in other runs than those judged. The number is where the curve reaches 0.9 for good. Null: "
-        "random orders, the range over orders and runs. With no unit kept, a grown body stands still."
+        "random orders, the range over orders and runs. Between the shares kept it is interpolated; another order "
+        "might do with fewer. With no unit kept, a grown body stands still."
     )
-    short_text = f"Of its {size} hidden units {name} needs {join_words(short)} (fitness {ENOUGH})."
+    short_text = (
+        f"Of {size} hidden units {name} takes {join_words(short)}, kept by effect with the others at their mean."
+    )
     defined = all(np.isfinite(row["value"]) for row in rows)
     answer = Answer(short_text, "clear" if defined else "cannot tell", "kept", surprise(rows[0]) if clear[0] else 0.0)
     return [Claim(_NAME, text, evidence(*rows), {"organism": name, "needed": numbers}, note, answer)]

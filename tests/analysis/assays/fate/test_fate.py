@@ -193,7 +193,7 @@ def test_what_is_claimed_of_a_small_result(reading, keeping):
         places, chance = result.tissue.point.nunique(), float(result.lineages.chance[0])
         kept, taken = (places, 0) if determined else (0, places)
         assert [claim.text for claim in sections([result])[0].claims] == [
-            f"After none of five cuts do the regrown cells of {name} learn their place within 40 steps.",
+            f"After none of five cuts do the states of regrown cells of {name} mean their own place within 40 steps.",
             f"Of {places} places of the body of {name}, {kept} are determined (at one of 2 targets or more, their "
             f"cells keep their identity 40 steps after they were moved) and {taken} specified (at every one, their "
             f"cells take that of the new place); in the other half of the runs {kept} and {taken} of them are so "
